@@ -1,0 +1,1 @@
+"""Predictor-based neural architecture search as ordinary Optuna studies."""

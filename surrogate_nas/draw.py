@@ -1,0 +1,175 @@
+"""Run a define-by-run search space without a study: draw, replay or mutate its parameters.
+
+A space is a function of a trial. Handing it a :class:`Draw` instead of a real trial records which
+parameters it asked for, with which distributions, while a *chooser* decides the values.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+Chooser = Callable[[str, BaseDistribution], Any]
+
+
+class Draw(optuna.trial.BaseTrial):
+    """A trial outside any study: `choose` picks each value, everything asked for is recorded.
+
+    Args:
+        choose: Maps a parameter's name and distribution to its value.
+    """
+
+    def __init__(self, choose: Chooser) -> None:
+        self._choose = choose
+        self._params: dict[str, Any] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self._params:
+            self._params[name] = self._choose(name, distribution)
+            self._distributions[name] = distribution
+        return self._params[name]
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Suggest a real number in [low, high]."""
+        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """Suggest a whole number in [low, high]."""
+        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Suggest one of the choices."""
+        return self._suggest(name, CategoricalDistribution(choices))
+
+    def suggest_uniform(self, name: str, low: float, high: float) -> float:
+        """Optuna's old spelling of :meth:`suggest_float`."""
+        return self.suggest_float(name, low, high)
+
+    def suggest_loguniform(self, name: str, low: float, high: float) -> float:
+        """Optuna's old spelling of :meth:`suggest_float` with ``log=True``."""
+        return self.suggest_float(name, low, high, log=True)
+
+    def suggest_discrete_uniform(self, name: str, low: float, high: float, q: float) -> float:
+        """Optuna's old spelling of :meth:`suggest_float` with a step."""
+        return self.suggest_float(name, low, high, step=q)
+
+    def report(self, value: float, step: int) -> None:
+        """Ignore: nothing is evaluated here."""
+
+    def should_prune(self) -> bool:
+        """Never prune: nothing is evaluated here."""
+        return False
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Ignore: nothing is stored here."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Values by parameter name, in the order in which the space asked for them."""
+        return dict(self._params)
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Distributions by parameter name, in the same order."""
+        return dict(self._distributions)
+
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        """Empty."""
+        return {}
+
+    @property
+    def datetime_start(self) -> datetime.datetime | None:
+        """None: a draw has no time."""
+        return None
+
+    @property
+    def number(self) -> int:
+        """0: a draw has no place in a study."""
+        return 0
+
+
+def uniform(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
+    """Draw a value uniformly (in log space where the distribution says so)."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(rng.integers(len(distribution.choices)))]
+    if isinstance(distribution, IntDistribution) and not distribution.log:
+        # Rounding a real draw would make the two ends half as likely as the rest.
+        steps = (distribution.high - distribution.low) // distribution.step
+        return distribution.low + distribution.step * int(rng.integers(steps + 1))
+    return from_unit(distribution, float(rng.random()))
+
+
+def to_unit(distribution: BaseDistribution, value: Any) -> float:
+    """Place a numeric value in [0, 1] along its range; a category becomes its index."""
+    if isinstance(distribution, CategoricalDistribution):
+        return float(distribution.to_internal_repr(value))
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = float(distribution.low), float(distribution.high)
+    if high <= low:
+        return 0.0
+    if distribution.log:
+        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+    return (float(value) - low) / (high - low)
+
+
+def from_unit(distribution: BaseDistribution, unit: float) -> float | int:
+    """Inverse of :func:`to_unit` for numeric distributions, rounded to an allowed value."""
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+    else:
+        value = low + unit * (high - low)
+    if distribution.step is not None:
+        step = float(distribution.step)
+        value = low + round((value - low) / step) * step
+    value = min(max(value, low), high)
+    return round(value) if isinstance(distribution, IntDistribution) else value
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a value, of any type, is allowed by a distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        return any(value is choice or value == choice for choice in distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return False
+    if not distribution.low <= value <= distribution.high:
+        return False
+    if distribution.step is None:
+        return True
+    steps = (float(value) - distribution.low) / distribution.step
+    return abs(steps - round(steps)) < 1e-8
+
+
+def random_chooser(rng: np.random.Generator) -> Chooser:
+    """Choose every parameter uniformly."""
+    return lambda _name, distribution: uniform(distribution, rng)
+
+
+def replay_chooser(params: Mapping[str, Any], otherwise: Chooser) -> Chooser:
+    """Keep the given values where they are allowed; ask `otherwise` for the rest."""
+
+    def choose(name: str, distribution: BaseDistribution) -> Any:
+        if name in params and contains(distribution, params[name]):
+            return params[name]
+        return otherwise(name, distribution)
+
+    return choose

@@ -1,0 +1,262 @@
+"""Search spaces: what architectures there are, and how one becomes a network.
+
+An *architecture* is what :meth:`SearchSpace.suggest` returns, normally a dict of the values it
+asked the trial for. A space needs two methods, ``suggest`` and ``build``; the others have sensible
+defaults that a space may sharpen.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, TypeAlias, final
+
+import numpy as np
+import optuna
+import torch
+from optuna.distributions import BaseDistribution, distribution_to_json
+from torch import nn
+
+from surrogate_nas.draw import Draw, random_chooser, replay_chooser
+from surrogate_nas.errors import SpaceError
+
+Architecture: TypeAlias = Mapping[str, Any]
+Distributions: TypeAlias = dict[str, BaseDistribution]
+
+TRAINING_PARAMS = ("learning_rate", "weight_decay", "augmentation")
+"""Names in an architecture that the Trainer reads as its own settings."""
+
+_PROBES = 256
+"""Random draws that discover a space's parameters, conditional ones included."""
+
+
+class TaskShape(Protocol):
+    """What a network must fit; every :class:`~surrogate_nas.Task` is one."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch: (channels, height, width) for images."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Width of the network's last layer: the number of classes."""
+
+
+@final
+@dataclass(frozen=True)
+class ReferenceShape:
+    """A task's shape without its data, for describing architectures before a task is known."""
+
+    input_shape: tuple[int, ...] = (3, 32, 32)
+    n_outputs: int = 10
+
+
+class SearchSpace(abc.ABC):
+    """A set of architectures as a define-by-run function, and the way to build them."""
+
+    reference: TaskShape = ReferenceShape()
+    """The shape that :meth:`describe` counts for; see :meth:`for_task`."""
+
+    @abc.abstractmethod
+    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
+        """Ask the trial for each choice and return the architecture.
+
+        Must be a pure function of the trial's answers: a stored trial's parameters are replayed
+        through it to get the same architecture back. It may be conditional.
+        """
+
+    @abc.abstractmethod
+    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
+        """Build the network, (batch, *task.input_shape) -> (batch, task.n_outputs)."""
+
+    def canonical(self, architecture: Architecture) -> str:
+        """Return a key that is equal for architectures that are the same network.
+
+        By default the sorted values themselves; a space that knows of equivalent architectures
+        says so here, and none of them is trained twice.
+        """
+        return json.dumps(dict(sorted(architecture.items())), sort_keys=True, default=str)
+
+    def describe(self, architecture: Architecture) -> dict[str, float]:
+        """Return named numbers that are known before training, for :attr:`reference`'s shape.
+
+        By default ``parameters``, ``multiply_accumulates`` (for one input) and ``depth`` (layers
+        with weights), counted on PyTorch's meta device: no memory, no arithmetic, no GPU.
+        """
+        return count(lambda: self.build(architecture, self.reference), self.reference.input_shape)
+
+    def features(self, architecture: Architecture) -> dict[str, float]:
+        """Return further named numbers for the surrogate, the same names for all architectures."""
+        return {}
+
+    def summary(self, architecture: Architecture) -> str:
+        """Say in plain words what the architecture is."""
+        return ", ".join(f"{name} {value}" for name, value in architecture.items())
+
+    def training(self, architecture: Architecture) -> dict[str, float]:
+        """Return the training hyperparameters that this architecture sets (see TRAINING_PARAMS)."""
+        return {n: float(architecture[n]) for n in TRAINING_PARAMS if n in architecture}
+
+    @final
+    def from_params(self, params: Mapping[str, Any]) -> Architecture:
+        """Replay a trial's parameters.
+
+        Raises:
+            SpaceError: A parameter is missing or its value is not allowed.
+        """
+        return self.suggest(Draw(replay_chooser(params, _refuse(params))))
+
+    @final
+    def for_task(self, task: TaskShape) -> Self:
+        """Return a copy whose :meth:`describe` counts for this task's shape."""
+        bound = copy.copy(self)
+        bound.reference = ReferenceShape(tuple(task.input_shape), task.n_outputs)
+        return bound
+
+
+def _refuse(params: Mapping[str, Any]) -> Callable[[str, BaseDistribution], Any]:
+    """A chooser that explains which parameter could not be replayed."""
+
+    def choose(name: str, distribution: BaseDistribution) -> Any:
+        got = f"{params[name]!r}" if name in params else "no such parameter"
+        raise SpaceError(
+            expected=f"a value of {name!r} in {distribution}",
+            got=got,
+            fix="give the parameters of a trial of this very search space",
+        )
+
+    return choose
+
+
+@final
+class ParameterSpace(SearchSpace):
+    """A space without networks, from a dict of distributions or a define-by-run function.
+
+    Used when the objective builds what it evaluates by itself.
+    """
+
+    def __init__(self, space: Distributions | Callable[[optuna.trial.BaseTrial], Any]) -> None:
+        self._space = space
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
+        """Ask for every parameter."""
+        if isinstance(self._space, Mapping):
+            return {n: suggest_from(trial, n, d) for n, d in self._space.items()}
+        self._space(trial)
+        return trial.params
+
+    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
+        """Refuse: there is nothing to build.
+
+        Raises:
+            SpaceError: Always.
+        """
+        raise SpaceError(
+            expected="a SearchSpace with a build method",
+            got="a space of bare parameters",
+            fix="subclass surrogate_nas.SearchSpace with suggest and build",
+        )
+
+    def describe(self, architecture: Architecture) -> dict[str, float]:
+        """Return the numeric parameters themselves: nothing else is known."""
+        return {n: float(v) for n, v in architecture.items() if isinstance(v, int | float)}
+
+
+SpaceLike: TypeAlias = SearchSpace | Distributions | Callable[[optuna.trial.BaseTrial], Any]
+
+
+def as_space(space: SpaceLike) -> SearchSpace:
+    """Accept a SearchSpace, a dict of distributions or a define-by-run function.
+
+    Raises:
+        SpaceError: It is none of these.
+    """
+    if isinstance(space, SearchSpace):
+        return space
+    is_dict = isinstance(space, Mapping) and all(
+        isinstance(d, BaseDistribution) for d in space.values()
+    )
+    if is_dict or (callable(space) and not isinstance(space, type)):
+        return ParameterSpace(space)
+    raise SpaceError(
+        expected="a SearchSpace, a dict of Optuna distributions or a function of a trial",
+        got=f"{space!r}",
+        fix="pass for example surrogate_nas.spaces.CellSpace()",
+    )
+
+
+def suggest_from(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Any:
+    """Ask a trial for a parameter that is given as a distribution object."""
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, optuna.distributions.IntDistribution):
+        low, high, step = distribution.low, distribution.high, distribution.step
+        return trial.suggest_int(name, low, high, step=step, log=distribution.log)
+    assert isinstance(distribution, optuna.distributions.FloatDistribution)
+    low_, high_, step_ = distribution.low, distribution.high, distribution.step
+    return trial.suggest_float(name, low_, high_, step=step_, log=distribution.log)
+
+
+def distributions(space: SearchSpace) -> Distributions:
+    """Return every parameter of a space with its distribution, found by seeded random draws.
+
+    Raises:
+        SpaceError: The space has no parameters, or a parameter's distribution changes.
+    """
+    rng = np.random.default_rng(0)
+    found: Distributions = {}
+    for _ in range(_PROBES):
+        draw = Draw(random_chooser(rng))
+        space.suggest(draw)
+        for name, distribution in draw.distributions.items():
+            if found.setdefault(name, distribution) != distribution:
+                raise SpaceError(
+                    expected=f"one range for parameter {name!r}",
+                    got=f"{found[name]} and {distribution}",
+                    fix="give the parameter another name where its range differs",
+                )
+    if not found:
+        raise SpaceError(
+            expected="a space that asks the trial for at least one parameter",
+            got="a space without parameters",
+            fix="call trial.suggest_categorical, suggest_int or suggest_float in it",
+        )
+    return found
+
+
+def fingerprint(found: Distributions) -> str:
+    """Return a short hash of a space's parameters and ranges, equal across processes."""
+    listed = {name: json.loads(distribution_to_json(d)) for name, d in sorted(found.items())}
+    return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def count(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> dict[str, float]:
+    """Count a network's parameters, multiply-accumulates and depth on the meta device.
+
+    Args:
+        build: Makes the network; called under ``torch.device("meta")``.
+        input_shape: Shape of one input, without the batch.
+    """
+    macs = 0.0
+    depth = 0.0
+
+    def hook(module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        nonlocal macs, depth
+        weight = module.weight
+        assert isinstance(weight, torch.Tensor)
+        # Each output number of a convolution or linear layer sums over one slice of the weight.
+        macs += output.numel() * weight[0].numel()
+        depth += 1.0
+
+    with torch.device("meta"), torch.no_grad():
+        network = build().eval()
+        for module in network.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+                module.register_forward_hook(hook)
+        network(torch.empty(1, *input_shape))
+    parameters = float(sum(p.numel() for p in network.parameters()))
+    return {"parameters": parameters, "multiply_accumulates": macs, "depth": depth}

@@ -1,0 +1,1 @@
+"""Ways to make a Task from what users have."""
