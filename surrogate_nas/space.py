@@ -98,7 +98,7 @@ class SearchSpace(abc.ABC):
         return ", ".join(f"{name} {value}" for name, value in architecture.items())
 
     def training(self, architecture: Architecture) -> dict[str, float]:
-        """Return the training hyperparameters that this architecture sets (see TRAINING_PARAMS)."""
+        """Return the training hyperparameters that it sets (see TRAINING_PARAMS)."""
         return {n: float(architecture[n]) for n in TRAINING_PARAMS if n in architecture}
 
     @final
