@@ -79,6 +79,14 @@ class Draw(optuna.trial.BaseTrial):
     def set_user_attr(self, key: str, value: Any) -> None:
         """Ignore: nothing is stored here."""
 
+    def set_constraint(self, key: str, value: float) -> None:
+        """Ignore: nothing is stored here."""
+
+    @property
+    def constraints(self) -> dict[str, float]:
+        """Empty."""
+        return {}
+
     @property
     def params(self) -> dict[str, Any]:
         """Values by parameter name, in the order in which the space asked for them."""

@@ -78,7 +78,7 @@ class Task(abc.ABC):
     def loss(
         self, outputs: torch.Tensor, targets: torch.Tensor, label_smoothing: float
     ) -> torch.Tensor:
-        """Return the training loss, a scalar, of outputs (n, n_outputs) against targets (n, ...)."""
+        """Return the training loss, a scalar, of outputs (n, n_outputs) and targets (n, ...)."""
 
     @abc.abstractmethod
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> float:
