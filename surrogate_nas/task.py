@@ -8,14 +8,19 @@ under :mod:`surrogate_nas.tasks`.
 from __future__ import annotations
 
 import abc
+import hashlib
 from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
 
+from surrogate_nas.errors import TaskError
 from surrogate_nas.metrics import Metric
 
 Direction = Literal["minimize", "maximize"]
+
+_FINGERPRINT_ROWS = 64
+"""Inputs of each split, evenly spaced, that the fingerprint reads."""
 
 
 @final
@@ -26,10 +31,21 @@ class Split:
     Args:
         inputs: Raw inputs, (n, ...), in a compact type such as uint8.
         targets: What is to be predicted, (n, ...).
+
+    Raises:
+        TaskError: It is empty, or the two differ in length.
     """
 
     inputs: torch.Tensor
     targets: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.targets) or not len(self.targets):
+            raise TaskError(
+                expected="as many inputs as targets, and at least one",
+                got=f"{len(self.inputs)} inputs and {len(self.targets)} targets",
+                fix="give each row its target",
+            )
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -52,11 +68,38 @@ class Task(abc.ABC):
     """Shape of one prepared input."""
     n_outputs: int
     """Width of the network's last layer."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes in the order of the outputs; empty where there are none."""
+
+    def __repr__(self) -> str:
+        sizes = " + ".join(f"{len(s):,}" for s in (self.train, self.validation, self.test))
+        outputs = f"{len(self.classes)} classes" if self.classes else f"{self.n_outputs} outputs"
+        return (
+            f"<{type(self).__name__} {self.name!r}: {sizes} rows (train + validation + test), "
+            f"inputs {self.input_shape}, {outputs}, {self.metric.name}>"
+        )
 
     @property
     def direction(self) -> Direction:
         """Whether a larger or a smaller metric is better."""
         return self.metric.direction
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of shapes, metric, targets and a sample of inputs, equal across processes.
+
+        A study that is continued compares it: trials of another task, or of the same data split
+        otherwise, do not belong together. Names play no part.
+        """
+        digest = hashlib.sha256(f"{self.metric.name} {self.n_outputs}".encode())
+        for split in (self.train, self.validation, self.test):
+            count = min(len(split), _FINGERPRINT_ROWS)
+            rows = torch.linspace(0, len(split) - 1, count, dtype=torch.float64).long()
+            sample = split.inputs[rows.to(split.inputs.device)]
+            digest.update(f"{tuple(split.inputs.shape)} {split.inputs.dtype}".encode())
+            for tensor in (split.targets, sample):
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @abc.abstractmethod
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
