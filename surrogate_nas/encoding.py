@@ -1,0 +1,160 @@
+"""Architectures <-> rows of named numbers, and the coordinates that the residual's kernel uses.
+
+Notation: n architectures, p parameters, d columns. NaN stands for a choice that is inactive in an
+architecture (a stage that does not exist), which LightGBM handles as such.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from surrogate_nas.draw import Draw, from_unit, random_chooser, to_unit
+from surrogate_nas.space import Distributions, SearchSpace, distributions, fingerprint
+
+FloatArray = npt.NDArray[np.float64]
+Params = Mapping[str, Any]
+
+
+@final
+class Encoding:
+    """The fixed numbering of a search space's parameters and features.
+
+    Args:
+        space: The search space; its parameters are found by seeded random draws.
+
+    Raises:
+        SpaceError: The space has no parameters.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.distributions: Distributions = distributions(space)
+        self.fingerprint = fingerprint(self.distributions)
+        self._groups = _alike(self.distributions)
+        self._features = _feature_names(space)
+        self._slots = {name: index for index, name in enumerate(self.distributions)}
+        self.is_category = np.array(
+            [isinstance(d, CategoricalDistribution) for d in self.distributions.values()]
+        )
+        self.columns: tuple[str, ...] = tuple(self._column_names())
+
+    def points(self, params: Sequence[Params]) -> FloatArray:
+        """Return kernel coordinates (n, p): a place in [0, 1], a category's index, or NaN."""
+        points = np.full((len(params), len(self._slots)), np.nan)
+        for row, one in zip(points, params, strict=True):
+            for name, value in one.items():
+                slot = self._slots.get(name)
+                if slot is not None:
+                    row[slot] = _place(self.distributions[name], value)
+        return points
+
+    def encode(self, params: Sequence[Params]) -> FloatArray:
+        """Return one row a parameter set, (n, d), in the order of :attr:`columns`."""
+        points = self.points(params)
+        blocks: list[FloatArray] = []
+        for slot, distribution in enumerate(self.distributions.values()):
+            column = points[:, slot : slot + 1]
+            if isinstance(distribution, CategoricalDistribution):
+                hot = (column == np.arange(len(distribution.choices))).astype(float)
+                blocks.append(np.where(np.isnan(column), np.nan, hot))
+            else:
+                blocks.append(column)
+        for choices, members in self._groups:
+            chosen = points[:, [self._slots[name] for name in members]]
+            counts = [(chosen == k).sum(axis=1, keepdims=True) for k in range(len(choices))]
+            blocks.extend(c.astype(float) for c in counts)
+        if self._features:
+            blocks.append(self.feature_rows(params))
+        return np.hstack(blocks)
+
+    def feature_rows(self, params: Sequence[Params]) -> FloatArray:
+        """Return the space's own features, (n, number of them)."""
+        rows = np.empty((len(params), len(self._features)))
+        for row, one in zip(rows, params, strict=True):
+            named = self.space.features(self.space.from_params(one))
+            row[:] = [named[name] for name in self._features]
+        return rows
+
+    def decode(self, row: npt.ArrayLike) -> dict[str, Any]:
+        """Return the parameters of a row, inactive ones left out: the inverse of encode."""
+        values = np.asarray(row, dtype=float)
+        params: dict[str, Any] = {}
+        column = 0
+        for name, distribution in self.distributions.items():
+            width = _width(distribution)
+            cell = values[column : column + width]
+            column += width
+            if np.isnan(cell).any():
+                continue
+            if isinstance(distribution, CategoricalDistribution):
+                params[name] = distribution.choices[int(cell.argmax())]
+            else:
+                params[name] = from_unit(distribution, float(cell[0]))
+        return params
+
+    def _column_names(self) -> list[str]:
+        names: list[str] = []
+        for name, distribution in self.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                names.extend(f"{name}={choice}" for choice in distribution.choices)
+            else:
+                names.append(name)
+        for choices, members in self._groups:
+            names.extend(f"count({members[0]}..)={choice}" for choice in choices)
+        return names + [f"feature:{name}" for name in self._features]
+
+
+def distance(a: FloatArray, b: FloatArray, is_category: npt.NDArray[np.bool_]) -> FloatArray:
+    """Return the share of parameters in which two architectures differ, (n, m) in [0, 1].
+
+    A category differs or does not (Hamming); a number differs by its distance along its range; a
+    parameter that is active in one of the two only differs wholly.
+
+    Args:
+        a: Coordinates from :meth:`Encoding.points`, (n, p).
+        b: The same, (m, p).
+        is_category: Which parameters are categories, (p,).
+    """
+    total = np.zeros((len(a), len(b)))
+    for slot, category in enumerate(is_category):
+        left, right = a[:, slot, None], b[None, :, slot]
+        apart = (left != right).astype(float) if category else np.abs(left - right)
+        absent = np.isnan(left) | np.isnan(right)
+        both = np.isnan(left) & np.isnan(right)
+        total += np.where(absent, np.where(both, 0.0, 1.0), apart)
+    return total / max(len(is_category), 1)
+
+
+def _place(distribution: BaseDistribution, value: Any) -> float:
+    """The coordinate of a value; NaN for one that a past task had and this space has not."""
+    try:
+        place = to_unit(distribution, value)
+    except (TypeError, ValueError):
+        return math.nan
+    return place if math.isfinite(place) else math.nan
+
+
+def _width(distribution: BaseDistribution) -> int:
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    return 1
+
+
+def _alike(found: Distributions) -> list[tuple[tuple[Any, ...], list[str]]]:
+    """Groups of at least two categorical parameters with the same choices: worth counting."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for name, distribution in found.items():
+        if isinstance(distribution, CategoricalDistribution):
+            groups.setdefault(tuple(distribution.choices), []).append(name)
+    return [(choices, names) for choices, names in groups.items() if len(names) > 1]
+
+
+def _feature_names(space: SearchSpace) -> tuple[str, ...]:
+    draw = Draw(random_chooser(np.random.default_rng(0)))
+    return tuple(space.features(space.suggest(draw)))

@@ -1,0 +1,60 @@
+"""A target task's own units <-> the units that its posterior works in; arrays only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+_MIN_OBSERVATIONS = 3
+
+
+@final
+@dataclass(frozen=True)
+class TargetScale:
+    """Robust standardization whose bad tail is compressed; strictly increasing.
+
+    Architectures that do not learn at all lie far below the rest and would own a least-squares
+    scale, while only the order among the good ones matters to a search. So z = (y - center) /
+    scale, and below -1 it becomes -1 - log(-z).
+
+    Args:
+        center: Median of the observed values.
+        scale: Their robust standard deviation.
+    """
+
+    center: float
+    scale: float
+
+    @staticmethod
+    def fit(y: FloatArray, typical: float) -> TargetScale:
+        """Fit to observations, larger is better.
+
+        Args:
+            y: Values in the target's own units, (n,).
+            typical: Scale of past tasks, used until there are a few observations.
+        """
+        if len(y) == 0:
+            return TargetScale(0.0, 1.0)
+        center = float(np.median(y))
+        if len(y) < _MIN_OBSERVATIONS:
+            return TargetScale(center, max(typical, float(np.std(y))))
+        spread = 1.4826 * float(np.median(np.abs(y - center)))
+        deviation = float(np.std(y))
+        # More than half of the values may be equal; then the median deviation says nothing.
+        robust = spread if spread > 1e-3 * deviation else deviation
+        return TargetScale(center, robust if robust > 0.0 else typical)
+
+    def forward(self, y: FloatArray) -> FloatArray:
+        """Own units -> working units, (n,)."""
+        z = (y - self.center) / self.scale
+        return np.where(z < -1.0, -1.0 - np.log(np.maximum(-z, 1.0)), z)
+
+    def backward(self, z: FloatArray) -> FloatArray:
+        """Inverse of :meth:`forward`, (n,)."""
+        raw = np.where(z < -1.0, -np.exp(np.minimum(-1.0 - z, 50.0)), z)
+        return np.asarray(raw * self.scale + self.center)
