@@ -117,10 +117,16 @@ def uniform(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     """Draw a value uniformly (in log space where the distribution says so)."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(rng.integers(len(distribution.choices)))]
-    if isinstance(distribution, IntDistribution) and not distribution.log:
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if isinstance(distribution, IntDistribution) and distribution.log:
+        # Half a step beyond each end, which would else be less likely than its neighbour.
+        drawn = math.exp(rng.uniform(math.log(low - 0.5), math.log(high + 0.5)))
+        return min(max(round(drawn), low), high)
+    if step is not None:
         # Rounding a real draw would make the two ends half as likely as the rest.
-        steps = (distribution.high - distribution.low) // distribution.step
-        return distribution.low + distribution.step * int(rng.integers(steps + 1))
+        drawn = low + step * int(rng.integers(round((high - low) / step) + 1))
+        return min(drawn, high)
     return from_unit(distribution, float(rng.random()))
 
 
@@ -155,7 +161,7 @@ def from_unit(distribution: BaseDistribution, unit: float) -> float | int:
 def contains(distribution: BaseDistribution, value: Any) -> bool:
     """Whether a value, of any type, is allowed by a distribution."""
     if isinstance(distribution, CategoricalDistribution):
-        return any(value is choice or value == choice for choice in distribution.choices)
+        return any(_is_same(value, choice) for choice in distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return False
@@ -165,6 +171,11 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
         return True
     steps = (float(value) - distribution.low) / distribution.step
     return abs(steps - round(steps)) < 1e-8
+
+
+def _is_same(value: Any, choice: Any) -> bool:
+    """Equality under which NaN, read back from a storage, is still NaN."""
+    return bool(value is choice or value == choice or (value != value and choice != choice))
 
 
 def random_chooser(rng: np.random.Generator) -> Chooser:

@@ -1,0 +1,198 @@
+"""What a cell computes: its six operations reduced to a graph that is equal for equal networks.
+
+Notation: source 0 is the cell's input, source i its i-th convolution. A term (k, s) is source s
+after k average poolings; a sum is a sorted tuple of terms, in which a repeated term counts twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias, final
+
+from surrogate_nas.errors import SpaceError
+
+OPERATIONS = ("none", "skip_connect", "conv_1x1", "conv_3x3", "avg_pool_3x3")
+"""What an edge can do, in the order of NAS-Bench-201 (Dong & Yang 2020)."""
+
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+"""(from node, to node) of ``op_0`` to ``op_5``; node 0 is the input, node 3 the output."""
+
+KERNELS = {"conv_1x1": 1, "conv_3x3": 3}
+"""Kernel sizes of the operations that have weights."""
+
+Term: TypeAlias = tuple[int, int]
+Sum: TypeAlias = tuple[Term, ...]
+
+
+class Layer(NamedTuple):
+    """A ReLU-convolution-batch-normalization of a sum."""
+
+    op: str
+    inputs: Sum
+
+
+@final
+@dataclass(frozen=True)
+class CellGraph:
+    """The live part of a cell.
+
+    Args:
+        layers: Its convolutions, each after those it depends on.
+        output: The sum that leaves the cell; empty where no path leads from input to output.
+    """
+
+    layers: tuple[Layer, ...]
+    output: Sum
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The graph in one line, such as ``1=conv_3x3(0);out=0+p1`` (p: average pooling)."""
+        named = [f"{i}={op}({_spell(inputs)})" for i, (op, inputs) in enumerate(self.layers, 1)]
+        return ";".join([*named, f"out={_spell(self.output)}"])
+
+    @functools.cached_property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """The operations on each path from input to output, skip connections left out."""
+        reaching: list[list[tuple[str, ...]]] = [[()]]
+        for op, inputs in self.layers:
+            reaching.append([(*path, op) for path in _extend(inputs, reaching)])
+        return tuple(_extend(self.output, reaching))
+
+    @functools.cached_property
+    def n_convolutions(self) -> dict[str, int]:
+        """How many live convolutions there are of each kind."""
+        return {op: sum(layer.op == op for layer in self.layers) for op in KERNELS}
+
+    @functools.cached_property
+    def longest_path(self) -> int:
+        """The most convolutions on a path from input to output."""
+        return max((_convolutions(path) for path in self.paths), default=0)
+
+    @functools.cached_property
+    def features(self) -> dict[str, float]:
+        """Counts of operations and paths, after GRAF (Kadlecová et al. 2024)."""
+        paths = self.paths
+        lengths = [_convolutions(path) for path in paths] or [0]
+        growths = [sum(op != "conv_1x1" for op in path) for path in paths] or [0]
+        numbers = {
+            **{f"{op}_layers": n for op, n in self.n_convolutions.items()},
+            "paths": len(paths),
+            "skip_paths": sum(not path for path in paths),
+            "pooled_paths": sum("avg_pool_3x3" in path for path in paths),
+            "conv_3x3_paths": sum("conv_3x3" in path for path in paths),
+            "shortest_path": min(lengths),
+            "mean_path": sum(lengths) / len(lengths),
+            "longest_path": max(lengths),
+            "output_layers": len({source for _, source in self.output} - {0}),
+            "mean_receptive_growth": 2 * sum(growths) / len(growths),
+            "receptive_growth": 2 * max(growths),
+        }
+        return {name: float(number) for name, number in numbers.items()}
+
+
+@functools.lru_cache(maxsize=15_625)
+def cell_graph(ops: tuple[str, ...]) -> CellGraph:
+    """Reduce a cell to a graph that two cells share just when they are the same network.
+
+    A node is the sum of what its edges bring. ``none`` brings nothing, nor does any operation on a
+    node to which nothing came; ``skip_connect`` brings the terms of its node as they are; average
+    pooling is linear, so it pools each term by itself; a convolution, whose weights are its own,
+    makes one new term. What does not reach the output is dropped, and of all ways to number the
+    remaining convolutions the first in alphabetical order is taken.
+
+    Two edges with the same convolution of the same node keep two sets of weights, whereas a node
+    that arrives twice by skip connections is one convolution, doubled: these are two networks. By
+    this rule the 15,625 cells are 5,044 networks. The 6,466 that Dong & Yang (2020, appendix)
+    count come from comparing strings: there a node without inputs is not recognised as zero where
+    it has two dead edges, sums are not re-sorted when a skip connection merges them, pooling is
+    not linear, and the two networks above are one.
+
+    Args:
+        ops: The six operations, in the order of :data:`EDGES`.
+
+    Raises:
+        SpaceError: An operation is unknown, or there are not six.
+    """
+    if len(ops) != len(EDGES) or not set(ops) <= set(OPERATIONS):
+        raise SpaceError(
+            expected=f"{len(EDGES)} operations out of {', '.join(OPERATIONS)}",
+            got=f"{ops!r}",
+            fix="give op_0 to op_5 as this space suggests them",
+        )
+    layers, output = _trace(ops)
+    live = _live(layers, output)
+    return CellGraph(*min(_numbered(layers, output, order) for order in _orders(layers, live)))
+
+
+def _trace(ops: tuple[str, ...]) -> tuple[list[Layer], Sum]:
+    """Follow the edges node by node; convolutions are numbered as they come."""
+    layers: list[Layer] = []
+    nodes: list[list[Term]] = [[(0, 0)], [], [], []]
+    for op, (start, end) in zip(ops, EDGES, strict=True):
+        terms = nodes[start]
+        if op == "skip_connect":
+            nodes[end] += terms
+        elif op == "avg_pool_3x3":
+            nodes[end] += [(pools + 1, source) for pools, source in terms]
+        elif op in KERNELS and terms:
+            layers.append(Layer(op, tuple(sorted(terms))))
+            nodes[end].append((0, len(layers)))
+    return layers, tuple(sorted(nodes[-1]))
+
+
+def _live(layers: list[Layer], output: Sum) -> list[int]:
+    """Numbers of the convolutions that reach the output, in ascending order."""
+    live = {source for _, source in output}
+    for number in range(len(layers), 0, -1):
+        if number in live:
+            live.update(source for _, source in layers[number - 1].inputs)
+    return sorted(live - {0})
+
+
+def _orders(layers: list[Layer], live: list[int]) -> Iterator[tuple[int, ...]]:
+    """All orders of the live convolutions that their shapes leave open.
+
+    Convolutions are sorted by how deep they lie and by what they compute regardless of weights;
+    only those that are alike in both have to be permuted, seldom more than two.
+    """
+    shapes: dict[int, tuple[int, str]] = {0: (0, "x")}
+    for number in live:
+        op, inputs = layers[number - 1]
+        depth = 1 + max(shapes[source][0] for _, source in inputs)
+        inner = sorted("p" * pools + shapes[source][1] for pools, source in inputs)
+        shapes[number] = (depth, f"{op}({'+'.join(inner)})")
+    ranked = sorted(live, key=shapes.__getitem__)
+    alike = [tuple(group) for _, group in itertools.groupby(ranked, key=shapes.__getitem__)]
+    for chosen in itertools.product(*(itertools.permutations(group) for group in alike)):
+        yield tuple(itertools.chain.from_iterable(chosen))
+
+
+def _numbered(
+    layers: list[Layer], output: Sum, order: tuple[int, ...]
+) -> tuple[tuple[Layer, ...], Sum]:
+    """The graph with its convolutions renumbered 1, 2, … in the given order."""
+    number = {0: 0, **{old: new for new, old in enumerate(order, 1)}}
+
+    def renumber(terms: Sum) -> Sum:
+        return tuple(sorted((pools, number[source]) for pools, source in terms))
+
+    renumbered = tuple(Layer(layers[n - 1].op, renumber(layers[n - 1].inputs)) for n in order)
+    return renumbered, renumber(output)
+
+
+def _spell(terms: Sum) -> str:
+    return "+".join("p" * pools + str(source) for pools, source in terms)
+
+
+def _extend(terms: Sum, reaching: list[list[tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
+    """Paths that reach a sum, given those that reach each source."""
+    for pools, source in terms:
+        for path in reaching[source]:
+            yield path + ("avg_pool_3x3",) * pools
+
+
+def _convolutions(path: Iterable[str]) -> int:
+    return sum(op in KERNELS for op in path)
