@@ -66,7 +66,8 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     known = {*_OPTIONAL_KEYS, *(key for pair in _KEYS for key in pair)}
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Given a path, NumPy leaves the file open if it turns out to be damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = archive.files
             # Arrays that are not asked for stay unread; their names serve the message.
             return {key: archive[key] if key in known else np.empty(0) for key in found}

@@ -26,7 +26,7 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, struct.error)
 """What Pillow raises on damaged files."""
-_SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "val", "validation": "val"}
+_SPLIT_FOLDERS = {"train", "test", "val"}
 
 
 def from_folder(
@@ -39,8 +39,8 @@ def from_folder(
 ) -> Task:
     """Make a task from a folder with one sub-folder of images a class.
 
-    The folder may instead hold ``train`` and, if you like, ``test`` and ``val`` (or
-    ``validation``), each with one sub-folder a class. Images become grey if all of them are, else
+    The folder may instead hold ``train`` and, if you like, ``test`` and ``val``, each with one
+    sub-folder a class. Images become grey if all of them are, else
     red, green and blue; 16 bits a pixel become 8, transparency is dropped, and photos are turned
     upright. Ignored are hidden files, files that do not end like images, and links that leave the
     folder.
@@ -121,11 +121,11 @@ def _images(folder: Path, root: Path) -> list[Path]:
 def _part_folders(root: Path) -> dict[str, Path]:
     """Return the folders of the splits; all of it is "train" unless sub-folders say otherwise."""
     found = {path.name: path for path in _sub_folders(root, root)}
-    is_split = "train" in found and found.keys() <= _SPLIT_FOLDERS.keys()
+    is_split = "train" in found and found.keys() <= _SPLIT_FOLDERS
     # Classes may be called so, too: of vehicles, say.
     if not is_split or not _sub_folders(found["train"], root):
         return {"train": root}
-    return {_SPLIT_FOLDERS[name]: path for name, path in found.items()}
+    return found
 
 
 def _listed(folder: Path, root: Path) -> list[tuple[Path, str]]:
