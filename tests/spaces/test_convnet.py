@@ -6,12 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution
 from torch import nn
 
 from surrogate_nas.draw import Draw
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import ReferenceShape, count, distributions
 from surrogate_nas.spaces import ConvNetSpace
+from surrogate_nas.spaces.convnet_blocks import Block
 
 SPACE = ConvNetSpace()
 STAGE = {"blocks": 1, "width": 8, "kernel": 3, "expansion": 1, "se": False}
@@ -52,7 +54,8 @@ def test_parameters_depend_on_the_number_of_stages() -> None:
 
 
 def _first(distribution: Any) -> Any:
-    return distribution.choices[0] if "choices" in vars(distribution) else distribution.low
+    is_category = isinstance(distribution, CategoricalDistribution)
+    return distribution.choices[0] if is_category else distribution.low
 
 
 @settings(max_examples=30, deadline=None)
@@ -82,7 +85,7 @@ def test_described_sizes_are_those_of_the_network(
 def test_blocks_are_residual_where_shapes_match(stage: dict[str, Any]) -> None:
     torch.manual_seed(0)
     network = SPACE.build(architecture({**stage, "blocks": 2}), ReferenceShape((3, 8, 8), 2))
-    blocks = [module for module in network.children() if type(module).__name__ == "Block"]
+    blocks = [module for module in network.children() if isinstance(module, Block)]
     for block in blocks:
         norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
         nn.init.zeros_(norms[-1].weight)
@@ -93,7 +96,7 @@ def test_blocks_are_residual_where_shapes_match(stage: dict[str, Any]) -> None:
 
 def test_blocks_are_not_residual_where_shapes_differ() -> None:
     network = SPACE.build(architecture({}, {"width": 16}), ReferenceShape((3, 8, 8), 2))
-    before, after = (m for m in network.children() if type(m).__name__ == "Block")
+    before, after = (m for m in network.children() if isinstance(m, Block))
     assert after(before(torch.rand(2, 8, 8, 8))).shape == (2, 16, 4, 4)
 
 
@@ -103,7 +106,7 @@ def test_resolution_is_halved_down_to_two_pixels() -> None:
     x = torch.rand(2, 1, 8, 8)
     for module in network.children():
         x = module(x)
-        if type(module).__name__ == "Block":
+        if isinstance(module, Block):
             sides.append(x.shape[-1])
     assert sides == [8, 8, 4, 2, 2]
 
