@@ -27,14 +27,15 @@ class Encoding:
 
     Args:
         space: The search space; its parameters are found by seeded random draws.
+        known: Its parameters in order, where they are known already, from a file for example.
 
     Raises:
         SpaceError: The space has no parameters.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, *, known: Distributions | None = None) -> None:
         self.space = space
-        self.distributions: Distributions = distributions(space)
+        self.distributions: Distributions = distributions(space) if known is None else dict(known)
         self.fingerprint = fingerprint(self.distributions)
         self._groups = _alike(self.distributions)
         self._features = _feature_names(space)

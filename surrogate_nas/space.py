@@ -101,6 +101,13 @@ class SearchSpace(abc.ABC):
         """Return the training hyperparameters that it sets (see TRAINING_PARAMS)."""
         return {n: float(architecture[n]) for n in TRAINING_PARAMS if n in architecture}
 
+    def config(self) -> dict[str, Any] | None:
+        """Return the constructor's arguments as JSON has them.
+
+        None, the default, says that the space cannot be made anew from a file.
+        """
+        return None
+
     @final
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
         """Replay a trial's parameters.

@@ -17,6 +17,12 @@ from surrogate_nas.past import Direction, Given, PastTask, as_observations, sign
 from surrogate_nas.posterior import Basis, Posterior
 from surrogate_nas.scaling import TargetScale
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space
+from surrogate_nas.surrogate_file import (
+    FilePath,
+    SavedSurrogate,
+    read_surrogate,
+    write_surrogate,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -121,12 +127,36 @@ class MetaSurrogate:
         """
         if space is self.encoding.space:
             return self
-        encoding = Encoding(space)
-        if encoding.columns != self.encoding.columns or (
-            encoding.fingerprint != self.encoding.fingerprint
-        ):
-            raise _mismatch(self.encoding, encoding)
+        encoding = _checked_encoding(space, self.encoding)
         return MetaSurrogate(encoding, self._basis, self.tasks)
+
+    def save(self, path: FilePath) -> None:
+        """Write to a file, as a whole or not at all: JSON text, to read with :meth:`load`.
+
+        Args:
+            path: Where; by custom it ends in ``.surrogate``. The folder must exist.
+
+        Raises:
+            SurrogateFileError: The folder is missing, or the space's choices have no form in JSON.
+        """
+        write_surrogate(path, self.encoding, self._basis, self.tasks)
+
+    @classmethod
+    def load(cls, path: FilePath, *, space: SpaceLike | None = None) -> MetaSurrogate:
+        """Read a file that :meth:`save` wrote; nothing in it is ever run.
+
+        Args:
+            path: The file.
+            space: The search space; needed where it is your own and has features.
+
+        Raises:
+            SurrogateFileError: The file is missing, damaged, not a surrogate, made by a newer
+                version, or needs `space`.
+            SurrogateMismatchError: It was fitted to another space than `space`.
+        """
+        saved = read_surrogate(path)
+        encoding = saved.encoding() if space is None else _checked_encoding(as_space(space), saved)
+        return cls(encoding, saved.basis, saved.tasks)
 
     def rows(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
         """Return kernel coordinates (n, p) and basis functions (n, r), each row remembered."""
@@ -246,7 +276,18 @@ class TargetModel:
         return dict(zip(names, share.tolist(), strict=True))
 
 
-def _mismatch(fitted: Encoding, wanted: Encoding) -> SurrogateMismatchError:
+def _checked_encoding(space: SearchSpace, fitted: Encoding | SavedSurrogate) -> Encoding:
+    """Encode a space; refuse one with other parameters or features than were fitted to."""
+    encoding = Encoding(space)
+    if encoding.fingerprint == fitted.fingerprint:
+        # A dict may list the same parameters in another order than the fitted columns have.
+        encoding = Encoding(space, known=fitted.distributions)
+        if encoding.columns == fitted.columns:
+            return encoding
+    raise _mismatch(fitted, encoding)
+
+
+def _mismatch(fitted: Encoding | SavedSurrogate, wanted: Encoding) -> SurrogateMismatchError:
     """Name what differs between two spaces."""
     here, there = fitted.distributions, wanted.distributions
     changed = sorted(

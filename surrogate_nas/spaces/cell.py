@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import optuna
 from torch import nn
@@ -168,6 +168,16 @@ class CellSpace(SearchSpace):
         said += [f"layer {n} = {_say_layer(layer)}" for n, layer in enumerate(graph.layers, 1)]
         said.append(f"output = {_say_sum(graph.output) or 'zero: no path leads to it'}")
         return "; ".join([*said, *parts.say_training(self.training(architecture))])
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON has them."""
+        return {
+            "widths": list(self.widths),
+            "min_depth": self.min_depth,
+            "max_depth": self.max_depth,
+            "n_stages": self.n_stages,
+            "search_training": self.search_training,
+        }
 
     def _read(self, architecture: Architecture) -> _Point:
         ops = tuple(str(parts.value(architecture, name)) for name in _OPS)

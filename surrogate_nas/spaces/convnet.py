@@ -173,6 +173,15 @@ class ConvNetSpace(SearchSpace):
         said += [_say_stage(n, stage) for n, stage in enumerate(stages, 1)]
         return "; ".join([*said, *parts.say_training(self.training(architecture))])
 
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON has them."""
+        return {
+            "max_stages": self.max_stages,
+            "max_blocks": self.max_blocks,
+            "widths": list(self.widths),
+            "search_training": self.search_training,
+        }
+
     def _read(self, architecture: Architecture) -> list[_Stage]:
         n_stages = parts.whole(architecture, "n_stages", range(1, self.max_stages + 1))
         blocks = range(1, self.max_blocks + 1)

@@ -1,0 +1,103 @@
+"""JSON that others wrote: parsed strictly, and each value read by a function that checks it."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Collection
+from typing import Any
+
+from surrogate_nas.errors import SurrogateFileError
+
+MOST_TEXT = 2**26
+
+
+def parse(text: str) -> Any:
+    """Parse standard JSON: no NaN or infinity, no name twice in an object.
+
+    Raises:
+        ValueError: It is not that, or it is nested too deeply.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def canonical(value: Any) -> str:
+    """Write JSON in the one form that checksums are taken of.
+
+    Raises:
+        ValueError: A number is not finite.
+        TypeError: A value has no form in JSON.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def read_object(value: Any, where: str, fields: Collection[str]) -> dict[str, Any]:
+    """Return an object with just these fields."""
+    if not isinstance(value, dict):
+        raise damaged(f"an object as {where}", value)
+    missing, unknown = sorted(fields - value.keys()), sorted(value.keys() - set(fields))
+    if missing:
+        raise damaged(f"the field {missing[0]!r} in {where}", "no such field")
+    if unknown:
+        raise damaged(f"only known fields in {where}", unknown[0])
+    return value
+
+
+def read_list(value: Any, where: str, most: int, least: int = 0) -> list[Any]:
+    """Return a list of `least` to `most` items."""
+    if not isinstance(value, list):
+        raise damaged(f"a list as {where}", value)
+    if not least <= len(value) <= most:
+        raise damaged(f"{least} to {most} items as {where}", f"{len(value)} items")
+    return value
+
+
+def read_whole(value: Any, where: str, low: int, high: int) -> int:
+    """Return a whole number in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise damaged(f"a whole number from {low} to {high} as {where}", value)
+    return value
+
+
+def read_number(value: Any, where: str, low: float, high: float) -> float:
+    """Return a finite number in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise damaged(f"a number from {low:g} to {high:g} as {where}", value)
+    return float(value)
+
+
+def read_bool(value: Any, where: str) -> bool:
+    """Return true or false."""
+    if not isinstance(value, bool):
+        raise damaged(f"true or false as {where}", value)
+    return value
+
+
+def read_text(value: Any, where: str, most: int = MOST_TEXT) -> str:
+    """Return a string of at most so many characters."""
+    if not isinstance(value, str) or len(value) > most:
+        raise damaged(f"a text of at most {most} characters as {where}", value)
+    return value
+
+
+def damaged(expected: str, got: object) -> SurrogateFileError:
+    """Return the error for a value that should not be there."""
+    return SurrogateFileError(
+        expected=f"{expected} in a surrogate file",
+        got=got if isinstance(got, str) else reprlib.repr(got),
+        fix="save the surrogate again, or get its file again",
+    )
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise ValueError("a name occurs twice in an object")
+    return unique
