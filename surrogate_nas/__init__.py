@@ -1,1 +1,40 @@
 """Predictor-based neural architecture search as ordinary Optuna studies."""
+
+from surrogate_nas import spaces, tasks
+from surrogate_nas.export import FinalNetwork, finalize
+from surrogate_nas.history import read_history
+from surrogate_nas.metrics import Metric
+from surrogate_nas.objective import Objective
+from surrogate_nas.past import PastTask
+from surrogate_nas.report import report
+from surrogate_nas.sampler import SurrogateSampler
+from surrogate_nas.screening import PoolMix
+from surrogate_nas.space import SearchSpace
+from surrogate_nas.study import create_study
+from surrogate_nas.summary import StudySummary, summarize
+from surrogate_nas.surrogate import MetaSurrogate
+from surrogate_nas.task import Split, Task
+from surrogate_nas.train import Outcome, Trainer
+
+__all__ = [
+    "FinalNetwork",
+    "MetaSurrogate",
+    "Metric",
+    "Objective",
+    "Outcome",
+    "PastTask",
+    "PoolMix",
+    "SearchSpace",
+    "Split",
+    "StudySummary",
+    "SurrogateSampler",
+    "Task",
+    "Trainer",
+    "create_study",
+    "finalize",
+    "read_history",
+    "report",
+    "spaces",
+    "summarize",
+    "tasks",
+]

@@ -73,7 +73,7 @@ class Limits:
     def __init__(self, space: SearchSpace, limits: Mapping[str, float] | None) -> None:
         self._space = space
         self._limits = dict(limits or {})
-        self._known: dict[str, tuple[str, ...]] = {}
+        self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
         if not self._limits:
             return
         draw = Draw(random_chooser(np.random.default_rng(0)))
@@ -92,10 +92,14 @@ class Limits:
                     fix='write for example limits={"parameters": 1e6}',
                 )
 
-    def exceeded(self, key: str, architecture: Architecture) -> tuple[str, ...]:
-        """Return the names of the limits that an architecture exceeds, remembered by its key."""
+    def exceeded(self, params: Mapping[str, Any], architecture: Architecture) -> tuple[str, ...]:
+        """Return the names of the limits that an architecture exceeds, remembered by its params.
+
+        Not by its canonical key: a space may take architectures of unequal size for equivalent.
+        """
         if not self._limits:
             return ()
+        key = tuple(sorted(params.items()))
         if key not in self._known:
             numbers = self._space.describe(architecture)
             broken = [name for name, limit in self._limits.items() if numbers[name] > limit]
@@ -151,7 +155,7 @@ class Pool:
         key = self._space.canonical(architecture)
         if key in self._keys:
             return None
-        broken = self._limits.exceeded(key, architecture)
+        broken = self._limits.exceeded(draw.params, architecture)
         if broken:
             self.n_infeasible += 1
             for name in broken:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 import optuna
 from torch import nn
 
+from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape
 from surrogate_nas.spaces import parts
 from surrogate_nas.spaces.cell_blocks import Cell, Reduction
@@ -21,6 +22,7 @@ from surrogate_nas.spaces.cell_graph import (
     Sum,
     Term,
     cell_graph,
+    published_key,
 )
 
 _OPS = tuple(f"op_{edge}" for edge in range(len(EDGES)))
@@ -51,6 +53,9 @@ class CellSpace(SearchSpace):
         max_depth: Most cells a stage.
         n_stages: Number of stages.
         search_training: Also search ``learning_rate``, ``weight_decay`` and ``augmentation``.
+        equivalence: Which cells :meth:`canonical` takes for the same: "published" is
+            NAS-Bench-201's own rule (15,625 cells are 6,466 functions), "exact" goes by the
+            network that is built (5,044 of them).
 
     Raises:
         SpaceError: An argument is out of range.
@@ -64,12 +69,20 @@ class CellSpace(SearchSpace):
         max_depth: int = 3,
         n_stages: int = 3,
         search_training: bool = False,
+        equivalence: Literal["published", "exact"] = "published",
     ) -> None:
         self.widths = parts.checked_widths(widths)
         self.min_depth = parts.checked_count("min_depth", min_depth)
         self.max_depth = parts.checked_count("max_depth", max_depth, lowest=min_depth)
         self.n_stages = parts.checked_count("n_stages", n_stages)
         self.search_training = search_training
+        if equivalence not in ("published", "exact"):
+            raise SpaceError(
+                expected="equivalence 'published' or 'exact'",
+                got=repr(equivalence),
+                fix="leave it out for the published rule",
+            )
+        self.equivalence = equivalence
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
         """Ask for the six operations, the width, the depth and, if searched, the training."""
@@ -104,21 +117,27 @@ class CellSpace(SearchSpace):
         return nn.Sequential(*modules, *head, nn.Linear(channels, task.n_outputs))
 
     def canonical(self, architecture: Architecture) -> str:
-        """Return a key that two architectures share just when they are the same network.
+        """Return a key that architectures with equivalent cells share.
 
-        The 15,625 cells are 5,044 networks; :func:`~surrogate_nas.spaces.cell_graph.cell_graph`
-        gives the rule, and says why that is fewer than the 6,466 published for NAS-Bench-201.
-        Of a cell that hands on its input as it is, or nothing, any number is the same network.
+        By the published rule (:func:`~surrogate_nas.spaces.cell_graph.published_key`) the 15,625
+        cells are 6,466 functions. By the exact one
+        (:func:`~surrogate_nas.spaces.cell_graph.cell_graph`) two architectures share a key just
+        when they are the same network, and the depth of a cell that hands on its input as it is,
+        or nothing, plays no part.
 
         Raises:
             SpaceError: The architecture is not of this space.
         """
         graph, width, depth = self._read(architecture)
-        if graph.output in ((), ((0, 0),)):
-            depth = self.min_depth
+        if self.equivalence == "published":
+            cell = published_key(tuple(architecture[name] for name in _OPS))
+        else:
+            cell = graph.key
+            if graph.output in ((), ((0, 0),)):
+                depth = self.min_depth
         training = sorted(self.training(architecture).items())
         settings = [("width", width), ("depth", depth), *training]
-        return "|".join([graph.key, *(f"{name}={number!r}" for name, number in settings)])
+        return "|".join([cell, *(f"{name}={number!r}" for name, number in settings)])
 
     def describe(self, architecture: Architecture) -> dict[str, float]:
         """Return sizes for :attr:`reference`'s shape, by arithmetic alone.
@@ -148,7 +167,7 @@ class CellSpace(SearchSpace):
     def features(self, architecture: Architecture) -> dict[str, float]:
         """Return counts of live operations and paths of a cell, and sizes in powers of ten.
 
-        They are equal for equivalent architectures.
+        They are equal for architectures that are the same network.
 
         Raises:
             SpaceError: The architecture is not of this space.
@@ -177,6 +196,7 @@ class CellSpace(SearchSpace):
             "max_depth": self.max_depth,
             "n_stages": self.n_stages,
             "search_training": self.search_training,
+            "equivalence": self.equivalence,
         }
 
     def _read(self, architecture: Architecture) -> _Point:

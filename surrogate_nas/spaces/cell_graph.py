@@ -105,10 +105,7 @@ def cell_graph(ops: tuple[str, ...]) -> CellGraph:
 
     Two edges with the same convolution of the same node keep two sets of weights, whereas a node
     that arrives twice by skip connections is one convolution, doubled: these are two networks. By
-    this rule the 15,625 cells are 5,044 networks. The 6,466 that Dong & Yang (2020, appendix)
-    count come from comparing strings: there a node without inputs is not recognised as zero where
-    it has two dead edges, sums are not re-sorted when a skip connection merges them, pooling is
-    not linear, and the two networks above are one.
+    this rule the 15,625 cells are 5,044 networks; :func:`published_key` has the field's 6,466.
 
     Args:
         ops: The six operations, in the order of :data:`EDGES`.
@@ -125,6 +122,34 @@ def cell_graph(ops: tuple[str, ...]) -> CellGraph:
     layers, output = _trace(ops)
     live = _live(layers, output)
     return CellGraph(*min(_numbered(layers, output, order) for order in _orders(layers, live)))
+
+
+@functools.lru_cache(maxsize=15_625)
+def published_key(ops: tuple[str, ...]) -> str:
+    """Return the string by which NAS-Bench-201 (Dong & Yang 2020) tells functions apart.
+
+    A node is the sorted sum of its edges' strings: ``none``, and any operation on a node that is
+    zero itself, is zero; ``skip_connect`` is the string of its node. The 15,625 cells are 6,466
+    strings. The rule is about functions whose operations share their weights, and about strings:
+    it takes a convolution that arrives twice and two equal convolutions for one cell, and it
+    leaves a few zero or regrouped sums apart that :func:`cell_graph` recognises.
+
+    Args:
+        ops: The six operations, in the order of :data:`EDGES`.
+    """
+    nodes = ["0"]
+    for end in range(1, 4):
+        strings = []
+        for op, (start, stop) in zip(ops, EDGES, strict=True):
+            if stop != end:
+                continue
+            if op == "none" or nodes[start] == "#":
+                strings.append("#")
+            else:
+                node = nodes[start]
+                strings.append(node if op == "skip_connect" else f"({node})@{op}")
+        nodes.append("+".join(sorted(strings)))
+    return nodes[-1]
 
 
 def _trace(ops: tuple[str, ...]) -> tuple[list[Layer], Sum]:

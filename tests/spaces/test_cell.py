@@ -16,11 +16,11 @@ from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import ReferenceShape, count
 from surrogate_nas.spaces import CellSpace
 from surrogate_nas.spaces.cell_blocks import Cell
-from surrogate_nas.spaces.cell_graph import EDGES, OPERATIONS, cell_graph
+from surrogate_nas.spaces.cell_graph import EDGES, OPERATIONS, cell_graph, published_key
 
 CELLS = list(itertools.product(OPERATIONS, repeat=6))
 SHORT = dict(zip("-s13p", OPERATIONS, strict=True))
-SPACE = CellSpace()
+SPACE = CellSpace(equivalence="exact")
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -64,23 +64,6 @@ def signatures() -> FloatArray:
     return total / 720
 
 
-def published_key(ops: tuple[str, ...]) -> str:
-    """The string that Dong & Yang's count of unique cells compares."""
-    nodes = ["0"]
-    for end in (1, 2, 3):
-        terms = []
-        for op, (start, target) in zip(ops, EDGES, strict=True):
-            if target != end:
-                continue
-            if op == "none" or nodes[start] == "#":
-                terms.append("#")
-            else:
-                skip = op == "skip_connect"
-                terms.append(nodes[start] if skip else f"({nodes[start]})@{op}")
-        nodes.append("+".join(sorted(terms)))
-    return nodes[-1]
-
-
 def test_equal_keys_are_equal_networks_over_all_cells() -> None:
     keys = np.unique([cell_graph(ops).key for ops in CELLS], return_inverse=True)[1]
     found = signatures()
@@ -93,9 +76,32 @@ def test_equal_keys_are_equal_networks_over_all_cells() -> None:
     assert between.min() > 1e-9
 
 
-def test_all_cells_are_5044_networks_and_6466_published_strings() -> None:
+def test_all_cells_are_6466_functions_by_the_published_rule_and_5044_networks() -> None:
     assert len({cell_graph(ops).key for ops in CELLS}) == 5044
-    assert len({published_key(ops) for ops in CELLS}) == 6466
+    published = CellSpace()
+    keys = {
+        published.canonical(
+            {**{f"op_{i}": op for i, op in enumerate(ops)}, "width": 8, "depth": 1}
+        )
+        for ops in CELLS
+    }
+    assert len(keys) == 6466
+
+
+def test_equal_published_keys_are_equal_functions_over_all_cells() -> None:
+    # That rule is about functions: an operation is the same wherever it stands.
+    shared = np.array([[1.3] * 6, [0.7] * 6])
+    outputs = outputs_of_all_cells(shared)
+    keys = np.unique([published_key(ops) for ops in CELLS], return_inverse=True)[1]
+    order = np.argsort(keys, kind="stable")
+    within = np.abs(np.diff(outputs[order]))[np.diff(keys[order]) == 0]
+    assert within.max() < 1e-12
+    assert len(np.unique(outputs.round(12))) > 4000
+
+
+def test_an_unknown_equivalence_is_refused() -> None:
+    with pytest.raises(SpaceError, match="published"):
+        CellSpace(equivalence="other")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

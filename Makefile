@@ -1,0 +1,48 @@
+# make demo: search an architecture for handwritten digits.  make test: the whole check.
+PYTHON ?= python3
+BIN := .venv/bin
+# More threads only wait for each other on networks this small.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test setup format lint types imports tests clean
+
+demo: .venv/demo
+	@mkdir -p runs/demo
+	$(BIN)/surrogate-nas search --data digits --space cell --trials 20 --epochs 10 \
+	    --storage sqlite:///runs/demo/nas.db --name digits --report runs/demo/report.html
+
+test: .venv/dev lint types imports tests
+
+.venv/torch:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; run make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	@touch $@
+
+.venv/demo: .venv/torch pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dashboard,report]'
+	@touch $@
+
+.venv/dev: .venv/torch pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ .venv/demo
+
+format: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+imports: .venv/dev
+	$(BIN)/lint-imports
+
+tests: .venv/dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --cov --cov-report term:skip-covered --cov-fail-under 90
+
+clean:
+	rm -rf .venv runs build

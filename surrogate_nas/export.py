@@ -1,0 +1,115 @@
+"""The best trial -> retrained on training and validation data, tested once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import optuna
+from torch import nn
+
+from surrogate_nas.errors import SpaceError, StudyError, TrainingError
+from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.task import Task
+from surrogate_nas.train import Outcome, Trainer, seeded
+
+OnEpoch = Callable[[int, float], bool]
+
+
+@final
+@dataclass(frozen=True)
+class FinalNetwork:
+    """The winner of a study.
+
+    Args:
+        trial_number: The trial that it comes from.
+        architecture: What it is.
+        summary: The same in plain words.
+        description: Its numbers: parameters, multiply-accumulates, ...
+        validation_value: The metric that the trial reached in the study.
+        test_value: The metric of the retrained network on the test split.
+        network: The retrained network, in eval mode on the Trainer's device.
+        outcome: How the retraining went. Its validation metrics are of data it was trained on.
+    """
+
+    trial_number: int
+    architecture: Architecture
+    summary: str
+    description: dict[str, float]
+    validation_value: float
+    test_value: float
+    network: nn.Module
+    outcome: Outcome
+
+
+def finalize(
+    study: optuna.Study,
+    task: Task,
+    space: SearchSpace,
+    trainer: Trainer,
+    *,
+    on_epoch: OnEpoch | None = None,
+) -> FinalNetwork:
+    """Retrain the best architecture on training and validation data and test it once.
+
+    The test metric is stored as the study's user attribute ``test_value``.
+
+    Args:
+        study: A study with at least one completed trial.
+        task: The study's task.
+        space: The study's search space.
+        trainer: How to train; usually the one of the study.
+        on_epoch: Told the epoch, from 0, for showing progress; return False.
+
+    Raises:
+        StudyError: No trial is completed, or the best one is not of this space.
+        TrainingError: The retraining did not end well.
+    """
+    best = _best_trial(study)
+    space = space.for_task(task)
+    try:
+        architecture = space.from_params(best.params)
+    except SpaceError as error:
+        raise StudyError(
+            expected=f"trial {best.number} to be an architecture of {type(space).__name__}",
+            got=error.got,
+            fix="pass the search space that the study was made with",
+        ) from error
+    with seeded(trainer.seed):
+        network = space.build(architecture, task)
+    own = trainer.override(**space.training(architecture))
+    outcome = own.train(network, task.merged(), on_epoch=on_epoch)
+    test_value = own.evaluate(network, task, task.test)
+    if not math.isfinite(test_value):
+        raise TrainingError(
+            expected="a network with finite outputs",
+            got=f"a retraining that ended with: {outcome.stop_reason.value}",
+            fix="lower the Trainer's learning rate, or train longer",
+        )
+    assert best.value is not None
+    study.set_user_attr("test_value", test_value)
+    study.set_user_attr("test_trial", best.number)
+    return FinalNetwork(
+        trial_number=best.number,
+        architecture=architecture,
+        summary=space.summary(architecture),
+        description=space.describe(architecture),
+        validation_value=best.value,
+        test_value=test_value,
+        network=network.eval(),
+        outcome=outcome,
+    )
+
+
+def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
+    """The best completed trial."""
+    try:
+        return study.best_trial
+    except ValueError:
+        raise StudyError(
+            expected=f"study {study.study_name!r} to have a completed trial",
+            got=f"none among {len(study.get_trials(deepcopy=False))} trials",
+            fix="run study.optimize first, and look at the trials' stop_reason",
+        ) from None

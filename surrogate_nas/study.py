@@ -1,0 +1,160 @@
+"""create_study: an ordinary Optuna study whose sampler knows the task, the space and the past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from surrogate_nas.errors import StudyError, SurrogateFileError
+from surrogate_nas.history import FINGERPRINT_ATTR, META_FEATURES_ATTR
+from surrogate_nas.objective import INTERRUPTED
+from surrogate_nas.sampler import SurrogateSampler
+from surrogate_nas.shadow import BaseSamplerLike
+from surrogate_nas.space import SearchSpace, distributions, fingerprint
+from surrogate_nas.storage import StorageLike, open_storage, reachable
+from surrogate_nas.surrogate import MetaSurrogate
+from surrogate_nas.task import Task
+
+TASK_ATTR = "task_fingerprint"
+
+
+def create_study(
+    task: Task,
+    space: SearchSpace,
+    *,
+    storage: StorageLike = None,
+    study_name: str | None = None,
+    surrogate: MetaSurrogate | str | Path | None = None,
+    base_sampler: BaseSamplerLike | None = None,
+    n_candidates: int = 256,
+    limits: Mapping[str, float] | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+    seed: int | None = None,
+) -> optuna.Study:
+    """Create a study of a task, or continue the one of that name.
+
+    Args:
+        task: What networks are trained for; gives the direction and the meta-features.
+        space: The search space.
+        storage: A database URL, the path of a journal file, a storage, or None for memory.
+        study_name: A study of this name in the storage is continued.
+        surrogate: A fitted surrogate, the path of one, or None to learn from this study alone.
+        base_sampler: Any Optuna sampler, or a function that makes one from a seed; default TPE.
+        n_candidates: Candidates screened for each training; 1 switches screening off.
+        limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
+        pruner: Any Optuna pruner; by default none, every training runs to its end.
+        seed: Fixes which architectures are tried.
+
+    Returns:
+        A plain ``optuna.Study``; readable later by Optuna without this package.
+
+    Raises:
+        StorageError: The storage cannot be reached.
+        StudyError: A study of that name has another direction, space or task.
+        SpaceError: The space or a limit is unusable.
+        SurrogateFileError: The surrogate cannot be read.
+        SurrogateMismatchError: The surrogate belongs to another space.
+    """
+    space = space.for_task(task)
+    sampler = SurrogateSampler(
+        space,
+        surrogate=_resolve(surrogate, space),
+        base_sampler=base_sampler,
+        n_candidates=n_candidates,
+        limits=limits,
+        seed=seed,
+    )
+    opened = open_storage(storage)
+    with reachable(storage):
+        study = optuna.create_study(
+            storage=opened,
+            study_name=study_name,
+            direction=task.direction,
+            sampler=sampler,
+            pruner=pruner or optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        _mark(study, task, space)
+    return study
+
+
+def continue_study(
+    study: optuna.Study,
+    objective: Callable[[optuna.Trial], float],
+    n_trials: int,
+    *,
+    show_progress_bar: bool = False,
+) -> int:
+    """Run a study until it has a number of finished trials, those of earlier runs included.
+
+    Trials that were interrupted by their user do not count.
+
+    Args:
+        study: The study.
+        objective: What to run.
+        n_trials: Finished trials to reach.
+        show_progress_bar: As in ``study.optimize``.
+
+    Returns:
+        How many trials were run.
+    """
+    finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    counted = [t for t in finished if t.user_attrs.get("stop_reason") != INTERRUPTED]
+    missing = max(n_trials - len(counted), 0)
+    if missing:
+        study.optimize(objective, n_trials=missing, show_progress_bar=show_progress_bar)
+    return missing
+
+
+def _resolve(
+    surrogate: MetaSurrogate | str | Path | None, space: SearchSpace
+) -> MetaSurrogate | None:
+    """Load a surrogate that is given by its path."""
+    if surrogate is None or isinstance(surrogate, MetaSurrogate):
+        return surrogate
+    if str(surrogate) == "pretrained":
+        raise SurrogateFileError(
+            expected="a fitted surrogate or the path of one",
+            got="'pretrained', which this version does not ship yet",
+            fix="pass surrogate=None, or fit one to past studies with MetaSurrogate.fit",
+        )
+    return MetaSurrogate.load(surrogate, space=space)
+
+
+def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> None:
+    """Write down what the study is about, or check that an existing one is about the same."""
+    marks: dict[str, Any] = {
+        FINGERPRINT_ATTR: fingerprint(distributions(space)),
+        TASK_ATTR: task.fingerprint,
+    }
+    found = study.user_attrs
+    trials = study.get_trials(deepcopy=False)
+    _check(study, "direction", study.direction.name.lower(), task.direction)
+    words = {FINGERPRINT_ATTR: "search space", TASK_ATTR: "task (data, split or metric)"}
+    for attr, mark in marks.items():
+        if attr in found or trials:
+            _check(study, words[attr], found.get(attr, "unknown"), mark)
+    if FINGERPRINT_ATTR in found and TASK_ATTR in found:
+        return
+    marks |= {
+        "task": task.name,
+        "metric": task.metric.name,
+        "space": type(space).__name__,
+        META_FEATURES_ATTR: task.meta_features,
+        "surrogate_nas_version": version("surrogate-nas"),
+    }
+    for attr, mark in marks.items():
+        study.set_user_attr(attr, mark)
+
+
+def _check(study: optuna.Study, what: str, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise StudyError(
+            expected=f"study {study.study_name!r} to have this {what} ({wanted})",
+            got=f"another one ({found})",
+            fix="choose another study_name; the existing study is left as it is",
+        )

@@ -1,0 +1,100 @@
+"""What a study has come to, in numbers; reads stored trials only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import spearmanr
+
+_MIN_PAIRS = 3
+
+
+@final
+@dataclass(frozen=True)
+class StudySummary:
+    """A study in numbers.
+
+    Args:
+        name: The study's name.
+        task: The task's name, or "" for a study of plain Optuna.
+        metric: The metric's name, or "value".
+        maximize: Whether larger values are better.
+        completed: Trials with a value, in order.
+        n_failed: Trials that ended without one, pruned ones left out.
+        n_pruned: Trials stopped early by a pruner.
+        n_screened: Candidates that the surrogate or the limits had a look at, over all trials.
+        n_duplicates: Draws turned away because an equivalent trial existed.
+        n_infeasible: Draws turned away because they exceeded a limit.
+        predicted: Predictions of the completed trials that had one, (n,).
+        measured: What these reached, (n,).
+        stds: Standard deviations of the predictions, (n,).
+    """
+
+    name: str
+    task: str
+    metric: str
+    maximize: bool
+    completed: tuple[FrozenTrial, ...]
+    n_failed: int
+    n_pruned: int
+    n_screened: int
+    n_duplicates: int
+    n_infeasible: int
+    predicted: tuple[float, ...]
+    measured: tuple[float, ...]
+    stds: tuple[float, ...]
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The best completed trial."""
+        if not self.completed:
+            return None
+        values = [_value(t) for t in self.completed]
+        return self.completed[int(np.argmax(values) if self.maximize else np.argmin(values))]
+
+    @property
+    def rank_correlation(self) -> float:
+        """Spearman's rho of predictions, each made before its training, and results; or NaN."""
+        constant = len(set(self.predicted)) < 2 or len(set(self.measured)) < 2
+        if len(self.predicted) < _MIN_PAIRS or constant:
+            return math.nan
+        return float(spearmanr(self.predicted, self.measured).statistic)
+
+
+def summarize(study: optuna.Study) -> StudySummary:
+    """Sum a study with one objective up."""
+    trials = study.get_trials(deepcopy=False)
+    completed = tuple(t for t in trials if t.state == TrialState.COMPLETE)
+    guessed = [t for t in completed if "predicted_value" in t.user_attrs]
+    attrs = study.user_attrs
+    return StudySummary(
+        name=study.study_name,
+        task=str(attrs.get("task", "")),
+        metric=str(attrs.get("metric", "value")),
+        maximize=study.direction == StudyDirection.MAXIMIZE,
+        completed=completed,
+        n_failed=sum(t.state == TrialState.FAIL for t in trials),
+        n_pruned=sum(t.state == TrialState.PRUNED for t in trials),
+        n_screened=_total(trials, "n_candidates"),
+        n_duplicates=_total(trials, "n_duplicates"),
+        n_infeasible=_total(trials, "n_infeasible"),
+        predicted=tuple(float(t.user_attrs["predicted_value"]) for t in guessed),
+        measured=tuple(_value(t) for t in guessed),
+        stds=tuple(float(t.user_attrs["predicted_std"]) for t in guessed),
+    )
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
+
+
+def _total(trials: list[FrozenTrial], attr: str) -> int:
+    """Sum of a count that sampling stored with each trial."""
+    return sum(int(t.user_attrs.get(attr, 0)) for t in trials)
