@@ -10,6 +10,8 @@ from typing import Any
 from surrogate_nas.errors import SurrogateFileError
 
 MOST_TEXT = 2**26
+_MOST_SAID = 200
+"""Characters of a file's own names and values in an error's text."""
 
 
 def parse(text: str) -> Any:
@@ -85,9 +87,10 @@ def read_text(value: Any, where: str, most: int = MOST_TEXT) -> str:
 
 def damaged(expected: str, got: object) -> SurrogateFileError:
     """Return the error for a value that should not be there."""
+    said = got if isinstance(got, str) else reprlib.repr(got)
     return SurrogateFileError(
-        expected=f"{expected} in a surrogate file",
-        got=got if isinstance(got, str) else reprlib.repr(got),
+        expected=f"{expected[:_MOST_SAID]} in a surrogate file",
+        got=said[:_MOST_SAID],
         fix="save the surrogate again, or get its file again",
     )
 

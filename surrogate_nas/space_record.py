@@ -162,5 +162,7 @@ def _check_setting(value: Any, name: str) -> None:
     if isinstance(value, list):
         for item in read_list(value, name, 256):
             read_whole(item, name, 1, 2**16)
+    elif isinstance(value, str):
+        read_text(value, name, 100)
     elif not isinstance(value, bool):
         read_whole(value, name, 0, _MOST_COUNT)

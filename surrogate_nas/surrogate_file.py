@@ -62,6 +62,7 @@ _FIELDS = (
 _PACKAGES = ("surrogate-nas", "lightgbm", "optuna", "numpy")
 _MOST_TASKS = 100_000
 _MOST_BOOSTERS = 64
+_MOST_NODES = 1_000_000
 _MOST_REACH = 1e6
 """Largest prior variance of a past task's prediction, in squared standard deviations. Fitted ones
 reach some ten deviations; beyond a thousand the posterior's covariance would lose its definiteness
@@ -118,18 +119,23 @@ def write_surrogate(
     """
     try:
         body = _body(encoding, basis, tasks)
-        data = json.dumps({**body, "sha256": _checksum(body)}).encode() + b"\n"
+        data = json.dumps({**body, "sha256": checksum(body)}).encode() + b"\n"
         saved = _read(data)
         if saved.space is not None:
             saved.encoding()
+    except SurrogateFileError as error:
+        raise _unwritable(f"{error.got} where it needs {error.expected}") from error
     except (TypeError, ValueError) as error:
-        raise SurrogateFileError(
-            expected="a surrogate that a file can hold",
-            got=f"one for which reading it back says: {error}",
-            fix="use parameters with choices of text, numbers, booleans or None, and past tasks "
-            "with ordinary numbers",
-        ) from error
+        raise _unwritable(f"one with {error}") from error
     _replace(Path(path), data)
+
+
+def _unwritable(got: str) -> SurrogateFileError:
+    return SurrogateFileError(
+        expected="a surrogate that a file can hold",
+        got=got,
+        fix="use finite numbers, and choices of text, numbers, booleans or None",
+    )
 
 
 def read_surrogate(path: FilePath) -> SavedSurrogate:
@@ -188,7 +194,8 @@ def _hypotheses(*, with_basis: bool) -> list[list[float]]:
     return rows
 
 
-def _checksum(body: Mapping[str, Any]) -> str:
+def checksum(body: Mapping[str, Any]) -> str:
+    """Return the checksum of all of a file but the checksum."""
     return hashlib.sha256(canonical(body).encode()).hexdigest()
 
 
@@ -201,7 +208,7 @@ def _replace(path: Path, data: bytes) -> None:
         )
     if path.exists() and not path.is_file():
         raise SurrogateFileError(expected="a path of a file", got=f"{str(path)!r}", fix=fix)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    beside = path.with_name(f".{uuid.uuid4().hex}.surrogate")
     try:
         with beside.open("xb") as file:
             file.write(data)
@@ -269,6 +276,9 @@ def _read(data: bytes) -> SavedSurrogate:
 
 def _document(data: bytes) -> dict[str, Any]:
     """Parse a file; check that it is a surrogate of a known schema, as it was saved."""
+    if data.count(b"[") + data.count(b"{") > _MOST_NODES:
+        # Empty lists need 30 times as much memory as text.
+        raise damaged(f"at most {_MOST_NODES} lists and objects", "more of them")
     try:
         document: dict[str, Any] = parse(data.decode())
         is_ours = isinstance(document, dict) and document.get("format") == FORMAT
@@ -296,10 +306,10 @@ def _document(data: bytes) -> dict[str, Any]:
         )
     body = {name: value for name, value in document.items() if name != "sha256"}
     try:
-        checksum = _checksum(body)
+        as_read = checksum(body)
     except (ValueError, RecursionError) as error:
         raise damaged("finite numbers", f"{error}") from error
-    if document.get("sha256") != checksum:
+    if document.get("sha256") != as_read:
         raise damaged("contents as they were saved", "some that differ from their checksum")
     return document
 

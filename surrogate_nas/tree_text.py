@@ -197,7 +197,9 @@ def _check_tree(tree: Tree, where: str, n_columns: int) -> None:
     if not all(0 <= column < n_columns for column in tree.feature):
         raise _refused(f"splits on columns 0 to {n_columns - 1} in {where}", "another column")
     if not _NUMERIC_DECISIONS.issuperset(tree.decision):
-        raise _refused(f"numeric splits in {where}", f"decision types {set(tree.decision)}")
+        raise _refused(
+            f"numeric splits in {where}", f"decision types {sorted(set(tree.decision))[:5]}"
+        )
     if not all(abs(value) <= MAX_LEAF for value in tree.leaf):
         raise _refused(f"leaf values within ±{MAX_LEAF:g} in {where}", "a larger one")
     if not _is_binary_tree(tree.left, tree.right):
