@@ -39,9 +39,11 @@ def _log_h(z: FloatArray) -> FloatArray:
     near = np.maximum(z, -1.0)
     direct = np.log(np.exp(-0.5 * near**2 - _LOG_SQRT_2PI) + near * np.exp(log_ndtr(near)))
     far = np.minimum(z, -1.0)
-    # phi(z) * (1 - |z| * mills(|z|)); for |z| beyond 1e3 the bracket is 1/z^2 to double precision.
-    mills = math.sqrt(math.pi / 2) * erfcx(-np.maximum(far, -1e3) / math.sqrt(2))
-    bracket = np.log1p(np.maximum(far, -1e3) * mills)
-    tail = np.where(far > -1e3, bracket, -2 * np.log(-far))
+    # phi(z) * (1 - |z| * mills(|z|)); the bracket is 1/z^2 - 3/z^4 + 15/z^6 - ... and cancels.
+    # Beyond 1e3 its first two terms are closer, and meet it without a step.
+    middle, beyond = np.maximum(far, -1e3), np.minimum(far, -1e3)
+    bracket: FloatArray = np.log1p(middle * math.sqrt(math.pi / 2) * erfcx(-middle / math.sqrt(2)))
+    series = np.log1p(-3.0 / beyond / beyond) - 2 * np.log(-beyond)
+    tail = np.where(far > -1e3, bracket, series)
     with np.errstate(over="ignore"):
         return np.where(z > -1.0, direct, -0.5 * far**2 - _LOG_SQRT_2PI + tail)
