@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import TypeAlias
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.errors import StorageError
 
 StorageLike: TypeAlias = str | BaseStorage | None
 
 _JOURNAL_ENDINGS = (".log", ".journal")
+
+# The last @ ends the password: people forget to escape one inside it.
+_PASSWORD = re.compile(r"^([^:/]*:?//[^/:@]*:|[^/:@]+:(?!//))(.*)(@)")
+_PASSWORD_IN_QUERY = re.compile(r"([?&](?:password|passwd|pwd)=)([^&]*)()")
+_TO_ESCAPE = {"@": "%40", ":": "%3A", "/": "%2F", "?": "%3F", "#": "%23"}
 
 
 def open_storage(storage: StorageLike) -> BaseStorage:
@@ -34,7 +39,7 @@ def open_storage(storage: StorageLike) -> BaseStorage:
         if not storage.endswith(_JOURNAL_ENDINGS):
             raise StorageError(
                 expected="a database URL or a journal file",
-                got=repr(storage),
+                got=repr(masked(storage)),
                 fix="write for example sqlite:///nas.db, or nas.journal",
             )
         if not Path(storage).resolve().parent.is_dir():
@@ -43,9 +48,21 @@ def open_storage(storage: StorageLike) -> BaseStorage:
                 got=repr(storage),
                 fix="make the folder first",
             )
-        return JournalStorage(JournalFileBackend(storage))
     with reachable(storage):
+        return _opened(storage)
+
+
+def _opened(storage: StorageLike) -> BaseStorage:
+    """Open a storage; what is no URL is a journal file.
+
+    Optuna reads both at once, and meets addresses and files that are none with a bare ValueError.
+    """
+    try:
+        if isinstance(storage, str) and "://" not in storage:
+            return JournalStorage(JournalFileBackend(storage))
         return get_storage(storage)
+    except ValueError as error:
+        raise OSError(f"not a storage ({error})") from error
 
 
 @contextmanager
@@ -61,7 +78,8 @@ def reachable(storage: StorageLike) -> Iterator[None]:
     ) as error:
         if isinstance(error, StorageError):
             raise
-        cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+        _refuse_unescaped(storage)
+        cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0].rstrip(".")
         raise StorageError(
             expected=f"a storage that can be reached at {masked(storage)}",
             got=f"{type(error).__name__}: {cause}",
@@ -73,9 +91,18 @@ def masked(storage: StorageLike) -> str:
     """Return how to name a storage to people: its URL without the password."""
     if not isinstance(storage, str):
         return "memory" if storage is None else type(storage).__name__
-    if "://" not in storage:
-        return storage
-    try:
-        return make_url(storage).render_as_string(hide_password=True)
-    except ArgumentError:
-        return storage.split("://")[0] + "://..."
+    for pattern in (_PASSWORD, _PASSWORD_IN_QUERY):
+        storage = pattern.sub(r"\1***\3", storage)
+    return storage
+
+
+def _refuse_unescaped(storage: StorageLike) -> None:
+    """Explain a password that ends too early; drivers would repeat the rest of it as a host."""
+    found = _PASSWORD.search(storage) if isinstance(storage, str) else None
+    odd = [sign for sign in _TO_ESCAPE if found and sign in found[2]]
+    if odd:
+        raise StorageError(
+            expected=f"a storage that can be reached at {masked(storage)}",
+            got=f"a password with {' '.join(odd)} in it",
+            fix=f"write {', '.join(f'{_TO_ESCAPE[sign]} for {sign}' for sign in odd)}",
+        ) from None
