@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, cast, final
 
 import numpy as np
 import numpy.typing as npt
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from surrogate_nas.errors import PastTaskError
+from surrogate_nas.errors import PastTaskError, StudyError
 
 FloatArray = npt.NDArray[np.float64]
 Direction = Literal["minimize", "maximize"]
@@ -98,13 +99,36 @@ def as_observations(given: Given | None, direction: Direction) -> PastTask | Non
     Args:
         given: A PastTask, a study, trials, or (params, values).
         direction: Which way is better, where `given` does not say so itself.
+
+    Raises:
+        PastTaskError: It is none of these, or (params, values) do not make a PastTask.
+        StudyError: The study has several objectives.
     """
     if given is None or isinstance(given, PastTask):
         return given
     if isinstance(given, optuna.Study):
-        kind: Direction = "maximize" if given.direction.name == "MAXIMIZE" else "minimize"
-        return from_trials(given.study_name, given.get_trials(deepcopy=False), kind)
-    if isinstance(given, tuple):
-        params, values = given
-        return PastTask("target", params, values, direction) if len(params) else None
-    return from_trials("target", given, direction)
+        trials = given.get_trials(deepcopy=False)
+        return from_trials(given.study_name, trials, _direction(given))
+    trials = [t for t in given if isinstance(t, FrozenTrial)]
+    if len(trials) == len(given):
+        return from_trials("target", trials, direction)
+    if isinstance(given, tuple) and len(given) == 2:
+        params, values = cast(tuple[Sequence[Mapping[str, Any]], Sequence[float]], given)
+        if not len(params) and not len(values):
+            return None
+        return PastTask("target", params, values, direction)
+    raise PastTaskError(
+        expected="a study, a list of its trials, a PastTask or a tuple (params, values)",
+        got=f"a {type(given).__name__} of {len(given)} items that are not all trials",
+        fix="pass parameters and values as a tuple of two lists",
+    )
+
+
+def _direction(study: optuna.Study) -> Direction:
+    if len(study.directions) > 1:
+        raise StudyError(
+            expected="a study with one objective",
+            got=f"{len(study.directions)} objectives in study {study.study_name!r}",
+            fix="pass (params, values) of the objective that is meant",
+        )
+    return "maximize" if study.direction == StudyDirection.MAXIMIZE else "minimize"
