@@ -65,7 +65,8 @@ class MetaSurrogate:
             PastTaskError: A past task cannot rank anything, or knows none of the parameters.
         """
         encoding = Encoding(as_space(space))
-        past = [_checked(task, encoding) for task in past]
+        for task in past:
+            _check(task, encoding)
         if not past:
             return cls(encoding, empty_basis(), ())
         basis = fit_basis(
@@ -302,7 +303,7 @@ def _mismatch(fitted: Encoding | SavedSurrogate, wanted: Encoding) -> SurrogateM
     )
 
 
-def _checked(task: PastTask, encoding: Encoding) -> PastTask:
+def _check(task: PastTask, encoding: Encoding) -> None:
     """Refuse a past task that cannot teach anything; warn of one that contradicts itself."""
     if not task.informative():
         raise PastTaskError(
@@ -329,7 +330,6 @@ def _checked(task: PastTask, encoding: Encoding) -> PastTask:
             "together.",
             stacklevel=3,
         )
-    return task
 
 
 def _summary(task: PastTask) -> dict[str, Any]:
