@@ -334,7 +334,8 @@ def _check(task: PastTask, encoding: Encoding) -> None:
 
 def _summary(task: PastTask) -> dict[str, Any]:
     """What a surrogate remembers of a past task beside its model."""
-    scale = TargetScale.fit(task.gains, 1.0).scale
+    # Of two values their distance: there is no other scale to fall back on.
+    scale = TargetScale.fit(task.gains, float(np.ptp(task.gains))).scale
     features = None if task.meta_features is None else dict(task.meta_features)
     return {
         "name": task.name,
