@@ -138,7 +138,10 @@ def _place(distribution: BaseDistribution, value: Any) -> float:
         place = to_unit(distribution, value)
     except (TypeError, ValueError):
         return math.nan
-    return place if math.isfinite(place) else math.nan
+    if isinstance(distribution, CategoricalDistribution):
+        return place
+    # A sum of steps may end a rounding error beyond the range.
+    return min(max(place, 0.0), 1.0) if -1e-9 <= place <= 1.0 + 1e-9 else math.nan
 
 
 def _width(distribution: BaseDistribution) -> int:
