@@ -35,7 +35,7 @@ _STEP = 0.2
 _PATIENCE = 20
 """Draws per wanted candidate before a source is given up as exhausted."""
 _HOPELESS = 2000
-"""Draws without any feasible architecture before the limits are called unsatisfiable."""
+"""Draws without any new, feasible architecture before there is taken to be none."""
 
 
 @final
@@ -182,15 +182,10 @@ class Pool:
             InfeasibleError: Not one of many draws satisfies the limits.
         """
         added = tries = 0
-        while added < n and tries < _PATIENCE * n:
+        while added < n and tries < (_PATIENCE * n if self.candidates else _HOPELESS):
             tries += 1
             added += self.add(random_chooser(self._rng), "random") is not None
-        empty = not self.candidates and self.repeat is None
-        while empty and tries < _HOPELESS:
-            tries += 1
-            self.add(random_chooser(self._rng), "random")
-            empty = not self.candidates and self.repeat is None
-        if empty:
+        if not self.candidates and self.repeat is None:
             worst = sorted(self._broken, key=lambda name: -self._broken[name])
             raise InfeasibleError(
                 expected=f"an architecture with {self._limits.words(worst)}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, final
@@ -23,6 +24,9 @@ from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, Spac
 from surrogate_nas.surrogate import MetaSurrogate
 
 _SEEDS = 2**32
+
+_PLAN = "surrogate_nas:params"
+"""System attribute: what a trial was given, before its objective has asked for all of it."""
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -57,7 +61,7 @@ class SurrogateSampler(BaseSampler):
         seed: Fixes the study; None draws one.
 
     Raises:
-        SpaceError: The space or a limit is unusable.
+        SpaceError: The space or a limit is unusable, or there are limits without screening.
         SurrogateMismatchError: The surrogate was fitted to another space.
     """
 
@@ -77,8 +81,15 @@ class SurrogateSampler(BaseSampler):
             raise SpaceError(
                 expected="n_candidates of at least 1", got=f"{n_candidates}", fix="use 256"
             )
-        entropy = np.random.SeedSequence(seed).entropy
-        self._seed = int(entropy) if isinstance(entropy, int) else 0
+        if limits and n_candidates == 1:
+            raise SpaceError(
+                expected="screening, which is what keeps to limits",
+                got=f"limits on {', '.join(limits)} and n_candidates=1, which switches it off",
+                fix="set n_candidates to 2 or more, or leave the limits out",
+            )
+        entropy = np.random.SeedSequence(None if seed is None else operator.index(seed)).entropy
+        assert isinstance(entropy, int)
+        self._seed = entropy
         self._make_base: BaseSamplerLike = base_sampler or _tpe
         # A base that has seen the real study refuses the shadow's, so this one never meets it.
         self._base = self._real_base()
@@ -93,7 +104,12 @@ class SurrogateSampler(BaseSampler):
         self._screens: _Screens | None = None
         if space is not None:
             self._screens = _Screens(as_space(space), surrogate, limits)
+        self._make_threaded()
+
+    def _make_threaded(self) -> None:
         self._local = threading.local()
+        # Threads that choose at once would choose the same.
+        self._choosing = threading.Lock()
 
     def _real_base(self) -> BaseSampler:
         if isinstance(self._make_base, BaseSampler):
@@ -101,11 +117,12 @@ class SurrogateSampler(BaseSampler):
         return self._make_base(self._seed % _SEEDS)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_local"}
+        threaded = ("_local", "_choosing")
+        return {name: value for name, value in self.__dict__.items() if name not in threaded}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._local = threading.local()
+        self._make_threaded()
 
     def reseed_rng(self) -> None:
         """Nothing to do for screening: its randomness follows from seed and trial number."""
@@ -172,17 +189,25 @@ class SurrogateSampler(BaseSampler):
         return _Screens(ParameterSpace(found), self._given, self._limits) if found else None
 
     def _choose(self, screens: _Screens, study: optuna.Study, trial: FrozenTrial) -> Screened:
-        """Screen a pool for one trial and store what was predicted with it."""
+        """Screen a pool for one trial and store with it what was chosen and predicted."""
         storage = study._storage
-        everything = storage.get_all_trials(study._study_id, deepcopy=False)
-        others = [t for t in everything if t._trial_id != trial._trial_id]
-        known = screens.known(others)
+        with self._choosing:
+            chosen = self._screened(screens, study, trial)
+            storage.set_trial_system_attr(trial._trial_id, _PLAN, chosen.candidate.params)
+        for key, value in chosen.candidate.system_attrs.items():
+            storage.set_trial_system_attr(trial._trial_id, key, value)
+        for key, number in chosen.attributes().items():
+            storage.set_trial_user_attr(trial._trial_id, key, number)
+        return chosen
+
+    def _screened(self, screens: _Screens, study: optuna.Study, trial: FrozenTrial) -> Screened:
+        everything = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        known = screens.known([t for t in everything if t._trial_id != trial._trial_id])
         rng = np.random.default_rng([self._seed, trial.number])
         fixed = trial.system_attrs.get("fixed_params", {})
-        pool = Pool(screens.space, screens.limits, known.seen, fixed, rng)
-        shadow_seed = int(rng.integers(_SEEDS))
-        shadow = Shadow(self._make_base, shadow_seed, study, known.replayable)
-        chosen = screen(
+        pool = Pool(screens.space, screens.limits, frozenset(known.keys), fixed, rng)
+        shadow = Shadow(self._make_base, int(rng.integers(_SEEDS)), study, known.replayable)
+        return screen(
             pool,
             screens.surrogate,
             known.target_trials(study.directions[0]),
@@ -191,11 +216,6 @@ class SurrogateSampler(BaseSampler):
             n_startup=self._n_startup,
             mix=self._mix,
         )
-        for key, value in chosen.candidate.system_attrs.items():
-            storage.set_trial_system_attr(trial._trial_id, key, value)
-        for key, number in chosen.attributes().items():
-            storage.set_trial_user_attr(trial._trial_id, key, number)
-        return chosen
 
 
 @final
@@ -203,19 +223,17 @@ class _Known:
     """What a study's trials mean in a space."""
 
     def __init__(self) -> None:
-        self.replayable: list[FrozenTrial] = []
         self.keys: set[str] = set()
-
-    @property
-    def seen(self) -> frozenset[str]:
         """Canonical keys of all trials: finished, running and waiting."""
-        return frozenset(self.keys)
+        self.pending: list[Mapping[str, Any]] = []
+        """Parameters of the architectures in training."""
+        self.replayable: list[FrozenTrial] = []
+        """Trials that have all their parameters."""
 
     def target_trials(self, direction: StudyDirection) -> TargetTrials:
         """Return the results so far and the architectures in training."""
         kind: Direction = "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
-        running = [t.params for t in self.replayable if t.state == TrialState.RUNNING]
-        return TargetTrials(from_trials("target", self.replayable, kind), kind, running)
+        return TargetTrials(from_trials("target", self.replayable, kind), kind, self.pending)
 
 
 @final
@@ -231,26 +249,35 @@ class _Screens:
         self.space = space
         self.surrogate = MetaSurrogate.fit(space) if surrogate is None else surrogate.bind(space)
         self.limits = Limits(space, limits)
-        self._remembered: dict[tuple[int, TrialState], str | None] = {}
+        self._remembered: dict[tuple[Any, ...], str | None] = {}
 
     def known(self, trials: Sequence[FrozenTrial]) -> _Known:
         """Sort trials into those of this space, with their keys, and others."""
         known = _Known()
         for trial in trials:
-            key = self._key(trial)
-            if key is not None:
-                known.keys.add(key)
-                if trial.state != TrialState.WAITING:
-                    known.replayable.append(trial)
+            params = _planned(trial)
+            key = self._key(params)
+            if key is None:
+                continue
+            known.keys.add(key)
+            if trial.state == TrialState.RUNNING:
+                known.pending.append(params)
+            if trial.state != TrialState.WAITING and self._key(trial.params) is not None:
+                known.replayable.append(trial)
         return known
 
-    def _key(self, trial: FrozenTrial) -> str | None:
-        """The canonical key of a trial, or None if it is not (yet) a trial of this space."""
-        at = (trial.number, trial.state)
-        if at not in self._remembered or trial.state == TrialState.RUNNING:
-            params = trial.params or trial.system_attrs.get("fixed_params", {})
+    def _key(self, params: Mapping[str, Any]) -> str | None:
+        """The canonical key of parameters, or None if they are none of this space."""
+        at = tuple(sorted(params.items()))
+        if at not in self._remembered:
             try:
                 self._remembered[at] = self.space.canonical(self.space.from_params(params))
             except SpaceError:
                 self._remembered[at] = None
         return self._remembered[at]
+
+
+def _planned(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's parameters, those included that its objective has not asked for yet."""
+    attrs = trial.system_attrs
+    return {**attrs.get("fixed_params", {}), **attrs.get(_PLAN, {}), **trial.params}
