@@ -11,6 +11,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 _MIN_OBSERVATIONS = 3
+_ROUNDING = 1e-12
 
 
 @final
@@ -43,11 +44,14 @@ class TargetScale:
         center = float(np.median(y))
         if len(y) < _MIN_OBSERVATIONS:
             return TargetScale(center, max(typical, float(np.std(y))))
-        spread = 1.4826 * float(np.median(np.abs(y - center)))
-        deviation = float(np.std(y))
-        # More than half of the values may be equal; then the median deviation says nothing.
-        robust = spread if spread > 1e-3 * deviation else deviation
-        return TargetScale(center, robust if robust > 0.0 else typical)
+        apart = np.abs(y - center)
+        is_apart = apart > _ROUNDING * abs(center)
+        if not is_apart.any():
+            return TargetScale(center, typical)
+        # Where more than half of the values are equal, the others say what a difference is. The
+        # standard deviation would not do: one network that diverged owns it.
+        deviations = apart if 2 * int(is_apart.sum()) > len(y) else apart[is_apart]
+        return TargetScale(center, 1.4826 * float(np.median(deviations)))
 
     def forward(self, y: FloatArray) -> FloatArray:
         """Own units -> working units, (n,)."""
