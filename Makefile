@@ -8,7 +8,8 @@ export OMP_NUM_THREADS ?= 1
 
 demo: .venv/demo
 	@mkdir -p runs/demo
-	$(BIN)/surrogate-nas search --data digits --space cell --trials 20 --epochs 10 \
+	$(BIN)/surrogate-nas search --data digits --space cell --trials 40 --epochs 6 \
+	    --search-training --limit parameters=2e5 \
 	    --storage sqlite:///runs/demo/nas.db --name digits --report runs/demo/report.html
 
 test: .venv/dev lint types imports tests

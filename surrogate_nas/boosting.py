@@ -35,7 +35,7 @@ def fit_trees(x: FloatArray, y: FloatArray, seed: int) -> lightgbm.Booster:
     params = {
         "objective": "regression",
         "num_leaves": 16 if n >= 60 else 8,
-        "learning_rate": 0.08,
+        "learning_rate": 0.14,
         "min_data_in_leaf": int(np.clip(n // 30, 2, 20)),
         "feature_fraction": 0.7,
         "bagging_fraction": 0.8,
@@ -49,7 +49,7 @@ def fit_trees(x: FloatArray, y: FloatArray, seed: int) -> lightgbm.Booster:
         "verbosity": -1,
     }
     data = lightgbm.Dataset(x, label=y, params={"verbosity": -1, "min_data_in_bin": 1})
-    return lightgbm.train(params, data, num_boost_round=120)
+    return lightgbm.train(params, data, num_boost_round=60)
 
 
 def predict_trees(booster: lightgbm.Booster, x: FloatArray) -> FloatArray:

@@ -145,7 +145,7 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--name", metavar="NAME", help="of the study; default: the data's name")
     where.add_argument("--report", metavar="PATH", help="write an HTML report there")
-    where.add_argument("--quiet", action="store_true", help="no progress bar")
+    where.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def _search(arguments: argparse.Namespace) -> None:
@@ -173,13 +173,23 @@ def _search(arguments: argparse.Namespace) -> None:
     device = trainer.device or ("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{task!r}\nStudy {study.study_name!r} in {masked(arguments.storage)}, on {device}")
     objective = sn.Objective(task, space, trainer)
-    continue_study(study, objective, arguments.trials, show_progress_bar=not arguments.quiet)
+    shows_bar = sys.stderr.isatty() and not arguments.quiet
+    lines = [] if shows_bar or arguments.quiet else [_print_trial]
+    continue_study(
+        study, objective, arguments.trials, show_progress_bar=shows_bar, callbacks=lines
+    )
     print("Retraining the best architecture on training and validation data ...")
     final = sn.finalize(study, task, space, trainer)
     _print_summary(sn.summarize(study), final)
     if arguments.report:
         print(f"Report: {sn.report(study, arguments.report)}")
     _print_dashboard(arguments.storage)
+
+
+def _print_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """One line a trial, for where no progress bar can be drawn."""
+    value = "" if trial.value is None else f" {trial.value:.4f}"
+    print(f"trial {trial.number}: {trial.state.name.lower()}{value}", flush=True)
 
 
 def _task(arguments: argparse.Namespace) -> sn.Task:

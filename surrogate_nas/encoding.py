@@ -48,16 +48,26 @@ class Encoding:
     def points(self, params: Sequence[Params]) -> FloatArray:
         """Return kernel coordinates (n, p): a place in [0, 1], a category's index, or NaN."""
         points = np.full((len(params), len(self._slots)), np.nan)
-        for row, one in zip(points, params, strict=True):
-            for name, value in one.items():
-                slot = self._slots.get(name)
-                if slot is not None:
-                    row[slot] = _place(self.distributions[name], value)
+        for slot, (name, distribution) in enumerate(self.distributions.items()):
+            # A space has few values that its architectures share, so most are looked up.
+            places: dict[tuple[type, Any], float] = {}
+            for row, one in zip(points, params, strict=True):
+                if name in one:
+                    value = one[name]
+                    at = (type(value), value)
+                    if at not in places:
+                        places[at] = _place(distribution, value)
+                    row[slot] = places[at]
         return points
 
-    def encode(self, params: Sequence[Params]) -> FloatArray:
-        """Return one row a parameter set, (n, d), in the order of :attr:`columns`."""
-        points = self.points(params)
+    def encode(self, params: Sequence[Params], points: FloatArray | None = None) -> FloatArray:
+        """Return one row a parameter set, (n, d), in the order of :attr:`columns`.
+
+        Args:
+            params: The parameter sets.
+            points: What :meth:`points` returns for them, if that is known already.
+        """
+        points = self.points(params) if points is None else points
         blocks: list[FloatArray] = []
         for slot, distribution in enumerate(self.distributions.values()):
             column = points[:, slot : slot + 1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ def continue_study(
     n_trials: int,
     *,
     show_progress_bar: bool = False,
+    callbacks: Sequence[Callable[[optuna.Study, optuna.trial.FrozenTrial], None]] = (),
 ) -> int:
     """Run a study until it has a number of finished trials, those of earlier runs included.
 
@@ -98,6 +99,7 @@ def continue_study(
         objective: What to run.
         n_trials: Finished trials to reach.
         show_progress_bar: As in ``study.optimize``.
+        callbacks: As in ``study.optimize``.
 
     Returns:
         How many trials were run.
@@ -106,7 +108,12 @@ def continue_study(
     counted = [t for t in finished if t.user_attrs.get("stop_reason") != INTERRUPTED]
     missing = max(n_trials - len(counted), 0)
     if missing:
-        study.optimize(objective, n_trials=missing, show_progress_bar=show_progress_bar)
+        study.optimize(
+            objective,
+            n_trials=missing,
+            show_progress_bar=show_progress_bar,
+            callbacks=list(callbacks),
+        )
     return missing
 
 
@@ -133,7 +140,8 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> None:
     }
     found = study.user_attrs
     trials = study.get_trials(deepcopy=False)
-    _check(study, "direction", study.direction.name.lower(), task.direction)
+    directions = ", ".join(direction.name.lower() for direction in study.directions)
+    _check(study, "direction", directions, task.direction)
     words = {FINGERPRINT_ATTR: "search space", TASK_ATTR: "task (data, split or metric)"}
     for attr, mark in marks.items():
         if attr in found or trials:

@@ -169,7 +169,8 @@ class MetaSurrogate:
         if new:
             fresh = [params[i] for i in new]
             points = self.encoding.points(fresh)
-            values = self._basis.raw(self.encoding.encode(fresh)) if self.tasks else None
+            rows_of = self.encoding.encode(fresh, points) if self.tasks else None
+            values = None if rows_of is None else self._basis.raw(rows_of)
             for j, i in enumerate(new):
                 rows[keys[i]] = (points[j], values[j] if values is not None else _NOTHING)
         picked = [rows[key] for key in keys]

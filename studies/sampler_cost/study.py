@@ -1,0 +1,154 @@
+"""What the surrogate costs: seconds per suggestion, fit, prediction and import, on one thread.
+
+Run: python studies/sampler_cost/study.py   (about four minutes; --quick for a tenth of it)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import numpy as np
+import optuna
+
+import surrogate_nas as sn
+from surrogate_nas.draw import Draw, random_chooser
+
+HERE = Path(__file__).parent
+SPACE = sn.spaces.CellSpace()
+OPS = {"none": 0.0, "skip_connect": 0.5, "conv_1x1": 0.8, "conv_3x3": 1.0, "avg_pool_3x3": 0.4}
+
+
+def draws(n: int, rng: np.random.Generator) -> list[dict[str, object]]:
+    """Parameters of n random architectures."""
+    found = []
+    for _ in range(n):
+        draw = Draw(random_chooser(rng))
+        SPACE.suggest(draw)
+        found.append(draw.params)
+    return found
+
+
+def value(params: dict[str, object], weights: np.ndarray) -> float:
+    """A made-up accuracy: what is timed does not depend on where values come from."""
+    ops = [OPS[str(params[f"op_{edge}"])] for edge in range(6)]
+    return float(np.dot(weights, ops) + 0.01 * float(str(params["width"])))
+
+
+def past_tasks(n_tasks: int, n_pairs: int) -> list[sn.PastTask]:
+    """Past tasks that resemble each other."""
+    rng = np.random.default_rng(0)
+    past = []
+    for task in range(n_tasks):
+        params = draws(n_pairs, rng)
+        weights = np.ones(6) + 0.5 * rng.standard_normal(6)
+        values = [value(one, weights) + 0.05 * rng.standard_normal() for one in params]
+        past.append(sn.PastTask(f"task {task}", params, values))
+    return past
+
+
+def suggestion_seconds(surrogate: sn.MetaSurrogate | None, n_before: int, n: int) -> list[float]:
+    """Seconds from ask to the last parameter, on SQLite, after n_before finished trials."""
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as folder:
+        study = optuna.create_study(
+            direction="maximize",
+            storage=f"sqlite:///{folder}/study.db",
+            sampler=sn.SurrogateSampler(SPACE, surrogate=surrogate, seed=0),
+        )
+        for params in draws(n_before, rng):
+            study.enqueue_trial(params)
+        weights = np.ones(6)
+
+        def objective(trial: optuna.Trial) -> float:
+            SPACE.suggest(trial)
+            return value(trial.params, weights)
+
+        study.optimize(objective, n_trials=n_before)
+        seconds = []
+        for _ in range(n):
+            began = time.perf_counter()
+            trial = study.ask()
+            SPACE.suggest(trial)
+            seconds.append(time.perf_counter() - began)
+            study.tell(trial, value(trial.params, weights))
+    return seconds
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def import_seconds(statement: str) -> float:
+    """Seconds that an import takes in a fresh process."""
+    code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def measure(repeats: int) -> dict[str, list[float]]:
+    """All raw values; compared settings take turns."""
+    raw: dict[str, list[float]] = {}
+    surrogates = {n: sn.MetaSurrogate.fit(SPACE, past_tasks(n, 100)) for n in (5, 50, 500)}
+    for _ in range(repeats):
+        for n, surrogate in {0: None, **surrogates}.items():
+            raw.setdefault(f"suggestion, {n} past tasks", []).extend(
+                suggestion_seconds(surrogate, 100, 10)
+            )
+    big = past_tasks(50, 1000)
+    pool = draws(10_000, np.random.default_rng(2))
+    fitted = sn.MetaSurrogate.fit(SPACE, big)
+    given = (pool[:100], [value(params, np.ones(6)) for params in pool[:100]])
+    for _ in range(repeats):
+        raw.setdefault("fit, 50 past tasks of 1,000 pairs", []).append(
+            timed(lambda: sn.MetaSurrogate.fit(SPACE, big))
+        )
+        fresh = fitted.bind(sn.spaces.CellSpace())  # has not seen these architectures before
+        raw.setdefault("predict 10,000 architectures", []).append(
+            timed(lambda one=fresh: one.predict(pool, given=given))  # type: ignore[misc]
+        )
+        raw.setdefault("import surrogate_nas", []).append(import_seconds("import surrogate_nas"))
+        raw.setdefault("import torch, optuna, lightgbm", []).append(
+            import_seconds("import torch, optuna, lightgbm")
+        )
+    return raw
+
+
+def main() -> None:
+    """Measure, print the table and keep the raw values."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    raw = measure(1 if quick else 7)
+    print(f"{'what':40s} {'median s':>9s} {'10%':>8s} {'90%':>8s}  n")
+    for name, seconds in raw.items():
+        low, middle, high = np.quantile(seconds, [0.1, 0.5, 0.9])
+        print(f"{name:40s} {middle:9.3f} {low:8.3f} {high:8.3f}  {len(seconds)}")
+    middle_of = {name: float(np.median(seconds)) for name, seconds in raw.items()}
+    grown = middle_of["suggestion, 500 past tasks"] / middle_of["suggestion, 5 past tasks"]
+    imported = middle_of["import surrogate_nas"] / middle_of["import torch, optuna, lightgbm"]
+    print(f"suggestion, 500 past tasks / 5: {grown:.2f}")
+    print(f"import surrogate_nas / torch, optuna, lightgbm: {imported:.2f}")
+    if not quick:
+        lines = [
+            json.dumps({"what": k, "seconds": [round(s, 5) for s in v]}) for k, v in raw.items()
+        ]
+        (HERE / "raw.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
