@@ -64,7 +64,8 @@ def finalize(
         on_epoch: Told the epoch, from 0, for showing progress; return False.
 
     Raises:
-        StudyError: No trial is completed, or the best one is not of this space.
+        StudyError: No trial is completed, the best one is not of this space, or there is no best
+            one because the study has several objectives.
         TrainingError: The retraining did not end well.
     """
     best = _best_trial(study)
@@ -105,6 +106,12 @@ def finalize(
 
 def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
     """The best completed trial."""
+    if len(study.directions) != 1:
+        raise StudyError(
+            expected="a study with one objective",
+            got=f"{len(study.directions)} objectives",
+            fix="choose one of study.best_trials and train it with the Trainer",
+        )
     try:
         return study.best_trial
     except ValueError:

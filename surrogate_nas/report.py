@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from surrogate_nas.errors import MissingExtraError, StudyError
-from surrogate_nas.summary import StudySummary, summarize
+from surrogate_nas.summary import StudySummary, finite, number, summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,19 +37,16 @@ def report(study: optuna.Study, path: str | Path) -> Path:
 
     Raises:
         MissingExtraError: The extra ``report`` is not installed.
-        StudyError: The study has several objectives, or the folder does not exist.
+        StudyError: The study has several objectives, or the file cannot be written.
     """
     target = Path(path)
-    if not target.resolve().parent.is_dir():
+    if not target.resolve().parent.is_dir() or target.is_dir():
         raise StudyError(
-            expected="a report in a folder that exists", got=str(target), fix="make the folder"
+            expected="the path of a file, in a folder that exists",
+            got=repr(str(target)),
+            fix="make the folder, and name a file in it",
         )
-    if len(study.directions) != 1:
-        raise StudyError(
-            expected="a study with one objective",
-            got=f"{len(study.directions)} objectives",
-            fix="use optuna-dashboard for this study",
-        )
+    summary = summarize(study)
     try:
         import jinja2
         import matplotlib
@@ -62,14 +59,20 @@ def report(study: optuna.Study, path: str | Path) -> Path:
     del matplotlib
     template = files("surrogate_nas").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(template).render(_content(study))
-    _write(target, page)
+    page = environment.from_string(template).render(_content(study, summary))
+    try:
+        _write(target, page)
+    except OSError as error:
+        raise StudyError(
+            expected=f"a report that can be written to {str(target)!r}",
+            got=f"{type(error).__name__}: {error.strerror}",
+            fix="choose another folder, or make room",
+        ) from error
     return target
 
 
-def _content(study: optuna.Study) -> dict[str, Any]:
+def _content(study: optuna.Study, summary: StudySummary) -> dict[str, Any]:
     """Everything that the template shows; plain values, escaped by the template."""
-    summary = summarize(study)
     best = summary.best
     rows = [_row(trial) for trial in summary.completed]
     figures = []
@@ -80,7 +83,7 @@ def _content(study: optuna.Study) -> dict[str, Any]:
     return {
         "summary": summary,
         "best": None if best is None else _row(best),
-        "test_value": study.user_attrs.get("test_value"),
+        "test_value": finite(study.user_attrs.get("test_value")),
         "rows": rows,
         "figures": figures,
         "attributes": {k: str(v) for k, v in sorted(study.user_attrs.items())},
@@ -95,10 +98,10 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "value": trial.value,
-        "predicted": attrs.get("predicted_value"),
-        "std": attrs.get("predicted_std"),
-        "parameters": attrs.get("parameters"),
-        "seconds": attrs.get("train_seconds"),
+        "predicted": number(trial, "predicted_value"),
+        "std": number(trial, "predicted_std"),
+        "parameters": number(trial, "parameters"),
+        "seconds": number(trial, "train_seconds"),
         "words": words,
     }
 
@@ -112,7 +115,7 @@ def _progress(summary: StudySummary) -> str:
     axes.plot(steps, values, "o", color=_ACCENT, alpha=0.6, label="result")
     axes.step(steps, best, where="post", color=_INK, linewidth=2, label="best so far")
     axes.set_xlabel("trainings")
-    axes.set_ylabel(summary.metric)
+    axes.set_ylabel(summary.metric, parse_math=False)
     axes.legend(frameon=False)
     return _svg(figure)
 
@@ -132,7 +135,7 @@ def _scatter(summary: StudySummary) -> str:
     )
     low, high = float(measured.min()), float(measured.max())
     axes.plot([low, high], [low, high], color=_ACCENT, linestyle="--", label="perfect")
-    axes.set_xlabel(f"measured {summary.metric}")
+    axes.set_xlabel(f"measured {summary.metric}", parse_math=False)
     axes.set_ylabel("predicted before training")
     axes.legend(frameon=False)
     return _svg(figure)

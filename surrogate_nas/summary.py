@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import spearmanr
+
+from surrogate_nas.errors import StudyError
 
 _MIN_PAIRS = 3
 
@@ -68,10 +70,28 @@ class StudySummary:
 
 
 def summarize(study: optuna.Study) -> StudySummary:
-    """Sum a study with one objective up."""
+    """Sum a study with one objective up.
+
+    Args:
+        study: Any Optuna study; what our sampler stored with it is counted, too.
+
+    Raises:
+        StudyError: The study has several objectives.
+    """
+    if len(study.directions) != 1:
+        raise StudyError(
+            expected="a study with one objective",
+            got=f"{len(study.directions)} objectives",
+            fix="use optuna-dashboard for this study",
+        )
     trials = study.get_trials(deepcopy=False)
     completed = tuple(t for t in trials if t.state == TrialState.COMPLETE)
-    guessed = [t for t in completed if "predicted_value" in t.user_attrs]
+    predictions = [(number(t, "predicted_value"), number(t, "predicted_std")) for t in completed]
+    guesses = [
+        (value, _value(trial), std)
+        for trial, (value, std) in zip(completed, predictions, strict=True)
+        if value is not None and std is not None
+    ]
     attrs = study.user_attrs
     return StudySummary(
         name=study.study_name,
@@ -84,10 +104,22 @@ def summarize(study: optuna.Study) -> StudySummary:
         n_screened=_total(trials, "n_candidates"),
         n_duplicates=_total(trials, "n_duplicates"),
         n_infeasible=_total(trials, "n_infeasible"),
-        predicted=tuple(float(t.user_attrs["predicted_value"]) for t in guessed),
-        measured=tuple(_value(t) for t in guessed),
-        stds=tuple(float(t.user_attrs["predicted_std"]) for t in guessed),
+        predicted=tuple(predicted for predicted, _, _ in guesses),
+        measured=tuple(measured for _, measured, _ in guesses),
+        stds=tuple(std for _, _, std in guesses),
     )
+
+
+def number(trial: FrozenTrial, attr: str) -> float | None:
+    """Return a trial's user attribute if it is a finite number."""
+    return finite(trial.user_attrs.get(attr))
+
+
+def finite(found: Any) -> float | None:
+    """Return a finite number as it is, anything else as None: anybody may store anything."""
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        return None
+    return float(found)
 
 
 def _value(trial: FrozenTrial) -> float:
@@ -97,4 +129,4 @@ def _value(trial: FrozenTrial) -> float:
 
 def _total(trials: list[FrozenTrial], attr: str) -> int:
     """Sum of a count that sampling stored with each trial."""
-    return sum(int(t.user_attrs.get(attr, 0)) for t in trials)
+    return sum(int(number(t, attr) or 0) for t in trials)
