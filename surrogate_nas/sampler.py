@@ -47,8 +47,9 @@ class SurrogateSampler(BaseSampler):
     it had never been stopped. With several objectives the base sampler's own trials are used.
 
     Args:
-        space: A SearchSpace, a dict of distributions or a define-by-run function; None infers
-            the parameters that all finished trials share, as Optuna's samplers do.
+        space: A SearchSpace, a dict of distributions or a define-by-run function; None means the
+            surrogate's own, or, without one, the parameters that all finished trials share, as
+            in Optuna's samplers.
         surrogate: What past tasks teach; None learns from this study alone.
         base_sampler: Any Optuna sampler, or a function that makes one from a seed. By default
             TPE.
@@ -99,9 +100,11 @@ class SurrogateSampler(BaseSampler):
         slow = isinstance(self._base, GPSampler)
         self._mix = mix or PoolMix(n_base=1 if slow else 16)
         self._limits = dict(limits or {})
-        self._given = surrogate
+        self._last: tuple[Distributions, _Screens] | None = None
         self._inferred = optuna.search_space.IntersectionSearchSpace()
         self._screens: _Screens | None = None
+        if space is None and surrogate is not None:
+            space = surrogate.encoding.space
         if space is not None:
             self._screens = _Screens(as_space(space), surrogate, limits)
         self._make_threaded()
@@ -186,7 +189,11 @@ class SurrogateSampler(BaseSampler):
         """The parameters that all finished trials share, as a space."""
         found = self._inferred.calculate(study)
         found = {name: d for name, d in found.items() if not d.single()}
-        return _Screens(ParameterSpace(found), self._given, self._limits) if found else None
+        if not found:
+            return None
+        if self._last is None or self._last[0] != found:
+            self._last = (found, _Screens(ParameterSpace(found), None, self._limits))
+        return self._last[1]
 
     def _choose(self, screens: _Screens, study: optuna.Study, trial: FrozenTrial) -> Screened:
         """Screen a pool for one trial and store with it what was chosen and predicted."""
