@@ -76,12 +76,16 @@ class Objective:
                 by errors (three of them, and no other got further), or outside a study.
         """
         self._check_direction(trial)
-        architecture = self.space.suggest(trial)
         try:
-            outcome = self._evaluate(trial, architecture)
+            return self._attempt(trial, self.space.suggest(trial))
         except KeyboardInterrupt:
             _enqueue_again(trial)
             raise
+
+    def _attempt(self, trial: optuna.trial.BaseTrial, architecture: Architecture) -> float:
+        """Evaluate an architecture; its errors are those of one trial, not of the study."""
+        try:
+            outcome = self._evaluate(trial, architecture)
         except optuna.exceptions.OptunaError:
             raise  # the study itself is in trouble, not this network
         except Exception as error:
@@ -157,5 +161,5 @@ def _is_bug(trial: optuna.trial.BaseTrial) -> bool:
 def _enqueue_again(trial: optuna.trial.BaseTrial) -> None:
     """Put an interrupted trial's parameters first in the queue of its study."""
     trial.set_user_attr("stop_reason", INTERRUPTED)
-    if isinstance(trial, optuna.Trial):
+    if isinstance(trial, optuna.Trial) and trial.params:
         trial.study.enqueue_trial(trial.params, user_attrs={"continues_trial": trial.number})
