@@ -16,8 +16,10 @@ from optuna.testing.pytest_samplers import (
 
 from surrogate_nas.sampler import SurrogateSampler
 
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
-def _on(base: Callable[[], BaseSampler], n_candidates: int = 16) -> Callable[[], BaseSampler]:
+
+def _on(base: Callable[[], BaseSampler], n_candidates: int = 8) -> Callable[[], BaseSampler]:
     return lambda: SurrogateSampler(
         None, base_sampler=base(), n_candidates=n_candidates, n_startup_trials=2, seed=0
     )
