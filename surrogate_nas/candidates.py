@@ -189,8 +189,8 @@ class Pool:
             worst = sorted(self._broken, key=lambda name: -self._broken[name])
             raise InfeasibleError(
                 expected=f"an architecture with {self._limits.words(worst)}",
-                got=f"none in {tries} draws; {worst[0]!r} was exceeded {self._broken[worst[0]]} "
-                "times",
+                got=f"none in {self.n_infeasible} draws; {worst[0]!r} was exceeded "
+                f"{self._broken[worst[0]]} times",
                 fix="raise that limit or make the space's architectures smaller",
             )
 

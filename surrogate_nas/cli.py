@@ -17,6 +17,7 @@ import surrogate_nas as sn
 from surrogate_nas.errors import StudyError, SurrogateNasError
 from surrogate_nas.storage import masked, open_storage, reachable
 from surrogate_nas.study import continue_study
+from surrogate_nas.summary import finite
 
 _EPILOG = """\
 examples:
@@ -130,11 +131,13 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
         metavar="N",
         help="screened for each training, 1 switches screening off; default: %(default)s",
     )
-    what.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    what.add_argument("--seed", type=_seed, default=0, help="default: %(default)s")
     training = search.add_argument_group("training")
     training.add_argument("--epochs", type=_positive, default=15, help="default: %(default)s")
     training.add_argument("--batch-size", type=_positive, default=64, help="default: %(default)s")
-    training.add_argument("--device", help="default: cuda if there is a GPU, else cpu")
+    training.add_argument(
+        "--device", type=_device, help="default: cuda if there is a GPU, else cpu"
+    )
     training.add_argument("--time-limit", type=float, metavar="SECONDS", help="of one training")
     where = search.add_argument_group("results")
     where.add_argument(
@@ -144,7 +147,7 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
         help="an Optuna storage; default: %(default)s",
     )
     where.add_argument("--name", metavar="NAME", help="of the study; default: the data's name")
-    where.add_argument("--report", metavar="PATH", help="write an HTML report there")
+    where.add_argument("--report", type=_file, metavar="PATH", help="write an HTML report there")
     where.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -225,8 +228,9 @@ def _show(arguments: argparse.Namespace) -> None:
         study = optuna.load_study(study_name=arguments.name, storage=storage)
         summary = sn.summarize(study)
     _print_summary(summary, None)
-    if "test_value" in study.user_attrs:
-        print(f"Test {summary.metric}: {study.user_attrs['test_value']:.4f}")
+    test_value = finite(study.user_attrs.get("test_value"))
+    if test_value is not None:
+        print(f"Test {summary.metric}: {test_value:.4f}")
     _print_dashboard(arguments.storage)
 
 
@@ -262,10 +266,33 @@ def _print_dashboard(storage: str) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return _whole(text, 1, sys.maxsize)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 0, 2**32 - 1)
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    number = int(text) if text.removeprefix("-").isdecimal() else low - 1
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
     return number
+
+
+def _device(text: str) -> str:
+    try:
+        torch.empty(0, device=text)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used: {reason}") from None
+    return text
+
+
+def _file(text: str) -> Path:
+    if not Path(text).resolve().parent.is_dir() or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file in a folder that exists")
+    return Path(text)
 
 
 def _limit(text: str) -> tuple[str, float]:
