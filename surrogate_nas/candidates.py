@@ -25,7 +25,6 @@ from surrogate_nas.draw import (
     random_chooser,
     replay_chooser,
     to_unit,
-    uniform,
 )
 from surrogate_nas.errors import InfeasibleError, SpaceError
 from surrogate_nas.space import Architecture, Distributions, SearchSpace
@@ -225,9 +224,10 @@ def moved(distribution: BaseDistribution, value: Any, rng: np.random.Generator) 
         others = [choice for choice in distribution.choices if choice != value]
         return others[int(rng.integers(len(others)))] if others else value
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    for _ in range(8):
-        unit = to_unit(distribution, value) + _STEP * float(rng.standard_normal())
+    spread = _STEP
+    other = value
+    while other == value:
+        unit = to_unit(distribution, value) + spread * float(rng.standard_normal())
         other = from_unit(distribution, min(max(unit, 0.0), 1.0))
-        if other != value:
-            return other
-    return uniform(distribution, rng)
+        spread *= 2  # a coarse range rounds small moves away
+    return other
