@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.stats import spearmanr
+
+from surrogate_nas import basis
+from surrogate_nas.basis import MAX_BASIS, PastBasis, empty_basis, fit_basis
+from surrogate_nas.boosting import normal_scores
+from surrogate_nas.posterior import TRANSFERS, Basis, Hypotheses, Posterior
+
+FloatArray = npt.NDArray[np.float64]
+
+GRID = Hypotheses.grid(with_basis=True)
+
+
+def near(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Mean absolute difference of coordinates."""
+    return np.asarray(np.abs(a[:, None] - b[None]).mean(axis=2))
+
+
+def shapes(x: FloatArray) -> list[FloatArray]:
+    """Three functions of rows (n, 4) in [0, 1] that have little to do with each other."""
+    return [
+        2 * x[:, 0] + x[:, 1] ** 2,
+        np.sin(6 * x[:, 2]) + 0.5 * x[:, 3],
+        (x[:, 0] - 0.5) * (x[:, 3] - 0.5) * 4 - x[:, 1],
+    ]
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Past tasks: rows, which are their own coordinates, and values."""
+
+    rows: list[FloatArray]
+    gains: list[FloatArray]
+    space_rows: FloatArray
+
+    def fit(self, seed: int = 0) -> PastBasis:
+        return fit_basis(
+            self.rows, self.rows, self.gains, space_rows=self.space_rows, distance=near, seed=seed
+        )
+
+
+def tasks(mixes: FloatArray, n: int = 50) -> Tasks:
+    """One task for each row of mixes (K, 3), which weigh the three functions."""
+    rng = np.random.default_rng(0)
+    rows = [rng.random((n, 4)) for _ in mixes]
+    gains = [
+        # The units of tasks differ; nothing may depend on them.
+        10.0 ** rng.integers(-3, 4)
+        * (np.stack(shapes(x), axis=1) @ mix + rng.normal(0.0, 0.02, n))
+        for x, mix in zip(rows, mixes, strict=True)
+    ]
+    return Tasks(rows, gains, rng.random((200, 4)))
+
+
+def mixes(n_tasks: int, seed: int = 1) -> FloatArray:
+    """Random positive shares of the three functions, so that tasks are related."""
+    return np.random.default_rng(seed).dirichlet(np.ones(3), n_tasks)
+
+
+def test_no_past_tasks_make_an_empty_basis() -> None:
+    empty = empty_basis()
+    assert empty.mean.shape == empty.variance.shape == (0,)
+    values = empty(np.zeros((7, 3)))
+    assert values.values.shape == (7, 0)
+    hypotheses = Hypotheses.grid(with_basis=False)
+    assert empty.log_prior.shape == hypotheses.noise.shape
+    Posterior(values.take(np.arange(0)), np.zeros((0, 0)), np.zeros(0), empty.log_prior)
+
+
+@pytest.mark.parametrize("n_tasks", [1, 3, MAX_BASIS])
+def test_few_tasks_have_a_basis_function_each(n_tasks: int) -> None:
+    past = tasks(mixes(n_tasks))
+    fitted = past.fit()
+    assert len(fitted.boosters) == n_tasks
+    np.testing.assert_array_equal(fitted.loadings, np.eye(n_tasks))
+    np.testing.assert_allclose(fitted.mean, 1 / n_tasks)
+    np.testing.assert_allclose(fitted.variance, 1 / n_tasks)
+    for k, (x, y) in enumerate(zip(past.rows, past.gains, strict=True)):
+        assert spearmanr(fitted.raw(x)[:, k], y).statistic > 0.9
+
+
+def test_basis_functions_are_standardized_over_space_and_past_architectures() -> None:
+    past = tasks(mixes(3))
+    values = past.fit().raw(np.concatenate([past.space_rows, *past.rows]))
+    np.testing.assert_allclose(values.mean(axis=0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(values.std(axis=0), 1.0, rtol=1e-9)
+
+
+def test_many_past_architectures_are_represented_by_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basis, "_LANDMARKS", 210)
+    past = tasks(mixes(2))
+    landmarks = basis._landmarks(past.rows, past.space_rows, np.random.default_rng(0))
+    assert len(landmarks) == 210
+    np.testing.assert_array_equal(landmarks[:200], past.space_rows)
+    pooled = {tuple(row) for row in np.concatenate(past.rows)}
+    chosen = {tuple(row) for row in landmarks[200:]}
+    assert len(chosen) == 10
+    assert chosen <= pooled
+
+
+def test_calling_it_attaches_the_prior() -> None:
+    past = tasks(mixes(2))
+    fitted = past.fit()
+    called = fitted(past.space_rows)
+    assert isinstance(called, Basis)
+    np.testing.assert_array_equal(called.values, fitted.raw(past.space_rows))
+    np.testing.assert_array_equal(called.mean, fitted.mean)
+    np.testing.assert_array_equal(called.variance, fitted.variance)
+
+
+def test_units_of_past_tasks_do_not_matter() -> None:
+    past = tasks(mixes(3))
+    other = Tasks(past.rows, [np.exp(normal_scores(y)) for y in past.gains], past.space_rows)
+    one, same = past.fit(), other.fit()
+    np.testing.assert_array_equal(one.raw(past.space_rows), same.raw(past.space_rows))
+    np.testing.assert_array_equal(one.log_prior, same.log_prior)
+
+
+@pytest.mark.parametrize("n_tasks", [3, MAX_BASIS + 2])
+def test_fits_are_the_same_bit_for_bit(n_tasks: int) -> None:
+    past = tasks(mixes(n_tasks), n=30)
+    one, same = past.fit(seed=5), past.fit(seed=5)
+    np.testing.assert_array_equal(one.raw(past.space_rows), same.raw(past.space_rows))
+    np.testing.assert_array_equal(one.loadings, same.loadings)
+    np.testing.assert_array_equal(one.log_prior, same.log_prior)
+    other = past.fit(seed=6)
+    assert not np.array_equal(one.raw(past.space_rows), other.raw(past.space_rows))
+
+
+def test_a_past_task_that_teaches_nothing_breaks_nothing() -> None:
+    # Two rows are too few for a tree: the model is a constant.
+    past = tasks(mixes(2))
+    past.rows.append(np.random.default_rng(9).random((2, 4)))
+    past.gains.append(np.array([0.0, 1.0]))
+    fitted = past.fit()
+    values = fitted.raw(past.space_rows)
+    np.testing.assert_allclose(values[:, 2], 0.0, atol=1e-9)
+    assert np.isfinite(values).all()
+    assert np.isfinite(fitted.log_prior).all()
+
+
+N_MANY = MAX_BASIS + 8
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[Tasks, PastBasis]:
+    """More past tasks than basis functions."""
+    past = tasks(mixes(N_MANY))
+    return past, past.fit()
+
+
+@pytest.fixture(scope="module")
+def uncompressed(many: tuple[Tasks, PastBasis]) -> PastBasis:
+    """The same with a basis function each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(basis, "MAX_BASIS", N_MANY)
+        return many[0].fit()
+
+
+def test_many_tasks_are_compressed(many: tuple[Tasks, PastBasis]) -> None:
+    past, fitted = many
+    assert len(fitted.boosters) == MAX_BASIS
+    assert fitted.loadings.shape == (N_MANY, MAX_BASIS)
+    assert fitted.raw(past.space_rows).shape == (200, MAX_BASIS)
+    assert fitted.log_prior.shape == GRID.noise.shape
+
+
+def test_loadings_give_each_task_back(
+    many: tuple[Tasks, PastBasis], uncompressed: PastBasis
+) -> None:
+    _, fitted = many
+    x = np.random.default_rng(5).random((300, 4))
+    again, wanted = fitted.raw(x) @ fitted.loadings.T, uncompressed.raw(x)
+    correlations = [np.corrcoef(a, w)[0, 1] for a, w in zip(again.T, wanted.T, strict=True)]
+    assert np.min(correlations) > 0.8
+    assert np.mean(correlations) > 0.9
+
+
+def test_compression_keeps_the_mean_of_all_tasks(
+    many: tuple[Tasks, PastBasis], uncompressed: PastBasis
+) -> None:
+    _, fitted = many
+    x = np.random.default_rng(6).random((300, 4))
+    mean = fitted.raw(x) @ fitted.mean
+    wanted = uncompressed.raw(x).mean(axis=1)
+    assert spearmanr(mean, wanted).statistic > 0.9
+    assert mean.std() == pytest.approx(wanted.std(), rel=0.1)
+
+
+def test_compression_keeps_the_prior_variance(many: tuple[Tasks, PastBasis]) -> None:
+    fitted = many[1]
+    # Each task has variance 1 over the landmarks; the last components of 24 are cut off.
+    assert 0.95 < fitted.variance.sum() <= 1.0
+    assert np.all(np.diff(fitted.variance) <= 1e-12)
+    # Three functions make up all tasks, so few components carry nearly all of it.
+    assert fitted.variance[:4].sum() > 0.8
+
+
+def test_the_sign_of_components_is_fixed(many: tuple[Tasks, PastBasis]) -> None:
+    assert np.all(many[1].loadings.sum(axis=0) >= -1e-9)
+
+
+def test_one_past_task_says_nothing_about_the_world() -> None:
+    np.testing.assert_array_equal(tasks(mixes(1)).fit().log_prior, 0.0)
+
+
+def test_the_prior_is_a_probability_that_rules_nothing_out() -> None:
+    log_prior = tasks(mixes(4)).fit().log_prior
+    assert np.exp(log_prior).sum() == pytest.approx(1.0)
+    assert log_prior.min() >= np.log(1 / len(log_prior) / 5) - 1e-9
+
+
+def masses(fitted: PastBasis) -> list[float]:
+    """Prior probability of each way to use past tasks, in the order of TRANSFERS."""
+    prior = np.exp(fitted.log_prior)
+    return [
+        float(prior[(GRID.transfer == transfer) & (GRID.weight == weight)].sum())
+        for transfer, weight in TRANSFERS
+    ]
+
+
+def test_the_prior_learns_what_past_tasks_say_of_each_other() -> None:
+    alike = tasks(np.tile([[1.0, 0.5, 0.0]], (8, 1)))
+    # Half of the tasks want the opposite: they say much, but their mean says nothing.
+    contrary = replace(alike, gains=[y * (-1) ** k for k, y in enumerate(alike.gains)])
+    rng = np.random.default_rng(3)
+    unrelated = replace(alike, gains=[rng.permutation(y) for y in alike.gains])
+
+    ignored, mean, _, any_sign = masses(alike.fit())
+    assert mean > 0.7
+    assert max(ignored, any_sign) < 0.1
+    ignored, mean, _, any_sign = masses(contrary.fit())
+    assert any_sign > 0.7
+    assert max(ignored, mean) < 0.1
+    ignored, *used = masses(unrelated.fit())
+    assert ignored > 0.7
+    assert max(used) < 0.1
