@@ -53,7 +53,8 @@ class SurrogateSampler(BaseSampler):
         surrogate: What past tasks teach; None learns from this study alone.
         base_sampler: Any Optuna sampler, or a function that makes one from a seed. By default
             TPE.
-        n_candidates: Size of the pool; 1 switches screening off and leaves the base sampler.
+        n_candidates: Size of the pool, a few more where it is hardly larger than the base
+            sampler's part; 1 switches screening off and leaves the base sampler.
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
         n_startup_trials: Finished trials before the surrogate has a say when there are no past
             tasks; until then the base sampler's proposals are trained.

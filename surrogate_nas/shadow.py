@@ -89,7 +89,7 @@ def seeded(base: BaseSamplerLike, seed: int) -> BaseSampler:
     if not isinstance(base, BaseSampler):
         return base(seed)
     fresh = copy.deepcopy(base)
-    fresh.reseed_rng()  # creates the states that are made at first use
+    fresh.reseed_rng()  # own samplers may make their states here
     _reset_states(fresh, np.random.SeedSequence(seed), set())
     return fresh
 
@@ -97,6 +97,7 @@ def seeded(base: BaseSamplerLike, seed: int) -> BaseSampler:
 def _reset_states(owner: object, seeds: np.random.SeedSequence, visited: set[int]) -> None:
     """Seed each numpy random state that an Optuna object holds, its own parts included."""
     visited.add(id(owner))
+    getattr(owner, "rng", None)  # Optuna's lazy states are made at their first use
     for value in list(vars(owner).values()):
         if isinstance(value, np.random.RandomState):
             value.seed(int(seeds.spawn(1)[0].generate_state(1)[0]))
