@@ -30,8 +30,9 @@ _SCALE_WEIGHT = 1.0
 """How many observations the prior guess of the scale is worth."""
 _MAX_EVIDENCE = 200
 """Observations that decide between hypotheses; beyond, more only confirm them."""
-_KEPT = 6
-"""Hypotheses that predictions average over; the rest has next to no weight."""
+_KEPT = 0.99
+"""Share of the probability that predictions average over: the likeliest hypotheses that hold it.
+Few results need many of them, at little cost each; many results leave a few."""
 
 TRANSFERS = ((0.0, 0.0), (1.0, 0.15), (1.0, 0.5), (1.0, 1.5))
 RESIDUALS = (0.15, 0.5, 1.5)
@@ -152,7 +153,8 @@ class Posterior:
         probability = np.exp(score - score.max())
         self.probability: FloatArray = probability / probability.sum()
         """Posterior probability of each hypothesis, (g,)."""
-        kept = np.argsort(-self.probability, kind="stable")[:_KEPT]
+        order = np.argsort(-self.probability, kind="stable")
+        kept = order[: np.searchsorted(self.probability[order].cumsum(), _KEPT) + 1]
         self._members = [
             _Member(self._hypotheses, int(g), basis, distance, y - self._center, float(scale[g]))
             for g in kept
