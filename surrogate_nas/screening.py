@@ -21,6 +21,8 @@ Proposals = Callable[[int], Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]
 _logger = logging.getLogger(__name__)
 
 _PARENTS = 5
+_CLIMBS = 4
+"""Steps in which the pool climbs the acquisition; one finds worse candidates on ordered choices."""
 
 
 @final
@@ -37,8 +39,8 @@ class PoolMix:
     """
 
     n_base: int = 16
-    near_observed: float = 0.35
-    near_predicted: float = 0.25
+    near_observed: float = 0.25
+    near_predicted: float = 0.5
 
 
 @final
@@ -118,8 +120,9 @@ def screen(
             pool.add_random(1)
         return _first(pool)
     pool.add_neighbours(_best(trials.observed), int(mix.near_observed * size))
-    n_last = int(mix.near_predicted * size)
-    pool.add_random(max(size - n_last - len(pool.candidates), 1))
+    room = max(size - len(pool.candidates), 0)
+    n_last = min(int(mix.near_predicted * size), room)
+    pool.add_random(max(room - n_last, 1))
     if not pool.candidates:
         return _first(pool)
     target = surrogate.condition(
@@ -127,14 +130,17 @@ def screen(
     )
     mean, std = target.latent([c.params for c in pool.candidates])
     score = _acquisition(target, mean, std)
-    if n_last:
+    for step in range(_CLIMBS):
+        # The pool climbs: each step looks around the best that the last one has found.
         top = np.argsort(-score, kind="stable")[:_PARENTS]
         first = len(pool.candidates)
-        pool.add_neighbours([pool.candidates[i].params for i in top], n_last)
+        n_step = n_last * (step + 1) // _CLIMBS - n_last * step // _CLIMBS
+        pool.add_neighbours([pool.candidates[i].params for i in top], n_step)
         added = [c.params for c in pool.candidates[first:]]
-        more_mean, more_std = target.latent(added)
-        mean, std = np.append(mean, more_mean), np.append(std, more_std)
-        score = _acquisition(target, mean, std)
+        if added:
+            more_mean, more_std = target.latent(added)
+            mean, std = np.append(mean, more_mean), np.append(std, more_std)
+            score = _acquisition(target, mean, std)
     chosen = int(np.argmax(score))
     value, deviation = target.own_units(mean[[chosen]], std[[chosen]])
     return Screened(
