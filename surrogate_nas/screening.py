@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 _PARENTS = 5
 _CLIMBS = 4
-"""Steps in which the pool climbs the acquisition; one finds worse candidates on ordered choices."""
+"""Steps in which the pool climbs the acquisition; a single one misses ordered choices."""
 
 
 @final
