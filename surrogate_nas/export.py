@@ -13,7 +13,7 @@ from torch import nn
 from surrogate_nas.errors import SpaceError, StudyError, TrainingError
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
-from surrogate_nas.train import Outcome, Trainer, seeded
+from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
 
 OnEpoch = Callable[[int, float], bool]
 
@@ -66,7 +66,7 @@ def finalize(
     Raises:
         StudyError: No trial is completed, the best one is not of this space, or there is no best
             one because the study has several objectives.
-        TrainingError: The retraining did not end well.
+        TrainingError: The retraining diverged, or its time was up within the first epoch.
     """
     best = _best_trial(study)
     space = space.for_task(task)
@@ -83,11 +83,12 @@ def finalize(
     own = trainer.override(**space.training(architecture))
     outcome = own.train(network, task.merged(), on_epoch=on_epoch)
     test_value = own.evaluate(network, task, task.test)
-    if not math.isfinite(test_value):
+    diverged = outcome.stop_reason is StopReason.NOT_FINITE or not math.isfinite(test_value)
+    if diverged or outcome.epochs == 0:
         raise TrainingError(
-            expected="a network with finite outputs",
-            got=f"a retraining that ended with: {outcome.stop_reason.value}",
-            fix="lower the Trainer's learning rate, or train longer",
+            expected="a retraining of at least one epoch, with finite outputs",
+            got=f"one that ended after {outcome.epochs} with: {outcome.stop_reason.value}",
+            fix="lower the Trainer's learning rate, or give it more time",
         )
     assert best.value is not None
     study.set_user_attr("test_value", test_value)
