@@ -7,6 +7,7 @@ parameters it asked for, with which distributions, while a *chooser* decides the
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -45,17 +46,17 @@ class Draw(optuna.trial.BaseTrial):
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """Suggest a real number in [low, high]."""
-        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
+        return float(self._suggest(name, _float(low, high, log, step)))
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         """Suggest a whole number in [low, high]."""
-        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
+        return int(self._suggest(name, _int(low, high, log, step)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Suggest one of the choices."""
-        return self._suggest(name, CategoricalDistribution(choices))
+        return self._suggest(name, _categorical(*choices))
 
     def suggest_uniform(self, name: str, low: float, high: float) -> float:
         """Optuna's old spelling of :meth:`suggest_float`."""
@@ -113,6 +114,23 @@ class Draw(optuna.trial.BaseTrial):
         return 0
 
 
+# A space asks for the same few ranges again with every draw; making them anew would be most of the
+# cost of a draw. Typed, or True and 1 would be one choice.
+@functools.lru_cache(maxsize=4096, typed=True)
+def _float(low: float, high: float, log: bool, step: float | None) -> FloatDistribution:
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _int(low: int, high: int, log: bool, step: int) -> IntDistribution:
+    return IntDistribution(low, high, log=log, step=step)
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _categorical(*choices: Any) -> CategoricalDistribution:
+    return CategoricalDistribution(choices)
+
+
 def uniform(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     """Draw a value uniformly (in log space where the distribution says so)."""
     if isinstance(distribution, CategoricalDistribution):
@@ -161,7 +179,10 @@ def from_unit(distribution: BaseDistribution, unit: float) -> float | int:
 def contains(distribution: BaseDistribution, value: Any) -> bool:
     """Whether a value, of any type, is allowed by a distribution."""
     if isinstance(distribution, CategoricalDistribution):
-        return any(_is_same(value, choice) for choice in distribution.choices)
+        if value in distribution.choices:
+            return True
+        # NaN, read back from a storage, is still NaN.
+        return value != value and any(choice != choice for choice in distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return False
@@ -171,11 +192,6 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
         return True
     steps = (float(value) - distribution.low) / distribution.step
     return abs(steps - round(steps)) < 1e-8
-
-
-def _is_same(value: Any, choice: Any) -> bool:
-    """Equality under which NaN, read back from a storage, is still NaN."""
-    return bool(value is choice or value == choice or (value != value and choice != choice))
 
 
 def random_chooser(rng: np.random.Generator) -> Chooser:
