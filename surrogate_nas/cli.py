@@ -38,7 +38,8 @@ _INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for bad input, 130 for Ctrl-C."""
     arguments = _parser().parse_args(argv)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Our objective says why a trial failed; Optuna would add a traceback to each Ctrl-C.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         arguments.run(arguments)
     except SurrogateNasError as error:
