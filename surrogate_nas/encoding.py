@@ -7,7 +7,7 @@ architecture (a stage that does not exist), which LightGBM handles as such.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -19,6 +19,8 @@ from surrogate_nas.space import Distributions, SearchSpace, distributions, finge
 
 FloatArray = npt.NDArray[np.float64]
 Params = Mapping[str, Any]
+
+_ABSENT = object()
 
 
 @final
@@ -52,12 +54,13 @@ class Encoding:
             # A space has few values that its architectures share, so most are looked up.
             places: dict[tuple[type, Any], float] = {}
             for row, one in zip(points, params, strict=True):
-                if name in one:
-                    value = one[name]
-                    at = (type(value), value)
-                    if at not in places:
-                        places[at] = _place(distribution, value)
-                    row[slot] = places[at]
+                value = one.get(name, _ABSENT)
+                if value is _ABSENT or not isinstance(value, Hashable):
+                    continue
+                at = (type(value), value)
+                if at not in places:
+                    places[at] = _place(distribution, value)
+                row[slot] = places[at]
         return points
 
     def encode(self, params: Sequence[Params], points: FloatArray | None = None) -> FloatArray:

@@ -148,7 +148,11 @@ class CellSpace(SearchSpace):
         Raises:
             SpaceError: The architecture is not of this space.
         """
-        graph, channels, depth = self._read(architecture)
+        return self._sizes(self._read(architecture))
+
+    def _sizes(self, point: _Point) -> dict[str, float]:
+        """What :meth:`describe` returns."""
+        graph, channels, depth = point
         inputs, height, width = parts.image_shape(self.reference)
         pixels = [h * w for h, w in parts.stage_sizes(height, width, self.n_stages)]
         tally = parts.Tally()
@@ -172,8 +176,8 @@ class CellSpace(SearchSpace):
         Raises:
             SpaceError: The architecture is not of this space.
         """
-        graph = self._read(architecture).graph
-        return {**graph.features, **parts.log_sizes(self.describe(architecture))}
+        point = self._read(architecture)
+        return {**point.graph.features, **parts.log_sizes(self._sizes(point))}
 
     def summary(self, architecture: Architecture) -> str:
         """Say what the live part of the cell computes, and the skeleton around it.
