@@ -25,7 +25,7 @@ def _on(base: Callable[[], BaseSampler], n_candidates: int = 8) -> Callable[[], 
     )
 
 
-MULTI = {
+MULTI: dict[str, Callable[[], BaseSampler]] = {
     "random": lambda: optuna.samplers.RandomSampler(seed=0),
     "tpe": lambda: optuna.samplers.TPESampler(n_startup_trials=0, seed=0),
     "nsga2": lambda: optuna.samplers.NSGAIISampler(population_size=4, seed=0),
@@ -33,7 +33,7 @@ MULTI = {
         n_startup_trials=0, seed=0, deterministic_objective=True
     ),
 }
-SINGLE = {
+SINGLE: dict[str, Callable[[], BaseSampler]] = {
     "qmc": lambda: optuna.samplers.QMCSampler(seed=0, warn_independent_sampling=False),
     "cmaes": lambda: optuna.samplers.CmaEsSampler(
         n_startup_trials=0, seed=0, warn_independent_sampling=False
@@ -44,9 +44,10 @@ SINGLE = {
 class TestWithMultiObjectiveBases(
     BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase
 ):
-    @pytest.fixture(params=MULTI.values(), ids=MULTI.keys())
+    @pytest.fixture(params=list(MULTI.values()), ids=list(MULTI))
     def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
-        return _on(request.param)
+        base: Callable[[], BaseSampler] = request.param
+        return _on(base)
 
 
 class TestWithQmc(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
