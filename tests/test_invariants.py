@@ -290,7 +290,7 @@ def bests(make: Callable[[int], BaseSampler], n_trials: int) -> float:
 def ours(surrogate: MetaSurrogate | None = None) -> Callable[[int], BaseSampler]:
     mix = PoolMix(n_base=4)  # the rest of TPE's proposals would cost most of the time
     return lambda seed: SurrogateSampler(
-        synthetic.SPACE, surrogate=surrogate, n_candidates=48, mix=mix, seed=seed
+        synthetic.SPACE, surrogate=surrogate, n_candidates=32, mix=mix, seed=seed
     )
 
 

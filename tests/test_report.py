@@ -211,7 +211,7 @@ def test_markup_is_shown_and_never_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("attr", ["parameters", "predicted_std", "train_seconds", "architecture"])
-@pytest.mark.parametrize("found", ["many", {"a": 1}, [1, 2], None, True])
+@pytest.mark.parametrize("found", ["many", {"a": 1}, None])
 def test_attributes_of_others_do_no_harm(attr: str, found: Any, tmp_path: Path) -> None:
     study = optuna.create_study()
     attrs = {"predicted_value": 1.0, "predicted_std": 1.0, attr: found}
