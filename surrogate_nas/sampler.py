@@ -25,6 +25,8 @@ from surrogate_nas.surrogate import MetaSurrogate
 
 _SEEDS = 2**32
 
+_ATTEMPTS = 8
+"""How often a worker chooses anew because another one has chosen the same at the same time."""
 _PLAN = "surrogate_nas:params"
 """System attribute: what a trial was given, before its objective has asked for all of it."""
 
@@ -200,18 +202,24 @@ class SurrogateSampler(BaseSampler):
         """Screen a pool for one trial and store with it what was chosen and predicted."""
         storage = study._storage
         with self._choosing:
-            chosen = self._screened(screens, study, trial)
-            storage.set_trial_system_attr(trial._trial_id, _PLAN, chosen.candidate.params)
+            for attempt in range(_ATTEMPTS):
+                chosen = self._screened(screens, study, trial, attempt)
+                storage.set_trial_system_attr(trial._trial_id, _PLAN, chosen.candidate.params)
+                # Of two workers that choose the same at once, one at least sees the other here.
+                taken = screens.known(_others(study, trial)).keys
+                if chosen.is_repeat or chosen.candidate.key not in taken:
+                    break
         for key, value in chosen.candidate.system_attrs.items():
             storage.set_trial_system_attr(trial._trial_id, key, value)
         for key, number in chosen.attributes().items():
             storage.set_trial_user_attr(trial._trial_id, key, number)
         return chosen
 
-    def _screened(self, screens: _Screens, study: optuna.Study, trial: FrozenTrial) -> Screened:
-        everything = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        known = screens.known([t for t in everything if t._trial_id != trial._trial_id])
-        rng = np.random.default_rng([self._seed, trial.number])
+    def _screened(
+        self, screens: _Screens, study: optuna.Study, trial: FrozenTrial, attempt: int
+    ) -> Screened:
+        known = screens.known(_others(study, trial))
+        rng = np.random.default_rng([self._seed, trial.number, attempt])
         fixed = trial.system_attrs.get("fixed_params", {})
         pool = Pool(screens.space, screens.limits, frozenset(known.keys), fixed, rng)
         shadow = Shadow(self._make_base, int(rng.integers(_SEEDS)), study, known.replayable)
@@ -283,6 +291,12 @@ class _Screens:
             except SpaceError:
                 self._remembered[at] = None
         return self._remembered[at]
+
+
+def _others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    """All trials of a study but one; a study that a pruner has filtered shows all of them, too."""
+    trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    return [other for other in trials if other._trial_id != trial._trial_id]
 
 
 def _planned(trial: FrozenTrial) -> dict[str, Any]:

@@ -66,6 +66,11 @@ class Screened:
     predicted_std: float | None = None
     acquisition: float | None = None
 
+    @property
+    def is_repeat(self) -> bool:
+        """Whether an equivalent trial exists, because nothing else was left."""
+        return self.n_candidates == 0
+
     def attributes(self) -> dict[str, float]:
         """Return what is stored with the trial: flat, numeric, known values only."""
         named = {name: value for name, value in vars(self).items() if name != "candidate"}
