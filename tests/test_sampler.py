@@ -279,6 +279,58 @@ def test_threads_never_choose_the_same() -> None:
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials)
 
 
+@pytest.mark.parametrize("end", [None, TrialState.COMPLETE], ids=["runs", "is done"])
+def test_workers_that_choose_the_same_at_once_part(
+    end: TrialState | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = studied(sampler(), small, 6)
+    storage = study._storage
+    write = storage.set_trial_system_attr
+    rivals: list[dict[str, Any]] = []
+
+    def raced(trial_id: int, key: str, value: Any) -> None:
+        """Let another worker, unseen so far, choose the same first."""
+        if key == "surrogate_nas:params" and len(rivals) < 2:
+            rivals.append(value)
+            rival = storage.create_new_trial(study._study_id)
+            write(rival, key, value)
+            if end is not None:
+                for name, distribution in SMALL.items():
+                    internal = distribution.to_internal_repr(value[name])
+                    storage.set_trial_param(rival, name, internal, distribution)
+                storage.set_trial_state_values(rival, end, [1.0])
+        write(trial_id, key, value)
+
+    monkeypatch.setattr(storage, "set_trial_system_attr", raced)
+    trial = study.ask()
+    small(trial)
+
+    assert len(rivals) == 2
+    assert rivals[0] != rivals[1]
+    assert trial.params not in rivals
+
+
+def test_a_worker_that_is_always_late_chooses_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surrogate_nas.sampler._ATTEMPTS", 3)
+    study = studied(sampler(), small, 6)
+    storage = study._storage
+    write = storage.set_trial_system_attr
+    rivals: list[dict[str, Any]] = []
+
+    def raced(trial_id: int, key: str, value: Any) -> None:
+        if key == "surrogate_nas:params":
+            rivals.append(value)
+            write(storage.create_new_trial(study._study_id), key, value)
+        write(trial_id, key, value)
+
+    monkeypatch.setattr(storage, "set_trial_system_attr", raced)
+    trial = study.ask()
+    small(trial)
+
+    assert len(rivals) == 3
+    assert trial.params == rivals[-1]
+
+
 @pytest.mark.parametrize(
     "pruner",
     [

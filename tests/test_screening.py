@@ -82,6 +82,7 @@ def test_before_the_first_results_the_base_is_followed() -> None:
     chosen, _ = screened(base=propose("bbbb", "aaaa"))
 
     assert chosen.candidate.params == params("bbbb")
+    assert not chosen.is_repeat
     assert chosen.candidate.system_attrs == {"base:number": 0}
     assert chosen.attributes() == {"n_candidates": 1, "n_duplicates": 0, "n_infeasible": 0}
 
@@ -229,6 +230,7 @@ def test_an_exhausted_space_repeats_with_a_warning(
 
     assert chosen.candidate.params == params("bbbb")
     assert chosen.n_candidates == 0
+    assert chosen.is_repeat
     assert chosen.n_duplicates > 0
     assert [record.getMessage() for record in caplog.records] == [
         "Every architecture of the space that was drawn has been evaluated; one is repeated. "
