@@ -60,7 +60,7 @@ class SurrogateSampler(BaseSampler):
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
         n_startup_trials: Finished trials before the surrogate has a say when there are no past
             tasks; until then the base sampler's proposals are trained.
-        mix: Composition of the pool; by default with 16 proposals of the base sampler, or one of
+        mix: Composition of the pool; by default with 8 proposals of the base sampler, or one of
             GPSampler.
         seed: Fixes the study; None draws one.
 
@@ -101,7 +101,7 @@ class SurrogateSampler(BaseSampler):
         self._n_startup = n_startup_trials
         # One proposal of the Gaussian process sampler costs as much as all the rest together.
         slow = isinstance(self._base, GPSampler)
-        self._mix = mix or PoolMix(n_base=1 if slow else 16)
+        self._mix = mix or PoolMix(n_base=1 if slow else 8)
         self._limits = dict(limits or {})
         self._last: tuple[Distributions, _Screens] | None = None
         self._inferred = optuna.search_space.IntersectionSearchSpace()

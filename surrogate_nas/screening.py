@@ -38,7 +38,7 @@ class PoolMix:
         near_predicted: Share that are neighbours of the best candidates found so far.
     """
 
-    n_base: int = 16
+    n_base: int = 8
     near_observed: float = 0.25
     near_predicted: float = 0.5
 
