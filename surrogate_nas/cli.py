@@ -104,7 +104,9 @@ def _add_data_arguments(search: argparse.ArgumentParser) -> None:
 
 def _add_search_arguments(search: argparse.ArgumentParser) -> None:
     what = search.add_argument_group("search")
-    what.add_argument("--space", choices=("cell", "convnet"), default="cell")
+    what.add_argument(
+        "--space", choices=("cell", "convnet"), default="cell", help="default: %(default)s"
+    )
     what.add_argument(
         "--search-training",
         action="store_true",
@@ -124,7 +126,9 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--surrogate", metavar="FILE", help="a fitted surrogate; default: learn from this study"
     )
-    what.add_argument("--base", choices=sorted(_BASES), default="tpe", help="base sampler")
+    what.add_argument(
+        "--base", choices=sorted(_BASES), default="tpe", help="base sampler; default: %(default)s"
+    )
     what.add_argument(
         "--candidates",
         type=_positive,
