@@ -11,6 +11,7 @@ import optuna
 from torch import nn
 
 from surrogate_nas.errors import SpaceError, StudyError, TrainingError
+from surrogate_nas.history import TASK_ATTR
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
 from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
@@ -64,11 +65,17 @@ def finalize(
         on_epoch: Told the epoch, from 0, for showing progress; return False.
 
     Raises:
-        StudyError: No trial is completed, the best one is not of this space, or there is no best
-            one because the study has several objectives.
+        StudyError: No trial is completed, the best one is not of this space, the study is of
+            another task, or it has several objectives and so no best trial.
         TrainingError: The retraining diverged, or its time was up within the first epoch.
     """
     best = _best_trial(study)
+    if study.user_attrs.get(TASK_ATTR, task.fingerprint) != task.fingerprint:
+        raise StudyError(
+            expected=f"the task that study {study.study_name!r} was made for",
+            got=f"another one ({task!r})",
+            fix="pass the task with the data, split and metric of the study",
+        )
     space = space.for_task(task)
     try:
         architecture = space.from_params(best.params)

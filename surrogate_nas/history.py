@@ -16,6 +16,7 @@ from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions,
 from surrogate_nas.storage import StorageLike, open_storage, reachable
 
 FINGERPRINT_ATTR = "space_fingerprint"
+TASK_ATTR = "task_fingerprint"
 META_FEATURES_ATTR = "meta_features"
 
 _NAMED = 5

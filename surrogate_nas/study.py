@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 
 from surrogate_nas.errors import StudyError, SurrogateFileError
-from surrogate_nas.history import FINGERPRINT_ATTR, META_FEATURES_ATTR
+from surrogate_nas.history import FINGERPRINT_ATTR, META_FEATURES_ATTR, TASK_ATTR
 from surrogate_nas.objective import INTERRUPTED
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.shadow import BaseSamplerLike
@@ -18,8 +18,6 @@ from surrogate_nas.space import SearchSpace, distributions, fingerprint
 from surrogate_nas.storage import StorageLike, open_storage, reachable
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.task import Task
-
-TASK_ATTR = "task_fingerprint"
 
 
 def create_study(

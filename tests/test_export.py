@@ -11,6 +11,7 @@ from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.export import finalize
 from surrogate_nas.objective import Objective
 from surrogate_nas.space import Architecture
+from surrogate_nas.study import create_study
 from surrogate_nas.train import StopReason, Trainer
 from tests import synthetic
 from tests.toys import ToySpace, ToyTask
@@ -108,6 +109,17 @@ def test_a_best_trial_of_another_space_is_refused() -> None:
 
     with pytest.raises(StudyError, match="trial 0 to be an architecture of ToySpace"):
         finalize(study, TASK, SPACE, TRAINER)
+
+
+def test_another_task_is_refused_before_anything_is_trained() -> None:
+    study = create_study(TASK, SPACE, seed=0)
+    study.optimize(Objective(TASK, SPACE, TRAINER), n_trials=1)
+    smaller = ToyTask(len(TASK.train))
+
+    with pytest.raises(StudyError, match="data, split and metric"):
+        finalize(study, smaller, SPACE, TRAINER)
+    assert "test_value" not in study.user_attrs
+    assert finalize(study, TASK, SPACE, TRAINER).trial_number == 0
 
 
 def test_several_objectives_have_no_best_trial() -> None:
