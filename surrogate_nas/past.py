@@ -34,6 +34,7 @@ class PastTask:
         values: What each reached, n finite numbers in the task's own units.
         direction: Which way is better.
         meta_features: Numbers that describe the task, or None if unknown.
+        notes: What was mapped, filled in or dropped to fit it to a search space, in plain words.
 
     Raises:
         PastTaskError: Counts differ, nothing is there, or a value is not a finite number.
@@ -44,6 +45,7 @@ class PastTask:
     values: Sequence[float]
     direction: Direction = "maximize"
     meta_features: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         fix = f"check the results of past task {self.name!r}"
