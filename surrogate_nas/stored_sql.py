@@ -40,7 +40,6 @@ _COLUMNS = {
     "trial_params": {"param_id", "trial_id", "param_name", "param_value", "distribution_json"},
     "trial_values": {"trial_value_id", "trial_id", "objective", "value", "value_type"},
 }
-_ATTRIBUTE_COLUMNS = {"study_id": sa.Integer(), "key": sa.String(), "value_json": sa.Text()}
 
 # Names of states and types are written out: drivers of PostgreSQL would send them as text, which
 # does not compare with an enumeration.
@@ -123,7 +122,9 @@ class SqlReader(StudyReader):
         """
         attributes = sa.table(
             "study_user_attributes",
-            *(sa.column(name, kind) for name, kind in _ATTRIBUTE_COLUMNS.items()),
+            sa.column("study_id", sa.Integer),
+            sa.column("key", sa.String),
+            sa.column("value_json", sa.Text),
         )
         wanted = sa.select(attributes).where(attributes.c.key.in_(sorted(self._attrs)))
         with self.engine.connect() as connection:
