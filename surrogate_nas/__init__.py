@@ -1,6 +1,6 @@
 """Predictor-based neural architecture search as ordinary Optuna studies."""
 
-from surrogate_nas import spaces, tasks
+from surrogate_nas import pretrained, spaces, tasks
 from surrogate_nas.export import FinalNetwork, finalize
 from surrogate_nas.history import read_history
 from surrogate_nas.metrics import Metric
@@ -32,6 +32,7 @@ __all__ = [
     "Trainer",
     "create_study",
     "finalize",
+    "pretrained",
     "read_history",
     "report",
     "spaces",
