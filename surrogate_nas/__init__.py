@@ -6,7 +6,7 @@ from surrogate_nas.history import read_history
 from surrogate_nas.mapping import map_to_space
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
-from surrogate_nas.past import PastTask
+from surrogate_nas.past import PastTask, read_table
 from surrogate_nas.report import report
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.screening import PoolMix
@@ -35,6 +35,7 @@ __all__ = [
     "finalize",
     "map_to_space",
     "read_history",
+    "read_table",
     "report",
     "spaces",
     "summarize",
