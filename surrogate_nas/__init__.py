@@ -3,9 +3,10 @@
 from surrogate_nas import pretrained, spaces, tasks
 from surrogate_nas.export import FinalNetwork, finalize
 from surrogate_nas.history import read_history
+from surrogate_nas.mapping import map_to_space
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
-from surrogate_nas.past import PastTask
+from surrogate_nas.past import PastTask, read_table
 from surrogate_nas.report import report
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.screening import PoolMix
@@ -33,7 +34,9 @@ __all__ = [
     "create_study",
     "finalize",
     "pretrained",
+    "map_to_space",
     "read_history",
+    "read_table",
     "report",
     "spaces",
     "summarize",

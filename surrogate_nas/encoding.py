@@ -15,6 +15,7 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from surrogate_nas.draw import Draw, from_unit, random_chooser, to_unit
+from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import Distributions, SearchSpace, distributions, fingerprint
 
 FloatArray = npt.NDArray[np.float64]
@@ -63,12 +64,22 @@ class Encoding:
                 row[slot] = places[at]
         return points
 
-    def encode(self, params: Sequence[Params], points: FloatArray | None = None) -> FloatArray:
+    def encode(
+        self,
+        params: Sequence[Params],
+        points: FloatArray | None = None,
+        *,
+        partly_known: bool = False,
+    ) -> FloatArray:
         """Return one row a parameter set, (n, d), in the order of :attr:`columns`.
 
         Args:
             params: The parameter sets.
             points: What :meth:`points` returns for them, if that is known already.
+            partly_known: See :meth:`feature_rows`.
+
+        Raises:
+            SpaceError: See :meth:`feature_rows`.
         """
         points = self.points(params) if points is None else points
         blocks: list[FloatArray] = []
@@ -84,14 +95,29 @@ class Encoding:
             counts = [(chosen == k).sum(axis=1, keepdims=True) for k in range(len(choices))]
             blocks.extend(c.astype(float) for c in counts)
         if self._features:
-            blocks.append(self.feature_rows(params))
+            blocks.append(self.feature_rows(params, partly_known=partly_known))
         return np.hstack(blocks)
 
-    def feature_rows(self, params: Sequence[Params]) -> FloatArray:
-        """Return the space's own features, (n, number of them)."""
-        rows = np.empty((len(params), len(self._features)))
+    def feature_rows(self, params: Sequence[Params], *, partly_known: bool = False) -> FloatArray:
+        """Return the space's own features, (n, number of them).
+
+        Args:
+            params: The parameter sets.
+            partly_known: Whether a past task may lack parameters that the space has gained since;
+                the features of such an architecture are NaN.
+
+        Raises:
+            SpaceError: Parameters are no architecture of the space, and not `partly_known`.
+        """
+        rows = np.full((len(params), len(self._features)), np.nan)
         for row, one in zip(rows, params, strict=True):
-            named = self.space.features(self.space.from_params(one))
+            try:
+                architecture = self.space.from_params(one)
+            except SpaceError:
+                if partly_known:
+                    continue
+                raise
+            named = self.space.features(architecture)
             row[:] = [named[name] for name in self._features]
         return rows
 

@@ -13,6 +13,7 @@ from surrogate_nas.basis import PastBasis, empty_basis, fit_basis
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.encoding import Encoding, distance
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
+from surrogate_nas.mapping import SpaceMapping
 from surrogate_nas.past import Direction, Given, PastTask, as_observations, signed
 from surrogate_nas.posterior import Basis, Posterior
 from surrogate_nas.scaling import TargetScale
@@ -57,20 +58,24 @@ class MetaSurrogate:
 
         Args:
             space: The search space that all architectures come from.
-            past: Past tasks.
+            past: Past tasks. One of an earlier form of the space is used as far as it goes; see
+                :func:`surrogate_nas.map_to_space`.
             seed: Fixes the fit bit for bit.
 
         Raises:
             SpaceError: The space has no parameters.
-            PastTaskError: A past task cannot rank anything, or knows none of the parameters.
+            PastTaskError: A past task cannot rank anything, or knows less than half of the
+                parameters.
         """
         encoding = Encoding(as_space(space))
-        for task in past:
-            _check(task, encoding)
         if not past:
             return cls(encoding, empty_basis(), ())
+        for task in past:
+            _check(task)
+        mapping = SpaceMapping(encoding.space, known=encoding.distributions)
+        past = [mapping.apply(task) for task in past]
         basis = fit_basis(
-            [encoding.encode(task.params) for task in past],
+            [encoding.encode(task.params, partly_known=True) for task in past],
             [encoding.points(task.params) for task in past],
             [task.gains for task in past],
             space_rows=encoding.encode(_draws(encoding.space, _SPACE_DRAWS, seed)),
@@ -304,20 +309,13 @@ def _mismatch(fitted: Encoding | SavedSurrogate, wanted: Encoding) -> SurrogateM
     )
 
 
-def _check(task: PastTask, encoding: Encoding) -> None:
+def _check(task: PastTask) -> None:
     """Refuse a past task that cannot teach anything; warn of one that contradicts itself."""
     if not task.informative():
         raise PastTaskError(
             expected="a past task with at least two different values",
             got=f"{len(task)} equal value(s) in {task.name!r}",
             fix="leave that past task out: it cannot rank architectures",
-        )
-    known = set(encoding.distributions)
-    if not any(known & set(params) for params in task.params):
-        raise PastTaskError(
-            expected=f"parameters of this space, such as {sorted(known)[0]!r}",
-            got=f"{sorted(task.params[0])[:5]} in past task {task.name!r}",
-            fix="pass past tasks of the same search space",
         )
     repeats: dict[str, list[float]] = {}
     for params, value in zip(task.params, task.values, strict=True):
