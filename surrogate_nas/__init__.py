@@ -1,8 +1,10 @@
 """Predictor-based neural architecture search as ordinary Optuna studies."""
 
 from surrogate_nas import spaces, tasks
+from surrogate_nas.evaluation import evaluate_history
 from surrogate_nas.export import FinalNetwork, finalize
 from surrogate_nas.history import read_history
+from surrogate_nas.history_evaluation import HistoryEvaluation
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
 from surrogate_nas.past import PastTask
@@ -18,6 +20,7 @@ from surrogate_nas.train import Outcome, Trainer
 
 __all__ = [
     "FinalNetwork",
+    "HistoryEvaluation",
     "MetaSurrogate",
     "Metric",
     "Objective",
@@ -31,6 +34,7 @@ __all__ = [
     "Task",
     "Trainer",
     "create_study",
+    "evaluate_history",
     "finalize",
     "read_history",
     "report",

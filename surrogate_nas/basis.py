@@ -129,6 +129,21 @@ class PastModels:
         standardized = ((self.predictions - shift) / spread)[:, kept]
         return _compress(standardized, self.landmarks, log_prior, self.seed), quality
 
+    def agreement(self, task: int) -> FloatArray:
+        """Return how each other past task's model ranks one's architectures, Spearman's rho.
+
+        Args:
+            task: The one.
+
+        Returns:
+            Rank correlations with its values, one for each of at most _JUDGED others.
+        """
+        rng = np.random.default_rng([self.seed, 2, task])
+        rows = rng.permutation(len(self.gains[task]))[:_RANKED_ROWS]
+        others = rng.permutation([k for k in range(len(self.boosters)) if k != task])[:_JUDGED]
+        values = _predict_all([self.boosters[k] for k in others], self.rows[task][rows])
+        return np.array([rank_correlation(one, self.gains[task][rows]) for one in values.T])
+
 
 def fit_models(
     rows: Sequence[FloatArray],

@@ -227,10 +227,14 @@ class PastFit:
         """Return the surrogate of all past tasks, or of all but one: no model is fitted again."""
         kept = [task for k, task in enumerate(self.past) if k != without]
         if self.models is None or not kept:
-            return MetaSurrogate(self.encoding, empty_basis(), ())
+            return self.empty()
         basis, quality = self.models.basis(without)
         tasks = [task_summary(task, q) for task, q in zip(kept, quality, strict=True)]
         return MetaSurrogate(self.encoding, basis, tasks)
+
+    def empty(self) -> MetaSurrogate:
+        """Return a surrogate of the same space that knows no past tasks."""
+        return MetaSurrogate(self.encoding, empty_basis(), ())
 
 
 _NOTHING = np.zeros(0)
