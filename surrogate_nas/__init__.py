@@ -4,6 +4,11 @@ from surrogate_nas import pretrained, spaces, tasks
 from surrogate_nas.export import FinalNetwork, finalize
 from surrogate_nas.history import read_history
 from surrogate_nas.mapping import map_to_space
+from surrogate_nas import spaces, tasks
+from surrogate_nas.evaluation import evaluate_history
+from surrogate_nas.export import FinalNetwork, finalize
+from surrogate_nas.history import read_history
+from surrogate_nas.history_evaluation import HistoryEvaluation
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
 from surrogate_nas.past import PastTask, read_table
@@ -19,6 +24,7 @@ from surrogate_nas.train import Outcome, Trainer
 
 __all__ = [
     "FinalNetwork",
+    "HistoryEvaluation",
     "MetaSurrogate",
     "Metric",
     "Objective",
@@ -32,6 +38,7 @@ __all__ = [
     "Task",
     "Trainer",
     "create_study",
+    "evaluate_history",
     "finalize",
     "pretrained",
     "map_to_space",
