@@ -1,65 +1,88 @@
-"""Past studies in an Optuna storage -> past tasks."""
+"""Past studies in a storage -> past tasks."""
 
 from __future__ import annotations
 
+import gc
+import logging
+import math
+import time
 import warnings
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, final
 
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import BaseStorage
+from sqlalchemy.exc import SQLAlchemyError
+from tqdm import tqdm
 
-from surrogate_nas.errors import SpaceError
-from surrogate_nas.past import PastTask, from_trials
+from surrogate_nas.errors import PastTaskError, StudyError
+from surrogate_nas.mapping import SpaceMapping
+from surrogate_nas.past import PastTask
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions, fingerprint
 from surrogate_nas.storage import StorageLike, open_storage, reachable
+from surrogate_nas.stored import OptunaReader, StoredStudy, StudyReader
+from surrogate_nas.stored_cache import CachedReader, CacheLike, cache_folder, is_installed
+from surrogate_nas.stored_sql import SqlReader, engine_of, unwrapped
 
 FINGERPRINT_ATTR = "space_fingerprint"
+SPACE_ATTR = "space"
 TASK_ATTR = "task_fingerprint"
 META_FEATURES_ATTR = "meta_features"
 
+_logger = logging.getLogger(__name__)
+
 _NAMED = 5
+_ATTRS = (FINGERPRINT_ATTR, SPACE_ATTR, META_FEATURES_ATTR)
+_DIRECTIONS = ("minimize", "maximize")
+_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BEFORE_BAR = 3.0
+_SECONDS_TO_ADVISE = 5.0
 
 
 def read_history(
-    storage: StorageLike, *, space: SpaceLike, exclude: Collection[str] = ()
+    storage: StorageLike,
+    *,
+    space: SpaceLike,
+    exclude: Collection[str] = (),
+    cache: CacheLike = None,
 ) -> list[PastTask]:
     """Turn every study of a space into a past task.
 
-    A study belongs if it was made for this space, or if its completed trials can be replayed in
-    it. Others are left out and named in a warning.
+    Any Optuna study counts, made with this package or not. It belongs if its completed trials can
+    be replayed in the space. If the space has changed since, or the trials have a few other
+    parameters, they are mapped as :func:`~surrogate_nas.map_to_space` does, and the past task's
+    notes say how. All other studies are left out and named in one warning: studies of other spaces
+    or with several objectives, without two different results, or with damaged rows. A study that
+    is still running counts with the trials it has.
+
+    What is read from a database is kept in a folder of columnar files, so that only what is new is
+    read the next time; this needs the extra ``history``. Nothing is lost with that folder.
 
     Args:
         storage: Where the studies are; see ``create_study``.
         space: The search space.
         exclude: Names of studies to leave out silently, such as the one about to be run.
+        cache: Where to keep what was read from a database: a folder, False for nowhere, or None
+            for the user's own, which is ``$SURROGATE_NAS_CACHE``,
+            ``$XDG_CACHE_HOME/surrogate_nas`` or ``~/.cache/surrogate_nas``.
 
     Raises:
-        StorageError: The storage cannot be reached.
+        StorageError: The storage cannot be reached, or its list of studies is damaged.
         SpaceError: The space has no parameters.
     """
-    wanted = as_space(space)
-    mark = fingerprint(distributions(wanted))
+    chosen = _Selection(as_space(space))
+    names = {exclude} if isinstance(exclude, str) else set(exclude)
     opened = open_storage(storage)
-    past: list[PastTask] = []
-    left_out: list[str] = []
-    with reachable(storage):
-        studies = [s for s in opened.get_all_studies() if s.study_name not in exclude]
-        for study in studies:
-            if study.user_attrs.get(FINGERPRINT_ATTR, mark) != mark:
-                left_out.append(f"{study.study_name} (its search space is another one)")
-                continue
-            trials = opened.get_all_trials(
-                study._study_id, deepcopy=False, states=(TrialState.COMPLETE,)
-            )
-            reason, task = _read(study.study_name, study.directions, trials, wanted)
-            features = study.user_attrs.get(META_FEATURES_ATTR)
-            if task is not None:
-                known = features if isinstance(features, Mapping) else None
-                past.append(replace(task, meta_features=known))
-            else:
-                left_out.append(f"{study.study_name} ({reason})")
+    began = time.monotonic()
+    with reachable(storage), _without_garbage_collection():
+        past, left_out = _read(opened, chosen, names, cache)
+    seconds = time.monotonic() - began
+    if seconds > _SECONDS_TO_ADVISE and cache is not False and not is_installed():
+        _logger.warning(
+            "Reading past studies took %.0f s; with pip install 'surrogate-nas[history]' only "
+            "what is new is read the next time.",
+            seconds,
+        )
     if left_out:
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
         warnings.warn(
@@ -71,27 +94,139 @@ def read_history(
 
 
 def _read(
-    name: str,
-    directions: Sequence[StudyDirection],
-    trials: Sequence[FrozenTrial],
-    space: SearchSpace,
-) -> tuple[str, PastTask | None]:
-    """Make a past task of a study's completed trials; the first item says why there is none."""
-    if len(directions) != 1:
-        return "it has several objectives", None
-    maximize = directions[0] == StudyDirection.MAXIMIZE
-    task = from_trials(name, trials, "maximize" if maximize else "minimize")
-    if task is None or not task.informative():
-        return "fewer than two different results", None
-    if not all(_replays(space, params) for params in task.params):
-        return "its trials have other parameters", None
-    return "", task
+    opened: BaseStorage, chosen: _Selection, exclude: Collection[str], cache: CacheLike
+) -> tuple[list[PastTask], list[str]]:
+    """Read the tables of a database that we know, anything else through Optuna."""
+    database = unwrapped(opened)
+    engine = engine_of(database)
+    if engine is not None:
+        reader = SqlReader(engine, _ATTRS)
+        folder = cache_folder(cache, engine.url)
+        try:
+            return _read_with(
+                reader if folder is None else CachedReader(reader, folder), chosen, exclude
+            )
+        except SQLAlchemyError as error:
+            _logger.info("Read through Optuna: %s", error)
+    return _read_with(OptunaReader(database), chosen, exclude)
 
 
-def _replays(space: SearchSpace, params: Mapping[str, Any]) -> bool:
-    """Whether parameters are an architecture of a space."""
+def _read_with(
+    reader: StudyReader, chosen: _Selection, exclude: Collection[str]
+) -> tuple[list[PastTask], list[str]]:
+    """Return the past tasks, and what was left out with the reason."""
+    past: list[PastTask] = []
+    left_out: list[str] = []
+    studies = [study for study in reader.studies() if study.name not in exclude]
+    for study in _with_progress(studies):
+        try:
+            past.append(chosen.task(study, reader))
+        except StudyError as error:
+            left_out.append(f"{study.name} ({error.got})")
+        except PastTaskError as error:
+            _logger.info("Study %r is left out: %s", study.name, error)
+            left_out.append(f"{study.name} (its trials have other parameters)")
+    return past, left_out
+
+
+@final
+class _Selection:
+    """Decides which studies are past tasks of a search space.
+
+    Args:
+        space: The search space.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        known = distributions(space)
+        self._mark = fingerprint(known)
+        self._name = type(space).__name__
+        self._mapping = SpaceMapping(space, known=known)
+
+    def task(self, study: StoredStudy, reader: StudyReader) -> PastTask:
+        """Make a past task of a study.
+
+        Raises:
+            StudyError: It is none; `got` says why.
+            PastTaskError: Its parameters have too little in common with the space.
+        """
+        reason = self._foreign(study)
+        if reason:
+            raise _left_out(reason)
+        try:
+            results = reader.results(study)
+        except StudyError as error:
+            raise _left_out(f"damaged, {error.got}") from error
+        if len(set(results.values)) < 2:
+            raise _left_out("fewer than two different results")
+        n = results.n_without_value
+        task = PastTask(
+            study.name,
+            results.params,
+            results.values,
+            "maximize" if study.directions == ("maximize",) else "minimize",
+            _meta_features(study.user_attrs.get(META_FEATURES_ATTR)),
+            (f"Left out {n} completed trial{'s' * (n > 1)} without a value.",) if n else (),
+        )
+        return self._mapping.apply(task)
+
+    def _foreign(self, study: StoredStudy) -> str:
+        """Why a study cannot be a past task, as far as that shows without its trials."""
+        if study.damage:
+            return f"damaged, {study.damage}"
+        if len(study.directions) > 1:
+            return "it has several objectives"
+        if not study.directions or study.directions[0] not in _DIRECTIONS:
+            return "half-written, it has no direction"
+        attrs = study.user_attrs
+        if attrs.get(FINGERPRINT_ATTR, self._mark) == self._mark:
+            return ""
+        return "" if attrs.get(SPACE_ATTR) == self._name else "its search space is another one"
+
+
+def _left_out(reason: str) -> StudyError:
+    return StudyError(
+        expected="a finished study of this search space", got=reason, fix="leave it out"
+    )
+
+
+def _meta_features(attr: Any) -> dict[str, float] | None:
+    """A study's meta-features, if its attribute of that name is what we write there."""
+    if not isinstance(attr, Mapping) or not all(_is_finite(value) for value in attr.values()):
+        return None
+    return {name: float(value) for name, value in attr.items()}
+
+
+def _is_finite(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def _with_progress(studies: Sequence[StoredStudy]) -> Iterator[StoredStudy]:
+    """Say now and then how far reading is: in the log, and with a bar on a terminal."""
+    began = time.monotonic()
+    bar = tqdm(
+        studies,
+        desc="Reading past studies",
+        unit=" studies",
+        delay=_SECONDS_BEFORE_BAR,
+        disable=None,  # where there is no terminal
+        leave=False,
+    )
+    for done, study in enumerate(bar):
+        if time.monotonic() - began >= _SECONDS_BETWEEN_LINES:
+            began = time.monotonic()
+            _logger.info("Read %d of %d studies.", done, len(studies))
+        yield study
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep the collector from going through millions of objects again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
     try:
-        space.from_params(params)
-    except SpaceError:
-        return False
-    return True
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import gc
+import logging
+import sqlite3
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
 
+from surrogate_nas import history
 from surrogate_nas.errors import SpaceError, StorageError
 from surrogate_nas.history import read_history
 from surrogate_nas.sampler import SurrogateSampler
@@ -68,8 +74,13 @@ def test_meta_features_come_along(storage: BaseStorage) -> None:
     assert past.meta_features == task.meta_features
 
 
-def test_an_attribute_that_is_none_of_ours_is_no_meta_features(storage: BaseStorage) -> None:
-    finished(storage, "first").set_user_attr("meta_features", "large")
+@pytest.mark.parametrize(
+    "attr", ["large", 3, ["n_train"], {"n_train": "many"}, {"n_train": True}, {"n": float("nan")}]
+)
+def test_an_attribute_that_is_none_of_ours_is_no_meta_features(
+    storage: BaseStorage, attr: Any
+) -> None:
+    finished(storage, "first").set_user_attr("meta_features", attr)
 
     (past,) = read_history(storage, space=SPACE)
 
@@ -99,10 +110,11 @@ def test_what_does_not_belong_is_named_in_one_warning(storage: BaseStorage) -> N
         storage=storage, study_name="several", directions=["minimize", "maximize"]
     )
     several.optimize(lambda trial: (1.0, float(SPACE.suggest(trial)["width"])), 3)
-    marked = create_study(
-        ToyTask(), ToySpace(has_rate=True), storage=storage, study_name="marked", n_candidates=1
-    )
-    marked.optimize(lambda trial: float(ToySpace(has_rate=True).suggest(trial)["width"]), 3)
+    marked = finished(storage, "marked", 3)
+    marked.set_user_attr("space_fingerprint", "another")
+    marked.set_user_attr("space", "CellSpace")
+    half = finished(storage, "half", 3)
+    half.set_user_attr("space_fingerprint", "another")
 
     with pytest.warns(UserWarning, match="Expected finished studies") as caught:
         past = read_history(storage, space=SPACE)
@@ -114,7 +126,7 @@ def test_what_does_not_belong_is_named_in_one_warning(storage: BaseStorage) -> N
     assert "constant (fewer than two different results)" in message
     assert "other (its trials have other parameters)" in message
     assert "several (it has several objectives)" in message
-    assert "marked (its search space is another one)" in message
+    assert "marked (its search space is another one) and 1 more." in message
     assert "good" not in message
     assert caught[0].filename == __file__
 
@@ -127,13 +139,16 @@ def test_many_that_do_not_belong_are_counted(storage: BaseStorage) -> None:
         assert read_history(storage, space=SPACE) == []
 
 
-def test_excluded_studies_are_left_out_silently(storage: BaseStorage) -> None:
+@pytest.mark.parametrize("exclude", [["new"], {"new"}, "new"])
+def test_excluded_studies_are_left_out_silently(
+    storage: BaseStorage, exclude: Collection[str]
+) -> None:
     finished(storage, "good")
     finished(storage, "new", 0)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        past = read_history(storage, space=SPACE, exclude=["new"])
+        past = read_history(storage, space=SPACE, exclude=exclude)
 
     assert [task.name for task in past] == ["good"]
 
@@ -177,3 +192,222 @@ def test_a_space_without_parameters_is_refused(storage: BaseStorage) -> None:
 def test_a_storage_that_cannot_be_reached_is_named() -> None:
     with pytest.raises(StorageError, match="unable to open database file"):
         read_history("sqlite:////missing/folder/nas.db", space=SPACE)
+
+
+# Spaces that have changed, other people's studies
+
+TODAY: dict[str, BaseDistribution] = {
+    "op": CategoricalDistribution(["skip", "conv"]),
+    "width": IntDistribution(8, 64, step=8),
+    "depth": IntDistribution(1, 3),
+}
+
+
+def plain(storage: BaseStorage | str, name: str, **choices: list[Any]) -> optuna.Study:
+    """A study as people make it without this package: choices in turn."""
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    for number in range(6):
+        trial = study.ask()
+        for param, values in choices.items():
+            trial.suggest_categorical(param, values)
+        study.tell(trial, float(number))
+    return study
+
+
+def test_a_plain_optuna_database_is_a_history(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/plain.db"
+    made = plain(url, "plain", op=["skip", "conv"], width=[8, 16], depth=[1, 2])
+
+    (past,) = read_history(url, space=TODAY)
+
+    assert list(past.params) == [trial.params for trial in made.trials]
+    assert past.direction == "maximize"
+    assert past.notes == ()
+
+
+def test_a_study_that_shares_most_parameters_is_mapped_and_says_so(storage: BaseStorage) -> None:
+    made = plain(storage, "older", op=["skip", "conv"], width=[8, 16], batch=[32, 64, 128])
+
+    (past,) = read_history(storage, space=TODAY)
+
+    known = [{name: t.params[name] for name in ("op", "width")} for t in made.trials]
+    assert all(params in known for params in past.params)
+    assert any("dropped parameters that it has not: batch" in note for note in past.notes)
+    assert any("left unknown what the past has not: depth" in note for note in past.notes)
+
+
+def test_a_marked_study_of_a_changed_space_is_mapped(storage: BaseStorage) -> None:
+    older = ToySpace(has_rate=True)
+    study = create_study(
+        ToyTask(), older, storage=storage, study_name="older", n_candidates=1, seed=0
+    )
+    study.optimize(lambda trial: float(older.suggest(trial)["width"]), 4)
+
+    (past,) = read_history(storage, space=SPACE)
+
+    assert not any("learning_rate" in params for params in past.params)
+    assert any("learning_rate" in note for note in past.notes)
+    assert past.meta_features == ToyTask().meta_features
+
+
+def test_a_study_that_still_runs_counts_with_what_it_has(storage: BaseStorage) -> None:
+    study = finished(storage, "running", 3)
+    SPACE.suggest(study.ask())
+
+    (past,) = read_history(storage, space=SPACE)
+
+    assert len(past) == 3
+
+
+# Damaged databases
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Two studies of the space in a database."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/nas.db")
+    for name in ("good", "bad"):
+        finished(storage, name, 3)
+    return tmp_path / "nas.db"
+
+
+def edit(path: Path, statement: str) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        (
+            "update trial_params set distribution_json = '{' where trial_id = 5",
+            "damaged, JSONDecodeError",
+        ),
+        ("update trial_params set param_value = null where trial_id = 5", "damaged, TypeError"),
+        ("update trial_values set value = null where trial_id = 5", "damaged, ValueError"),
+        ("delete from trial_values where trial_id in (5, 6)", "fewer than two different results"),
+        ("delete from study_directions where study_id = 2", "half-written, it has no direction"),
+        ("update study_directions set direction = 'NOT_SET' where study_id = 2", "half-written"),
+        ("delete from trials where study_id = 2", "fewer than two different results"),
+        (
+            "insert into study_user_attributes (study_id, key, value_json) "
+            "values (2, 'meta_features', '{')",
+            "damaged, its attribute 'meta_features' cannot be read",
+        ),
+    ],
+)
+def test_a_damaged_study_is_left_out_and_the_others_are_read(
+    database: Path, statement: str, reason: str
+) -> None:
+    edit(database, statement)
+
+    with pytest.warns(UserWarning, match="Expected finished studies") as caught:
+        past = read_history(f"sqlite:///{database}", space=SPACE)
+
+    assert [task.name for task in past] == ["good"]
+    assert len(caught) == 1
+    assert f"bad ({reason}" in str(caught[0].message)
+
+
+def test_a_completed_trial_without_its_value_is_a_note(database: Path) -> None:
+    edit(database, "delete from trial_values where trial_id = 5")
+
+    good, bad = read_history(f"sqlite:///{database}", space=SPACE)
+
+    assert (len(good), good.notes) == (3, ())
+    assert (len(bad), bad.notes) == (2, ("Left out 1 completed trial without a value.",))
+
+
+def test_a_list_of_studies_that_only_optuna_could_read_is_refused_by_name(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(
+        database,
+        "insert into study_user_attributes (study_id, key, value_json) values (2, 'x', '{')",
+    )
+    assert len(read_history(f"sqlite:///{database}", space=SPACE)) == 2
+    monkeypatch.setattr(history, "engine_of", lambda storage: None)
+
+    with pytest.raises(StorageError, match="JSONDecodeError"):
+        read_history(f"sqlite:///{database}", space=SPACE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table version_info add column more integer",
+        "alter table trials rename column number to place",
+    ],
+)
+def test_a_database_of_another_optuna_is_read_by_optuna_or_refused(
+    database: Path, change: str
+) -> None:
+    edit(database, change)
+
+    if "place" in change:
+        with pytest.raises(StorageError):
+            read_history(f"sqlite:///{database}", space=SPACE)
+    else:
+        assert len(read_history(f"sqlite:///{database}", space=SPACE)) == 2
+
+
+def test_reading_by_optuna_gives_the_same(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_sql = read_history(f"sqlite:///{database}", space=SPACE)
+    monkeypatch.setattr(history, "engine_of", lambda storage: None)
+
+    by_optuna = read_history(f"sqlite:///{database}", space=SPACE)
+
+    assert [(t.name, t.params, t.values) for t in by_optuna] == [
+        (t.name, t.params, t.values) for t in by_sql
+    ]
+
+
+def test_a_database_that_fails_within_is_read_by_optuna(
+    database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("surrogate_nas.stored_sql._PARAMS", "select nothing from nowhere")
+
+    with caplog.at_level(logging.INFO, logger="surrogate_nas"):
+        past = read_history(f"sqlite:///{database}", space=SPACE, cache=False)
+
+    assert [len(task) for task in past] == [3, 3]
+    assert "Read through Optuna" in caplog.text
+
+
+# What a waiting user sees
+
+
+def test_the_log_says_how_far_reading_is(
+    storage: BaseStorage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        finished(storage, f"past {number}", seed=number)
+    monkeypatch.setattr(history, "_SECONDS_BETWEEN_LINES", 0.0)
+
+    with caplog.at_level(logging.INFO, logger="surrogate_nas"):
+        read_history(storage, space=SPACE)
+
+    assert "Read 2 of 3 studies." in caplog.text
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(
+    storage: BaseStorage, was_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(storage, "first")
+    during: list[bool] = []
+
+    def note(*args: Any) -> Any:
+        during.append(gc.isenabled())
+        raise RuntimeError
+
+    monkeypatch.setattr(history, "_read", note)
+    if not was_on:
+        gc.disable()
+    try:
+        with pytest.raises(RuntimeError):
+            read_history(storage, space=SPACE)
+        assert (during, gc.isenabled()) == ([False], was_on)
+    finally:
+        gc.enable()
