@@ -3,6 +3,7 @@
 from surrogate_nas import spaces, tasks
 from surrogate_nas.export import FinalNetwork, finalize
 from surrogate_nas.history import read_history
+from surrogate_nas.loading import load_model
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
 from surrogate_nas.past import PastTask
@@ -32,6 +33,7 @@ __all__ = [
     "Trainer",
     "create_study",
     "finalize",
+    "load_model",
     "read_history",
     "report",
     "spaces",

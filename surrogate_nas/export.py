@@ -1,22 +1,29 @@
-"""The best trial -> retrained on training and validation data, tested once."""
+"""The best trial -> retrained on training and validation data, tested once, exported."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import final
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, final
 
 import optuna
 from torch import nn
 
-from surrogate_nas.errors import SpaceError, StudyError, TrainingError
+from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError
+from surrogate_nas.export_folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.history import TASK_ATTR
+from surrogate_nas.network_record import write_network
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
 from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
 
 OnEpoch = Callable[[int, float], bool]
+
+_PACKAGES = ("surrogate-nas", "torch", "optuna", "numpy", "safetensors")
 
 
 @final
@@ -33,6 +40,8 @@ class FinalNetwork:
         test_value: The metric of the retrained network on the test split.
         network: The retrained network, in eval mode on the Trainer's device.
         outcome: How the retraining went. Its validation metrics are of data it was trained on.
+        folder: Where it was exported to; in the ``result`` of an ExportError, where it should
+            have been.
     """
 
     trial_number: int
@@ -43,6 +52,7 @@ class FinalNetwork:
     test_value: float
     network: nn.Module
     outcome: Outcome
+    folder: Path
 
 
 def finalize(
@@ -51,23 +61,30 @@ def finalize(
     space: SearchSpace,
     trainer: Trainer,
     *,
+    folder: str | os.PathLike[str] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> FinalNetwork:
-    """Retrain the best architecture on training and validation data and test it once.
+    """Retrain the best architecture on training and validation data, test it once, export it.
 
-    The test metric is stored as the study's user attribute ``test_value``.
+    The test metric is stored as the study's user attribute ``test_value``, the name of the folder
+    as ``final_folder``. The folder holds the network in forms that need this package no longer:
+    its README says which. If it is not there under its name, it is not there at all.
 
     Args:
         study: A study with at least one completed trial.
         task: The study's task.
         space: The study's search space.
         trainer: How to train; usually the one of the study.
+        folder: Where to export to; nothing may be there yet. By default a new folder in the
+            working directory, ``<study>-final``.
         on_epoch: Told the epoch, from 0, for showing progress; return False.
 
     Raises:
         StudyError: No trial is completed, the best one is not of this space, the study is of
             another task, or it has several objectives and so no best trial.
         TrainingError: The retraining diverged, or its time was up within the first epoch.
+        ExportError: The folder is there already, or cannot be written. Where that was found after
+            training, its ``result`` is the FinalNetwork.
     """
     best = _best_trial(study)
     if study.user_attrs.get(TASK_ATTR, task.fingerprint) != task.fingerprint:
@@ -77,14 +94,8 @@ def finalize(
             fix="pass the task with the data, split and metric of the study",
         )
     space = space.for_task(task)
-    try:
-        architecture = space.from_params(best.params)
-    except SpaceError as error:
-        raise StudyError(
-            expected=f"trial {best.number} to be an architecture of {type(space).__name__}",
-            got=error.got,
-            fix="pass the search space that the study was made with",
-        ) from error
+    architecture = _architecture(best, space)
+    place = _place(folder, study)
     with seeded(trainer.seed):
         network = space.build(architecture, task)
     own = trainer.override(**space.training(architecture))
@@ -100,7 +111,7 @@ def finalize(
     assert best.value is not None
     study.set_user_attr("test_value", test_value)
     study.set_user_attr("test_trial", best.number)
-    return FinalNetwork(
+    final = FinalNetwork(
         trial_number=best.number,
         architecture=architecture,
         summary=space.summary(architecture),
@@ -109,7 +120,101 @@ def finalize(
         test_value=test_value,
         network=network.eval(),
         outcome=outcome,
+        folder=place,
     )
+    record = write_network(space, best.params, architecture, task)
+    final = _exported(final, study.study_name, task, own, record)
+    study.set_user_attr("final_folder", final.folder.name)
+    return final
+
+
+def _architecture(best: optuna.trial.FrozenTrial, space: SearchSpace) -> Architecture:
+    """The best trial's architecture."""
+    try:
+        return space.from_params(best.params)
+    except SpaceError as error:
+        raise StudyError(
+            expected=f"trial {best.number} to be an architecture of {type(space).__name__}",
+            got=error.got,
+            fix="pass the search space that the study was made with",
+        ) from error
+
+
+def _place(folder: str | os.PathLike[str] | None, study: optuna.Study) -> Path:
+    """Find where to export to, before time is spent on training."""
+    if folder is None:
+        place = free_path(Path.cwd() / f"{safe_name(study.study_name)}-final")
+    else:
+        place = Path(os.path.abspath(folder))
+    if os.path.lexists(place):
+        raise ExportError(
+            expected="a path where nothing is yet, for the folder of the final network",
+            got=f"{str(folder)!r}, which exists",
+            fix="choose another folder; nothing is overwritten",
+        )
+    parent = place.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ExportError(
+            expected="a folder in one that exists and can be written to",
+            got=f"{str(place)!r}",
+            fix=f"create {str(parent)!r}, or choose another folder",
+        )
+    return place
+
+
+def _exported(
+    final: FinalNetwork, study_name: str, task: Task, trainer: Trainer, record: dict[str, Any]
+) -> FinalNetwork:
+    """Write the folder; whatever goes wrong, the trained network is not lost."""
+    name, metric = plain(study_name), task.metric.name
+    contents = Contents(
+        network=final.network,
+        task=task,
+        architecture=record,
+        metrics=_metrics(final, study_name, task, trainer),
+        title="A network found by neural architecture search",
+        notes=f"Study `{name}`, trial {final.trial_number}: `{plain(final.summary, 1000)}`.\n"
+        f"`{plain(metric)}`: {final.validation_value:.4f} on validation data in the search, "
+        f"{final.test_value:.4f} on test data after it was trained again on training and "
+        "validation data.",
+    )
+    try:
+        return replace(final, folder=write_folder(final.folder, contents))
+    except Exception as error:
+        # The training may have taken hours: the caller gets its result whatever this was.
+        failed = ExportError(
+            expected=f"to write {str(final.folder)!r}",
+            got=f"{type(error).__name__}: {error}",
+            fix="check rights and disk space; the trained network is this error's result, and "
+            "the study has its test value",
+        )
+        failed.result = final
+        raise failed from error
+
+
+def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer) -> dict[str, Any]:
+    """What ``metrics.json`` says of the network, but for its files."""
+    validation = final.validation_value
+    return {
+        "task": task.name,
+        "metric": task.metric.name,
+        "direction": task.direction,
+        "validation_value": validation if math.isfinite(validation) else None,
+        "test_value": final.test_value,
+        "study": study_name,
+        "trial": final.trial_number,
+        "epochs": final.outcome.epochs,
+        "train_seconds": final.outcome.train_seconds,
+        "trainer": asdict(trainer),
+        "versions": {package: _version(package) for package in _PACKAGES},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "of a checkout"
 
 
 def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
