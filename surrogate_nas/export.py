@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
@@ -16,7 +16,7 @@ from torch import nn
 from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError
 from surrogate_nas.export_folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.history import TASK_ATTR
-from surrogate_nas.network_record import write_network
+from surrogate_nas.network_record import json_value, write_network
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
 from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
@@ -96,8 +96,8 @@ def finalize(
     space = space.for_task(task)
     architecture = _architecture(best, space)
     place = _place(folder, study)
-    with seeded(trainer.seed):
-        network = space.build(architecture, task)
+    record = write_network(space, best.params, architecture, task)
+    network = _built(best, space, architecture, task, trainer.seed)
     own = trainer.override(**space.training(architecture))
     outcome = own.train(network, task.merged(), on_epoch=on_epoch)
     test_value = own.evaluate(network, task, task.test)
@@ -122,7 +122,6 @@ def finalize(
         outcome=outcome,
         folder=place,
     )
-    record = write_network(space, best.params, architecture, task)
     final = _exported(final, study.study_name, task, own, record)
     study.set_user_attr("final_folder", final.folder.name)
     return final
@@ -140,25 +139,48 @@ def _architecture(best: optuna.trial.FrozenTrial, space: SearchSpace) -> Archite
         ) from error
 
 
+def _built(
+    best: optuna.trial.FrozenTrial,
+    space: SearchSpace,
+    architecture: Architecture,
+    task: Task,
+    seed: int,
+) -> nn.Module:
+    """The best trial's network, untrained."""
+    try:
+        with seeded(seed):
+            return space.build(architecture, task)
+    except Exception as error:
+        # Users write build; the trial was trained once, so something has changed since.
+        raise StudyError(
+            expected=f"{type(space).__name__} to build the architecture of trial {best.number}",
+            got=f"{type(error).__name__}: {error}",
+            fix="pass the search space and the task that the study was made with",
+        ) from error
+
+
 def _place(folder: str | os.PathLike[str] | None, study: optuna.Study) -> Path:
     """Find where to export to, before time is spent on training."""
     if folder is None:
         place = free_path(Path.cwd() / f"{safe_name(study.study_name)}-final")
     else:
         place = Path(os.path.abspath(folder))
-    if os.path.lexists(place):
+    try:
+        # The only way to know that it can be made.
+        place.mkdir()
+        place.rmdir()
+    except FileExistsError as error:
         raise ExportError(
             expected="a path where nothing is yet, for the folder of the final network",
             got=f"{str(folder)!r}, which exists",
             fix="choose another folder; nothing is overwritten",
-        )
-    parent = place.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        ) from error
+    except (OSError, ValueError) as error:
         raise ExportError(
-            expected="a folder in one that exists and can be written to",
-            got=f"{str(place)!r}",
-            fix=f"create {str(parent)!r}, or choose another folder",
-        )
+            expected="a new folder in one that exists and can be written to",
+            got=f"{str(place)!r}: {error}",
+            fix=f"create {str(place.parent)!r}, or choose another folder",
+        ) from error
     return place
 
 
@@ -172,7 +194,6 @@ def _exported(
         task=task,
         architecture=record,
         metrics=_metrics(final, study_name, task, trainer),
-        title="A network found by neural architecture search",
         notes=f"Study `{name}`, trial {final.trial_number}: `{plain(final.summary, 1000)}`.\n"
         f"`{plain(metric)}`: {final.validation_value:.4f} on validation data in the search, "
         f"{final.test_value:.4f} on test data after it was trained again on training and "
@@ -194,27 +215,19 @@ def _exported(
 
 def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer) -> dict[str, Any]:
     """What ``metrics.json`` says of the network, but for its files."""
-    validation = final.validation_value
     return {
         "task": task.name,
         "metric": task.metric.name,
         "direction": task.direction,
-        "validation_value": validation if math.isfinite(validation) else None,
+        "validation_value": json_value(final.validation_value),
         "test_value": final.test_value,
         "study": study_name,
         "trial": final.trial_number,
         "epochs": final.outcome.epochs,
         "train_seconds": final.outcome.train_seconds,
-        "trainer": asdict(trainer),
-        "versions": {package: _version(package) for package in _PACKAGES},
+        "trainer": {name: json_value(value) for name, value in asdict(trainer).items()},
+        "versions": {package: version(package) for package in _PACKAGES},
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "of a checkout"
 
 
 def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from surrogate_nas.errors import ExportError, SurrogateNasError
+from surrogate_nas.network_record import ARCHITECTURE_FILE, WEIGHTS_FILE
 from surrogate_nas.programs import (
     quiet,
     require_onnx,
@@ -37,8 +38,6 @@ from surrogate_nas.task import Task
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-ARCHITECTURE_FILE = "architecture.json"
-WEIGHTS_FILE = "weights.safetensors"
 SOURCE_FILE = "network.py"
 
 _ALWAYS = (WEIGHTS_FILE, ARCHITECTURE_FILE, "metrics.json")
@@ -72,15 +71,13 @@ class Contents:
         task: Its task.
         architecture: The contents of ``architecture.json``.
         metrics: Those of ``metrics.json``, without what was exported.
-        title: The first line of the folder's README.
-        notes: Lines of Markdown below it.
+        notes: Lines of Markdown for the beginning of the folder's README.
     """
 
     network: nn.Module
     task: Task
     architecture: Mapping[str, Any]
     metrics: Mapping[str, Any]
-    title: str
     notes: str = ""
 
 
@@ -93,7 +90,6 @@ class _Folder:
     network: nn.Module
     task: Task
     inputs: torch.Tensor
-    outputs: torch.Tensor
     differences: dict[str, float | None] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     scripts: list[str] = field(default_factory=list)
@@ -131,7 +127,7 @@ class _Folder:
             got = run(self.inputs[:n])
             if got is None:
                 return None
-            wanted = self.outputs[:n]
+            wanted = self.network(self.inputs[:n])
             allowed = _TOLERANCE * max(1.0, float(wanted.abs().max()))
             difference = float((got - wanted).abs().max()) if got.shape == wanted.shape else None
             if difference is None or not difference <= allowed:
@@ -204,8 +200,7 @@ def _fill(path: Path, contents: Contents) -> None:
     task, network = contents.task, on_cpu(contents.network)
     rows = task.train.inputs[:_EXAMPLES].cpu()
     with torch.no_grad():
-        inputs = task.prepare(rows)
-        folder = _Folder(path, network, task, inputs, network(inputs))
+        folder = _Folder(path, network, task, task.prepare(rows))
     # Tensors that share memory are written once each.
     weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
     _write(path / WEIGHTS_FILE, safetensors.torch.save(weights))
@@ -258,11 +253,11 @@ def _try_source(folder: _Folder, rows: torch.Tensor) -> None:
 
 def _try_programs(folder: _Folder) -> None:
     """Write the forms that need no source: ``network.pt2`` or TorchScript, and ONNX."""
-    shape = folder.task.input_shape
+    example = folder.inputs.new_zeros(2, *folder.task.input_shape)
     traced: list[ExportedProgram] = []
 
     def program(path: Path) -> nn.Module:
-        traced.append(trace_program(folder.network, shape))
+        traced.append(trace_program(folder.network, example))
         return write_program(traced[0], path)
 
     def onnx(path: Path) -> Callable[[torch.Tensor], torch.Tensor | None]:
@@ -272,7 +267,7 @@ def _try_programs(folder: _Folder) -> None:
 
     if not folder.try_form("network.pt2", program):
         folder.try_form(
-            "network.torchscript.pt", lambda path: write_torchscript(folder.network, shape, path)
+            "network.torchscript.pt", lambda path: write_torchscript(folder.network, example, path)
         )
     if traced:
         folder.try_form("network.onnx", onnx)
@@ -288,7 +283,13 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    _write(path, json.dumps(value, indent=2, allow_nan=False).encode() + b"\n")
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        # Names of files that are not UTF-8 come as lone surrogates.
+        data = json.dumps(value, indent=2, allow_nan=False).encode()
+    _write(path, data + b"\n")
 
 
 def _readme(folder: _Folder, contents: Contents) -> str:
@@ -299,11 +300,18 @@ def _readme(folder: _Folder, contents: Contents) -> str:
     missing = [f"- `{name}`: `{reason}`" for name, reason in folder.left_out.items()]
     left_out = ["## Left out", "\n".join(missing)] if missing else []
     shape = ", ".join(["n", *map(str, folder.task.input_shape)])
+    dtype = str(folder.inputs.dtype).removeprefix("torch.")
     inputs = (
-        f"All forms take prepared inputs, float32 of shape ({shape}), and return outputs of shape "
-        f"(n, {folder.task.n_outputs})."
+        f"All forms take prepared inputs ({shape}) as {dtype}, and return "
+        f"outputs (n, {folder.task.n_outputs})."
     )
     if f"prepare in {SOURCE_FILE}" not in folder.left_out and SOURCE_FILE in written:
         inputs += f" `prepare` in `{SOURCE_FILE}` makes them from raw ones."
-    parts = [f"# {contents.title}", contents.notes, "\n".join(files), inputs, *left_out]
+    parts = [
+        "# A network found by neural architecture search",
+        contents.notes,
+        "\n".join(files),
+        inputs,
+        *left_out,
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -13,8 +13,13 @@ import torch
 from torch import nn
 
 from surrogate_nas.errors import ModelFolderError, SpaceError, SurrogateFileError
-from surrogate_nas.export_folder import ARCHITECTURE_FILE, WEIGHTS_FILE
-from surrogate_nas.network_record import MAX_BYTES, NetworkRecord, read_network
+from surrogate_nas.network_record import (
+    ARCHITECTURE_FILE,
+    MAX_BYTES,
+    WEIGHTS_FILE,
+    NetworkRecord,
+    read_network,
+)
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.train import seeded
 

@@ -19,6 +19,8 @@ from surrogate_nas.space import Architecture, ReferenceShape, SearchSpace
 from surrogate_nas.space_record import read_space, write_space
 from surrogate_nas.task import Task
 
+ARCHITECTURE_FILE = "architecture.json"
+WEIGHTS_FILE = "weights.safetensors"
 FORMAT = "surrogate_nas.network"
 SCHEMA = 1
 MAX_BYTES = 16 * 2**20
@@ -58,10 +60,9 @@ def write_network(
         "schema": SCHEMA,
         "space": write_space(space),
         "space_class": type(space).__name__,
-        "params": dict(params),
+        "params": {name: json_value(value) for name, value in params.items()},
         "summary": space.summary(architecture),
-        # JSON has no NaN and no infinity.
-        "description": {n: v if math.isfinite(v) else None for n, v in described.items()},
+        "description": {name: json_value(value) for name, value in described.items()},
         "input_shape": list(task.input_shape),
         "n_outputs": task.n_outputs,
         "classes": list(task.classes),
@@ -93,6 +94,12 @@ def read_network(data: bytes) -> NetworkRecord:
             read_whole(record["n_outputs"], "n_outputs", 1, 2**24),
         ),
     )
+
+
+def json_value(value: Any) -> Any:
+    """Return text, whole numbers, booleans, None and finite numbers as they are, else a text."""
+    is_finite = not isinstance(value, float) or math.isfinite(value)
+    return value if isinstance(value, str | int | float | None) and is_finite else str(value)
 
 
 def _params(value: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A network -> files that run without its source: ``torch.export``, TorchScript and ONNX.
 
-All are made from zeros, never from data: PyTorch stores the example inputs in its file.
+They are traced on zeros, never on data: PyTorch stores the example inputs in its file.
 """
 
 from __future__ import annotations
@@ -43,14 +43,13 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def trace_program(network: nn.Module, input_shape: tuple[int, ...]) -> ExportedProgram:
+def trace_program(network: nn.Module, example: torch.Tensor) -> ExportedProgram:
     """Trace a network for any number of inputs.
 
     Args:
         network: In eval mode, on the CPU.
-        input_shape: Shape of one input, without the batch.
+        example: Two inputs, (2, *input_shape), that need not mean anything.
     """
-    example = torch.zeros(2, *input_shape)
     with torch.no_grad():
         return torch.export.export(
             network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
@@ -63,10 +62,10 @@ def write_program(program: ExportedProgram, path: Path) -> nn.Module:
     return torch.export.load(path).module()
 
 
-def write_torchscript(network: nn.Module, input_shape: tuple[int, ...], path: Path) -> nn.Module:
+def write_torchscript(network: nn.Module, example: torch.Tensor, path: Path) -> nn.Module:
     """Write a network as TorchScript, and return what the file gives back."""
     with torch.no_grad():
-        traced = torch.jit.trace(network, torch.zeros(2, *input_shape))  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(network, example)
     torch.jit.save(traced, path)  # type: ignore[no-untyped-call]
     loaded: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
     return loaded
