@@ -9,6 +9,7 @@ from surrogate_nas.evaluation import evaluate_history
 from surrogate_nas.export import FinalNetwork, finalize
 from surrogate_nas.history import read_history
 from surrogate_nas.history_evaluation import HistoryEvaluation
+from surrogate_nas.loading import load_model
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
 from surrogate_nas.past import PastTask, read_table
@@ -42,6 +43,7 @@ __all__ = [
     "finalize",
     "pretrained",
     "map_to_space",
+    "load_model",
     "read_history",
     "read_table",
     "report",
