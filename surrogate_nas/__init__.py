@@ -1,15 +1,12 @@
 """Predictor-based neural architecture search as ordinary Optuna studies."""
 
 from surrogate_nas import pretrained, spaces, tasks
-from surrogate_nas.export import FinalNetwork, finalize
-from surrogate_nas.history import read_history
-from surrogate_nas.mapping import map_to_space
-from surrogate_nas import spaces, tasks
 from surrogate_nas.evaluation import evaluate_history
 from surrogate_nas.export import FinalNetwork, finalize
 from surrogate_nas.history import read_history
 from surrogate_nas.history_evaluation import HistoryEvaluation
 from surrogate_nas.loading import load_model
+from surrogate_nas.mapping import map_to_space
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
 from surrogate_nas.past import PastTask, read_table
@@ -41,9 +38,9 @@ __all__ = [
     "create_study",
     "evaluate_history",
     "finalize",
-    "pretrained",
-    "map_to_space",
     "load_model",
+    "map_to_space",
+    "pretrained",
     "read_history",
     "read_table",
     "report",

@@ -71,22 +71,6 @@ class MetaSurrogate:
             PastTaskError: A past task cannot rank anything, or knows less than half of the
                 parameters.
         """
-        encoding = Encoding(as_space(space))
-        if not past:
-            return cls(encoding, empty_basis(), ())
-        for task in past:
-            _check(task)
-        mapping = SpaceMapping(encoding.space, known=encoding.distributions)
-        past = [mapping.apply(task) for task in past]
-        basis = fit_basis(
-            [encoding.encode(task.params, partly_known=True) for task in past],
-            [encoding.points(task.params) for task in past],
-            [task.gains for task in past],
-            space_rows=encoding.encode(_draws(encoding.space, _SPACE_DRAWS, seed)),
-            distance=lambda a, b: distance(a, b, encoding.is_category),
-            seed=seed,
-        )
-        return cls(encoding, basis, [_summary(task) for task in past])
         return PastFit.of(space, past, seed=seed).surrogate()
 
     def predict(
@@ -228,12 +212,14 @@ class PastFit:
     def of(cls, space: SpaceLike, past: Sequence[PastTask], *, seed: int) -> PastFit:
         """Fit one model to each past task; see :meth:`MetaSurrogate.fit`."""
         encoding = Encoding(as_space(space))
-        for task in past:
-            _check(task, encoding)
         if not past:
             return cls(encoding, (), None)
+        for task in past:
+            _check(task)
+        mapping = SpaceMapping(encoding.space, known=encoding.distributions)
+        past = [mapping.apply(task) for task in past]
         models = fit_models(
-            [encoding.encode(task.params) for task in past],
+            [encoding.encode(task.params, partly_known=True) for task in past],
             [encoding.points(task.params) for task in past],
             [task.gains for task in past],
             space_rows=encoding.encode(_draws(encoding.space, _SPACE_DRAWS, seed)),

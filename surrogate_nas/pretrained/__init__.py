@@ -13,11 +13,10 @@ from importlib.resources import as_file, files
 from typing import Any
 
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
-from surrogate_nas.past import PastTask
+from surrogate_nas.past import PastTask, read_table
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.surrogate import MetaSurrogate
-from surrogate_nas.tables import read_table
 
 _logger = logging.getLogger(__name__)
 
