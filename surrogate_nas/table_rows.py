@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import difflib
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -160,7 +160,8 @@ class _SpaceRows(RowReader):
         if column is None:
             known = {*self._columns, *self._fill}
             wanted = [n for n in self._found if n not in known]
-            return missing(wanted, list(self._table.columns), self._table.source)
+            present, taken = list(self._table.columns), set(self._columns.values())
+            return missing(wanted, present, self._table.source, taken)
         cell = self._table.columns[column][row]
         got = "an empty cell" if is_empty(cell) else f"{cell!r:.60}"
         fix = "correct the cell; results of another search space can be read without space=, "
@@ -173,12 +174,22 @@ class _SpaceRows(RowReader):
         )
 
 
-def missing(wanted: Sequence[str], present: Sequence[str], source: str) -> PastTaskError:
-    """Return the error of missing columns, with those that may be meant."""
+def missing(
+    wanted: Sequence[str], present: Sequence[str], source: str, taken: Collection[str] = ()
+) -> PastTaskError:
+    """Return the error of missing columns, with those that may be meant.
+
+    Args:
+        wanted: Columns that are missing.
+        present: Columns that are there.
+        source: What the table is called.
+        taken: Those whose purpose is known already.
+    """
+    free = {name.lower(): name for name in present if name not in taken}
     hints = []
     for name in wanted:
-        close = difflib.get_close_matches(name, present, n=1)
-        hints += [f"{close[0]!r} to {name!r}"] if close else []
+        close = difflib.get_close_matches(name.lower(), free, n=1)
+        hints += [f"{free[close[0]]!r} to {name!r}"] if close else []
     renames = f"rename {', '.join(hints[:_NAMED])}" if hints else "name the columns so"
     return PastTaskError(
         expected=f"column(s) {listed(wanted)} in {source}",

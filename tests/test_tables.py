@@ -168,6 +168,17 @@ def test_missing_columns_are_named_with_what_may_be_meant(tmp_path: Path) -> Non
         PastTask.from_csv(path, value="acuracy", direction="maximize")
 
 
+def test_a_column_that_is_known_is_not_what_may_be_meant(tmp_path: Path) -> None:
+    operations = CategoricalDistribution(("a", "b"))
+    space: dict[str, BaseDistribution] = {f"op_{k}": operations for k in range(3)}
+    path = written(tmp_path, "a,b,b,0.5", "a,a,b,0.6", header="op_0,op_1,Op_2,accuracy")
+    with pytest.raises(PastTaskError, match="Rename 'Op_2' to 'op_2';"):
+        PastTask.from_csv(path, value="accuracy", space=space)
+    path = written(tmp_path, "a,b,0.5", "a,a,0.6", header="op_0,op_1,accuracy")
+    with pytest.raises(PastTaskError, match=r"'op_2' in .* Name the columns so"):
+        PastTask.from_csv(path, value="accuracy", space=space)
+
+
 def test_a_table_without_parameters_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PastTaskError, match="at least one column of a parameter"):
         PastTask.from_csv(written(tmp_path, "0.5", header="accuracy"), value="accuracy")
