@@ -98,9 +98,9 @@ def _built(
 
 def _require_plausible_size(n_parameters: float, file: Path) -> None:
     """Compare counts before anything is built: a damaged record may ask for any width."""
-    found = file.lstat().st_size if os.path.lexists(file) else None
-    if found is not None and n_parameters > found:
-        raise _mismatch(f"{found:,} bytes of weights for {n_parameters:,.0f} parameters")
+    n_bytes = _checked_size(file)
+    if n_parameters > n_bytes:
+        raise _mismatch(f"{n_bytes:,} bytes of weights for {n_parameters:,.0f} parameters")
 
 
 def _read_weights(file: Path, most: int) -> dict[str, torch.Tensor]:
@@ -137,17 +137,29 @@ def _mismatch(got: str) -> ModelFolderError:
 
 def _regular_file(path: Path, most: int) -> bytes:
     """Read a file of at most so many bytes; neither a link nor a pipe is opened."""
+    n_bytes = _checked_size(path)
+    if n_bytes > most:
+        raise _unreadable(path, f"{n_bytes:,} bytes where {most:,} is the most")
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise _unreadable(path, f"{error}") from error
+
+
+def _checked_size(path: Path) -> int:
     try:
         found = path.lstat()
-        if stat.S_ISREG(found.st_mode) and found.st_size <= most:
-            with path.open("rb") as file:
-                return file.read(most)
-        is_regular = stat.S_ISREG(found.st_mode)
-        got = f"one of {found.st_size:,} bytes" if is_regular else "something else there"
     except (OSError, ValueError) as error:
-        got = f"{error}"
-    raise ModelFolderError(
-        expected=f"{str(path)!r} to be a regular file of at most {most:,} bytes",
+        raise _unreadable(path, f"{error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise _unreadable(path, "a link, a folder or something else")
+    return found.st_size
+
+
+def _unreadable(path: Path, got: str) -> ModelFolderError:
+    return ModelFolderError(
+        expected=f"a regular file of a fitting size at {str(path)!r}",
         got=got,
         fix="give a folder that finalize wrote",
     )
