@@ -1,12 +1,15 @@
 """Predictor-based neural architecture search as ordinary Optuna studies."""
 
-from surrogate_nas import spaces, tasks
+from surrogate_nas import pretrained, spaces, tasks
+from surrogate_nas.evaluation import evaluate_history
 from surrogate_nas.export import FinalNetwork, finalize
 from surrogate_nas.history import read_history
+from surrogate_nas.history_evaluation import HistoryEvaluation
+from surrogate_nas.loading import load_model
 from surrogate_nas.mapping import map_to_space
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
-from surrogate_nas.past import PastTask
+from surrogate_nas.past import PastTask, read_table
 from surrogate_nas.report import report
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.screening import PoolMix
@@ -19,6 +22,7 @@ from surrogate_nas.train import Outcome, Trainer
 
 __all__ = [
     "FinalNetwork",
+    "HistoryEvaluation",
     "MetaSurrogate",
     "Metric",
     "Objective",
@@ -32,9 +36,13 @@ __all__ = [
     "Task",
     "Trainer",
     "create_study",
+    "evaluate_history",
     "finalize",
+    "load_model",
     "map_to_space",
+    "pretrained",
     "read_history",
+    "read_table",
     "report",
     "spaces",
     "summarize",

@@ -13,7 +13,12 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 
-from surrogate_nas.boosting import fit_trees, normal_scores, predict_trees
+from surrogate_nas.boosting import (
+    fit_trees,
+    normal_scores,
+    predict_trees,
+    rank_correlation,
+)
 from surrogate_nas.posterior import Basis, Hypotheses, log_evidence
 
 FloatArray = npt.NDArray[np.float64]
@@ -23,8 +28,11 @@ MAX_BASIS = 16
 """Beyond this many past tasks they are compressed: a suggestion's cost must not grow with them."""
 _LANDMARKS = 2000
 _JUDGED = 24
-"""Past tasks that are left out in turn to learn the prior."""
+"""Past tasks that are left out in turn to learn the prior, and to say how well it predicts."""
 _JUDGED_ROWS = 32
+_RANKED_ROWS = 256
+_FEWEST_RANKED = 5
+"""Values below which a rank correlation says nothing."""
 
 
 @final
@@ -72,7 +80,72 @@ def empty_basis() -> PastBasis:
     return PastBasis((), none, none, np.zeros((0, 0)), np.zeros(hypotheses))
 
 
-def fit_basis(
+@final
+@dataclass(frozen=True)
+class PastModels:
+    """One fitted model a past task, from which a basis of all, or of all but one, is assembled.
+
+    Args:
+        boosters: The models of K past tasks.
+        rows: Encoded architectures of each, (n_k, d).
+        points: Their kernel coordinates, (n_k, p).
+        gains: Their values, larger is better, (n_k,).
+        landmarks: Encoded architectures that models are compared on, (m, d).
+        predictions: Of each model there, (m, K).
+        distance: Distance between kernel coordinates, (n, p), (m, p) -> (n, m).
+        seed: Fixes subsampling.
+    """
+
+    boosters: tuple[lightgbm.Booster, ...]
+    rows: Sequence[FloatArray]
+    points: Sequence[FloatArray]
+    gains: Sequence[FloatArray]
+    landmarks: FloatArray
+    predictions: FloatArray
+    distance: Distance
+    seed: int
+
+    def basis(self, without: int | None = None) -> tuple[PastBasis, list[float | None]]:
+        """Assemble the basis functions of all past tasks, or of all but one.
+
+        What is left out plays no part but for its architectures, which are among the landmarks.
+
+        Returns:
+            The basis, and the quality of each past task in it: Spearman's rank correlation of its
+            values with what the others predict before any result of it, as their prior has it: the
+            mean of their standardized predictions (of at most MAX_BASIS of them, on at most
+            _RANKED_ROWS rows). None where the task was not judged: there is no other, it has fewer
+            than _FEWEST_RANKED values, or it is beyond the _JUDGED that are drawn of many.
+        """
+        kept = [k for k in range(len(self.boosters)) if k != without]
+        shift = self.predictions.mean(axis=0)
+        spread = _safe(self.predictions.std(axis=0))
+        rng = np.random.default_rng([self.seed, 1])  # apart from the stream of the landmarks
+        log_prior, quality = _learn_prior(self, kept, shift, spread, rng)
+        if len(kept) <= MAX_BASIS:
+            boosters = tuple(self.boosters[k] for k in kept)
+            identity = np.eye(len(kept))
+            return PastBasis(boosters, shift[kept], spread[kept], identity, log_prior), quality
+        standardized = ((self.predictions - shift) / spread)[:, kept]
+        return _compress(standardized, self.landmarks, log_prior, self.seed), quality
+
+    def agreement(self, task: int) -> FloatArray:
+        """Return how each other past task's model ranks one's architectures, Spearman's rho.
+
+        Args:
+            task: The one.
+
+        Returns:
+            Rank correlations with its values, one for each of at most _JUDGED others.
+        """
+        rng = np.random.default_rng([self.seed, 2, task])
+        rows = rng.permutation(len(self.gains[task]))[:_RANKED_ROWS]
+        others = rng.permutation([k for k in range(len(self.boosters)) if k != task])[:_JUDGED]
+        values = _predict_all([self.boosters[k] for k in others], self.rows[task][rows])
+        return np.array([rank_correlation(one, self.gains[task][rows]) for one in values.T])
+
+
+def fit_models(
     rows: Sequence[FloatArray],
     points: Sequence[FloatArray],
     gains: Sequence[FloatArray],
@@ -80,8 +153,8 @@ def fit_basis(
     space_rows: FloatArray,
     distance: Distance,
     seed: int,
-) -> PastBasis:
-    """Fit the basis functions of K >= 1 past tasks.
+) -> PastModels:
+    """Fit one model to each of K >= 1 past tasks.
 
     Args:
         rows: Encoded architectures of each past task, (n_k, d).
@@ -91,18 +164,13 @@ def fit_basis(
         distance: Distance between kernel coordinates, (n, p), (m, p) -> (n, m).
         seed: Fixes subsampling.
     """
-    rng = np.random.default_rng(seed)
-    targets = [normal_scores(y) for y in gains]
-    models = [
-        fit_trees(x, y, seed + k) for k, (x, y) in enumerate(zip(rows, targets, strict=True))
-    ]
-    landmarks = _landmarks(rows, space_rows, rng)
+    models = tuple(
+        fit_trees(x, normal_scores(y), seed + k)
+        for k, (x, y) in enumerate(zip(rows, gains, strict=True))
+    )
+    landmarks = _landmarks(rows, space_rows, np.random.default_rng(seed))
     predictions = _predict_all(models, landmarks)
-    shift, spread = predictions.mean(axis=0), _safe(predictions.std(axis=0))
-    log_prior = _learn_prior(models, shift, spread, rows, points, gains, distance, rng)
-    if len(models) <= MAX_BASIS:
-        return PastBasis(tuple(models), shift, spread, np.eye(len(models)), log_prior)
-    return _compress((predictions - shift) / spread, landmarks, log_prior, seed)
+    return PastModels(models, rows, points, gains, landmarks, predictions, distance, seed)
 
 
 def _compress(
@@ -122,43 +190,50 @@ def _compress(
 
 
 def _learn_prior(
-    models: Sequence[lightgbm.Booster],
+    past: PastModels,
+    kept: Sequence[int],
     shift: FloatArray,
     spread: FloatArray,
-    rows: Sequence[FloatArray],
-    points: Sequence[FloatArray],
-    gains: Sequence[FloatArray],
-    distance: Distance,
     rng: np.random.Generator,
-) -> FloatArray:
+) -> tuple[FloatArray, list[float | None]]:
     """Learn the prior of the hypotheses by leaving each past task out in turn, (g,).
 
     Each left-out task plays the target: its evidence, under the other tasks as basis, says which
     hypotheses hold in this world of tasks. The prior is the share of tasks that speak for each
     (empirical Bayes by expectation maximization), never zero.
+
+    Returns:
+        The log prior, and the quality of each of the kept tasks (see :meth:`PastModels.basis`).
     """
     hypotheses = Hypotheses.grid(with_basis=True)
     size = len(hypotheses.noise)
-    if len(models) < 2:
-        return np.zeros(size)
-    judged = rng.permutation(len(models))[:_JUDGED]
+    quality: list[float | None] = [None] * len(kept)
+    if len(kept) < 2:
+        return np.zeros(size), quality
+    judged = rng.permutation(len(kept))[:_JUDGED]
     evidence = np.empty((len(judged), size))
-    for index, task in enumerate(judged):
-        chosen = rng.permutation(len(gains[task]))[:_JUDGED_ROWS]
-        others = rng.permutation([k for k in range(len(models)) if k != task])[:MAX_BASIS]
-        values = _predict_all([models[k] for k in others], rows[task][chosen])
+    for index, place in enumerate(judged):
+        task = kept[place]
+        ranked = rng.permutation(len(past.gains[task]))[:_RANKED_ROWS]
+        others = rng.permutation([k for k in kept if k != task])[:MAX_BASIS]
+        values = _predict_all([past.boosters[k] for k in others], past.rows[task][ranked])
         values = (values - shift[others]) / spread[others]
+        gains = past.gains[task][ranked]
+        if len(gains) >= _FEWEST_RANKED:
+            quality[place] = rank_correlation(values.mean(axis=1), gains)
+        chosen = ranked[:_JUDGED_ROWS]
         share = np.full(len(others), 1.0 / len(others))
-        near = distance(points[task][chosen], points[task][chosen])
-        y = normal_scores(gains[task][chosen])
-        evidence[index], _ = log_evidence(hypotheses, Basis(values, share, share), near, y)
+        near = past.distance(past.points[task][chosen], past.points[task][chosen])
+        seen = Basis(values[:_JUDGED_ROWS], share, share)
+        y = normal_scores(gains[:_JUDGED_ROWS])
+        evidence[index], _ = log_evidence(hypotheses, seen, near, y)
     likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     prior = np.full(size, 1.0 / size)
     for _ in range(10):
         posterior = likelihood * prior
         posterior /= posterior.sum(axis=1, keepdims=True)
         prior = (posterior.sum(axis=0) + 1.0 / size) / (len(judged) + 1.0)
-    return np.asarray(np.log(prior))
+    return np.asarray(np.log(prior)), quality
 
 
 def _predict_all(models: Sequence[lightgbm.Booster], x: FloatArray) -> FloatArray:

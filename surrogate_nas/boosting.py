@@ -23,6 +23,14 @@ def normal_scores(y: FloatArray) -> FloatArray:
     return np.asarray(ndtri((rankdata(y) - 0.5) / len(y)), dtype=float)
 
 
+def rank_correlation(a: FloatArray, b: FloatArray) -> float:
+    """Return Spearman's rho of two arrays (n,); 0 where one is constant, which ranks nothing."""
+    ranks = rankdata(a), rankdata(b)
+    deviations = [r - r.mean() for r in ranks]
+    size = float(np.sqrt((deviations[0] ** 2).sum() * (deviations[1] ** 2).sum()))
+    return float(np.clip(deviations[0] @ deviations[1] / size, -1.0, 1.0)) if size else 0.0
+
+
 def fit_trees(x: FloatArray, y: FloatArray, seed: int) -> lightgbm.Booster:
     """Fit boosted trees by squared error, single-threaded and reproducible.
 

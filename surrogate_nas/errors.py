@@ -11,6 +11,8 @@ SurrogateNasError
 ├── StudyError (ValueError)             a study does not fit what is asked of it
 ├── StorageError (ConnectionError)      a storage cannot be reached
 ├── TrainingError (RuntimeError)        a network cannot be trained
+├── ExportError (OSError)               the folder of a final network cannot be written
+├── ModelFolderError (ValueError)       a folder is not a network that this version can read
 └── MissingExtraError (ImportError)     an optional dependency is not installed
 """
 
@@ -84,6 +86,17 @@ class StorageError(SurrogateNasError, ConnectionError):
 
 class TrainingError(SurrogateNasError, RuntimeError):
     """A network cannot be trained."""
+
+
+class ExportError(SurrogateNasError, OSError):
+    """The folder of a final network cannot be written."""
+
+    result: Any = None
+    """The :class:`~surrogate_nas.FinalNetwork`, where it had been trained and tested before."""
+
+
+class ModelFolderError(SurrogateNasError, ValueError):
+    """A folder is not a network that this version can read."""
 
 
 class MissingExtraError(SurrogateNasError, ImportError):

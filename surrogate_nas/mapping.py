@@ -13,14 +13,10 @@ from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 
-from surrogate_nas.draw import Draw, contains, random_chooser
+from surrogate_nas.cells import NO_VALUE, checked_fill, own_value
+from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import PastTaskError, SpaceError
 from surrogate_nas.past import PastTask
 from surrogate_nas.space import Distributions, SearchSpace, SpaceLike, as_space, distributions
@@ -81,9 +77,9 @@ class SpaceMapping:
         Raises:
             PastTaskError: See :func:`map_to_space`.
         """
-        if self._are_exact(task.params):
+        if all(self._is_exact(params) for params in task.params):
             return task
-        filled = self._checked_fill(fill or {})
+        filled = checked_fill(self._found, fill or {})
         mapped = [self._map(params, filled) for params in task.params]
         kept = [(p, float(v)) for p, v in zip(mapped, task.values, strict=True) if p]
         self._check_common(task, [params for params, _ in kept])
@@ -105,31 +101,11 @@ class SpaceMapping:
         ]
         return replace(result, notes=(*task.notes, *(f"{_MARK}{note}." for note in notes)))
 
-    def _are_exact(self, params: Sequence[Params]) -> bool:
-        """Whether all are architectures of the space; column by column where that is enough."""
-        if len(self._always) < len(self._found):
-            return all(self._is_exact(one) for one in params)
-        names = self._found.keys()
-        return all(one.keys() == names for one in params) and all(
-            self._has_all(name, [one[name] for one in params]) for name in names
-        )
-
-    def _has_all(self, name: str, values: Sequence[Any]) -> bool:
-        """Whether the space has all these values of a parameter."""
-        found = self._found[name]
-        types = set(map(type, values))
-        if isinstance(found, FloatDistribution) and found.step is None and types == {float}:
-            return all(found.low <= value <= found.high for value in values)
-        if not all(issubclass(kind, Hashable) for kind in types):
-            return False
-        return all(
-            self._value(name, value) is not _NONE
-            for _, value in set(zip(map(type, values), values, strict=True))
-        )
-
     def _is_exact(self, params: Params) -> bool:
         """Whether parameters are an architecture of the space, with nothing beyond."""
-        if not all(n in self._found and self._value(n, v) is not _NONE for n, v in params.items()):
+        if not all(
+            n in self._found and self._value(n, v) is not NO_VALUE for n, v in params.items()
+        ):
             return False
         if len(self._always) == len(self._found):
             return len(params) == len(self._found)
@@ -139,7 +115,7 @@ class SpaceMapping:
     def _map(self, params: Params, fill: Params) -> dict[str, Any]:
         """The parameters that the space has, in its own types; unknown ones left out."""
         own = {n: self._value(n, v) for n, v in params.items() if n in self._found}
-        known = {n: v for n, v in own.items() if v is not _NONE}
+        known = {n: v for n, v in own.items() if v is not NO_VALUE}
         if not known:
             return {}
         known.update({n: v for n, v in fill.items() if n not in params})
@@ -162,25 +138,13 @@ class SpaceMapping:
         return draw.params
 
     def _value(self, name: str, value: Any) -> Any:
-        """A value in the parameter's own type, or _NONE if the space has no such value."""
+        """A value in the parameter's own type, or NO_VALUE if the space has no such value."""
         if not isinstance(value, Hashable):
-            return _NONE
+            return NO_VALUE
         at = (name, type(value), value)
         if at not in self._allowed:
-            self._allowed[at] = _own_type(self._found[name], value)
+            self._allowed[at] = own_value(self._found[name], value)
         return self._allowed[at]
-
-    def _checked_fill(self, fill: Mapping[str, Any]) -> dict[str, Any]:
-        for name, value in fill.items():
-            if name not in self._found or self._value(name, value) is _NONE:
-                raise PastTaskError(
-                    expected=f"a value of {name!r} in {self._found[name]}"
-                    if name in self._found
-                    else f"parameters to fill in among {sorted(self._found)[:_NAMED]}",
-                    got=f"fill={{{name!r}: {value!r}}}",
-                    fix="fill in parameters and values that this search space has",
-                )
-        return {name: self._value(name, value) for name, value in fill.items()}
 
     def _check_common(self, task: PastTask, mapped: Sequence[Params]) -> None:
         """Refuse a task of which less than half an architecture is known, on average."""
@@ -208,7 +172,7 @@ class SpaceMapping:
         filled: Counter[str] = Counter()
         for params, own in zip(before, after, strict=True):
             for name, value in params.items():
-                if name in self._found and self._value(name, value) is _NONE:
+                if name in self._found and self._value(name, value) is NO_VALUE:
                     strange[f"{name} = {value!r:.40}"] += 1
             missing.update(self._always.difference(params, own))
             filled.update(own.keys() - params.keys())
@@ -229,10 +193,6 @@ class SpaceMapping:
             yield f"turned values into its own types in {_pairs(rest)}"
 
 
-_NONE = object()
-"""Stands for no value; None may be a choice."""
-
-
 def _always_active(space: SearchSpace) -> frozenset[str]:
     """Parameters that every architecture has, found by seeded random draws."""
     rng = np.random.default_rng(0)
@@ -243,17 +203,6 @@ def _always_active(space: SearchSpace) -> frozenset[str]:
         names = frozenset(draw.distributions)
         always = names if always is None else always & names
     return always or frozenset()
-
-
-def _own_type(distribution: BaseDistribution, value: Any) -> Any:
-    """A value as the distribution itself would give it; _NONE if it would not."""
-    if not contains(distribution, value):
-        return _NONE
-    if isinstance(distribution, CategoricalDistribution):
-        # True == 1: the choice of the same type comes first.
-        same = [c for c in distribution.choices if c == value or (c != c and value != value)]
-        return next((c for c in same if type(c) is type(value)), same[0])
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
 
 
 def _averaged(pairs: Sequence[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:

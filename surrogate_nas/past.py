@@ -1,11 +1,16 @@
-"""Past tasks and a target task's observations, as users hand them in."""
+"""Past tasks and a target task's observations, as users hand them in.
+
+A table is read by :mod:`surrogate_nas.tables`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast, final
+from pathlib import Path
+from typing import Any, TypeAlias, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +19,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.errors import PastTaskError, StudyError
+from surrogate_nas.space import SpaceLike
+from surrogate_nas.table_checks import Check, Duplicates
+from surrogate_nas.table_checks import Direction as Direction
+from surrogate_nas.table_reading import TableLike, TablePath, as_table, read_csv
+from surrogate_nas.tables import TableOptions, TableTask, read_tasks
 
 FloatArray = npt.NDArray[np.float64]
-Direction = Literal["minimize", "maximize"]
 Given: TypeAlias = (
     "PastTask | optuna.Study | Sequence[FrozenTrial] | "
     "tuple[Sequence[Mapping[str, Any]], Sequence[float]]"
@@ -68,6 +77,87 @@ class PastTask:
                     fix=f"leave failed trainings out of past task {self.name!r}",
                 )
 
+    @classmethod
+    def from_csv(
+        cls,
+        path: TablePath,
+        *,
+        value: str,
+        direction: Direction | None = None,
+        name: str | None = None,
+        space: SpaceLike | None = None,
+        meta_features: Mapping[str, float] | None = None,
+        fill: Mapping[str, Any] | None = None,
+        duplicates: Duplicates = "refuse",
+        allow: tuple[Check, ...] = (),
+    ) -> PastTask:
+        """Read the results of one task from a CSV file, one architecture a row.
+
+        Exports of Optuna (``study.trials_dataframe()``) and optuna-dashboard are recognized; only
+        their completed trials count. Rows whose value is empty or not finite are failed trainings
+        and left out. Equal rows are merged. The notes of the task say so.
+
+        Args:
+            path: The file: UTF-8, separated by commas, semicolons or tabs, with a header.
+            value: Name of the column that says what each architecture reached.
+            direction: Which way is better; None where the column's name says it ("val_accuracy",
+                "loss").
+            name: Name of the task; by default the file's.
+            space: The search space. Its parameters are then the columns of their names, checked
+                against their ranges, in their own types; an empty cell is an inactive parameter.
+                Without it every other column is a parameter: int, float, bool or text.
+            meta_features: Numbers that describe the task.
+            fill: Values of parameters that have no column or an empty cell.
+            duplicates: What to do with rows of one architecture whose values differ: "refuse", or
+                "mean" for repeated trainings.
+            allow: Checks to leave out: "direction" (that the column's name does not contradict
+                it) and "mixed_units" (fractions beside percentages).
+
+        Raises:
+            PastTaskError: A column is missing, a cell is no number or not in the space, rows
+                disagree, units look mixed or the direction contradicts the column's name; the
+                message says where.
+            SpaceError: The space has no parameters.
+        """
+        options = TableOptions(value, None, direction, space, fill, duplicates, allow)
+        read = read_tasks(read_csv(path), name or Path(path).stem, options)
+        return _with_meta_features(read, lambda _name: meta_features)[0]
+
+    @classmethod
+    def from_table(
+        cls,
+        table: TableLike,
+        *,
+        value: str,
+        direction: Direction | None = None,
+        name: str | None = None,
+        space: SpaceLike | None = None,
+        meta_features: Mapping[str, float] | None = None,
+        fill: Mapping[str, Any] | None = None,
+        duplicates: Duplicates = "refuse",
+        allow: tuple[Check, ...] = (),
+    ) -> PastTask:
+        """Take the results of one task from a data frame, a dict of columns or a list of dicts.
+
+        Args:
+            table: The table; pandas' and Polars' data frames are taken as they are.
+            value: See :meth:`from_csv`, here and below.
+            direction: Which way is better.
+            name: Name of the task; "table" by default.
+            space: The search space.
+            meta_features: Numbers that describe the task.
+            fill: Values of parameters that have no column or an empty cell.
+            duplicates: What to do with rows of one architecture whose values differ.
+            allow: Checks to leave out.
+
+        Raises:
+            PastTaskError: See :meth:`from_csv`.
+            SpaceError: The space has no parameters.
+        """
+        options = TableOptions(value, None, direction, space, fill, duplicates, allow)
+        read = read_tasks(as_table(table), name or "table", options)
+        return _with_meta_features(read, lambda _name: meta_features)[0]
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -79,6 +169,51 @@ class PastTask:
     def informative(self) -> bool:
         """Whether the values rank anything: at least two of them differ."""
         return len(set(self.values)) > 1
+
+
+def read_table(
+    table: TablePath | TableLike,
+    *,
+    value: str,
+    task: str = "task",
+    direction: Direction | None = None,
+    space: SpaceLike | None = None,
+    meta_features: Mapping[str, Mapping[str, float]] | None = None,
+    fill: Mapping[str, Any] | None = None,
+    duplicates: Duplicates = "refuse",
+    allow: tuple[Check, ...] = (),
+) -> list[PastTask]:
+    """Read a table of several tasks, one architecture of one task a row.
+
+    Args:
+        table: Path of a CSV file, or a table as :meth:`PastTask.from_table` takes it.
+        value: See :meth:`PastTask.from_csv`, here and below.
+        task: Name of the column that says whose row it is.
+        direction: Which way is better, the same for all tasks.
+        space: The search space.
+        meta_features: Numbers that describe each task, by its name.
+        fill: Values of parameters that have no column or an empty cell.
+        duplicates: What to do with rows of one task and architecture whose values differ.
+        allow: Checks to leave out.
+
+    Returns:
+        The tasks, in the order in which they first occur.
+
+    Raises:
+        PastTaskError: See :meth:`PastTask.from_csv`; or a row names no task.
+        SpaceError: The space has no parameters.
+    """
+    options = TableOptions(value, task, direction, space, fill, duplicates, allow)
+    found = read_csv(table) if isinstance(table, str | os.PathLike) else as_table(table)
+    return _with_meta_features(read_tasks(found, "", options), (meta_features or {}).get)
+
+
+def _with_meta_features(
+    tasks: Sequence[TableTask], features: Callable[[str], Mapping[str, float] | None]
+) -> list[PastTask]:
+    return [
+        PastTask(t.name, t.params, t.values, t.direction, features(t.name), t.notes) for t in tasks
+    ]
 
 
 def signed(values: FloatArray, direction: Direction) -> FloatArray:

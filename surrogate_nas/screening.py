@@ -134,7 +134,7 @@ def screen(
         trials.observed, direction=trials.direction, pending=trials.pending
     )
     mean, std = target.latent([c.params for c in pool.candidates])
-    score = _acquisition(target, mean, std)
+    score = acquisition(target, mean, std)
     for step in range(_CLIMBS):
         # The pool climbs: each step looks around the best that the last one has found.
         top = np.argsort(-score, kind="stable")[:_PARENTS]
@@ -145,7 +145,7 @@ def screen(
         if added:
             more_mean, more_std = target.latent(added)
             mean, std = np.append(mean, more_mean), np.append(std, more_std)
-            score = _acquisition(target, mean, std)
+            score = acquisition(target, mean, std)
     chosen = int(np.argmax(score))
     value, deviation = target.own_units(mean[[chosen]], std[[chosen]])
     return Screened(
@@ -159,7 +159,7 @@ def screen(
     )
 
 
-def _acquisition(target: TargetModel, mean: FloatArray, std: FloatArray) -> FloatArray:
+def acquisition(target: TargetModel, mean: FloatArray, std: FloatArray) -> FloatArray:
     """Log expected improvement; before the first result, over the best that is predicted."""
     incumbent = float(mean.max()) if target.incumbent is None else target.incumbent
     return log_expected_improvement(mean, std, incumbent)

@@ -9,7 +9,8 @@ from typing import Any
 
 import optuna
 
-from surrogate_nas.errors import StudyError, SurrogateFileError
+from surrogate_nas import pretrained
+from surrogate_nas.errors import StudyError
 from surrogate_nas.history import FINGERPRINT_ATTR, META_FEATURES_ATTR, TASK_ATTR
 from surrogate_nas.objective import INTERRUPTED
 from surrogate_nas.sampler import SurrogateSampler
@@ -40,7 +41,8 @@ def create_study(
         space: The search space.
         storage: A database URL, the path of a journal file, a storage, or None for memory.
         study_name: A study of this name in the storage is continued.
-        surrogate: A fitted surrogate, the path of one, or None to learn from this study alone.
+        surrogate: A fitted surrogate, the path of one, "pretrained" for the one that ships with
+            this package, or None to learn from this study alone.
         base_sampler: Any Optuna sampler, or a function that makes one from a seed; default TPE.
         n_candidates: Candidates screened for each training; 1 switches screening off.
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
@@ -54,7 +56,7 @@ def create_study(
         StorageError: The storage cannot be reached.
         StudyError: A study of that name has another direction, space or task.
         SpaceError: The space or a limit is unusable.
-        SurrogateFileError: The surrogate cannot be read.
+        SurrogateFileError: The surrogate cannot be read, or none ships for this space.
         SurrogateMismatchError: The surrogate belongs to another space.
     """
     space = space.for_task(task)
@@ -118,15 +120,11 @@ def continue_study(
 def _resolve(
     surrogate: MetaSurrogate | str | Path | None, space: SearchSpace
 ) -> MetaSurrogate | None:
-    """Load a surrogate that is given by its path."""
+    """Load a surrogate that is given by its path, or as the one that ships."""
     if surrogate is None or isinstance(surrogate, MetaSurrogate):
         return surrogate
     if str(surrogate) == "pretrained":
-        raise SurrogateFileError(
-            expected="a fitted surrogate or the path of one",
-            got="'pretrained', which this version does not ship yet",
-            fix="pass surrogate=None, or fit one to past studies with MetaSurrogate.fit",
-        )
+        return pretrained.surrogate(space)
     return MetaSurrogate.load(surrogate, space=space)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from surrogate_nas.basis import PastBasis, empty_basis, fit_basis
+from surrogate_nas.basis import PastBasis, PastModels, empty_basis, fit_models
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.encoding import Encoding, distance
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
@@ -24,6 +25,7 @@ from surrogate_nas.surrogate_file import (
     read_surrogate,
     write_surrogate,
 )
+from surrogate_nas.task_summary import task_summary
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -46,7 +48,9 @@ class MetaSurrogate:
     ) -> None:
         self.encoding = encoding
         self.tasks = tuple(dict(task) for task in tasks)
-        """Name, number of pairs, scale, direction and meta-features of each past task."""
+        """Each past task's name, number of pairs, scale, direction, meta-features and notes, and
+        its quality: how well the others predict it before any result of it, as Spearman's rank
+        correlation (see :meth:`surrogate_nas.basis.PastModels.basis`), or None."""
         self._basis = basis
         self._rows: dict[tuple[Any, ...], tuple[FloatArray, FloatArray]] = {}
 
@@ -67,22 +71,7 @@ class MetaSurrogate:
             PastTaskError: A past task cannot rank anything, or knows less than half of the
                 parameters.
         """
-        encoding = Encoding(as_space(space))
-        if not past:
-            return cls(encoding, empty_basis(), ())
-        for task in past:
-            _check(task)
-        mapping = SpaceMapping(encoding.space, known=encoding.distributions)
-        past = [mapping.apply(task) for task in past]
-        basis = fit_basis(
-            [encoding.encode(task.params, partly_known=True) for task in past],
-            [encoding.points(task.params) for task in past],
-            [task.gains for task in past],
-            space_rows=encoding.encode(_draws(encoding.space, _SPACE_DRAWS, seed)),
-            distance=lambda a, b: distance(a, b, encoding.is_category),
-            seed=seed,
-        )
-        return cls(encoding, basis, [_summary(task) for task in past])
+        return PastFit.of(space, past, seed=seed).surrogate()
 
     def predict(
         self,
@@ -202,6 +191,55 @@ class MetaSurrogate:
     def typical_scale(self) -> float:
         """Median spread of the past tasks' values, in their own units; 1 without any."""
         return float(np.median([task["scale"] for task in self.tasks])) if self.tasks else 1.0
+
+
+@final
+@dataclass(frozen=True)
+class PastFit:
+    """What is fitted to past tasks once, for a surrogate of all of them or of all but one.
+
+    Args:
+        encoding: The numbering of the search space.
+        past: The past tasks, as they are in this space.
+        models: One model each; None without past tasks.
+    """
+
+    encoding: Encoding
+    past: tuple[PastTask, ...]
+    models: PastModels | None
+
+    @classmethod
+    def of(cls, space: SpaceLike, past: Sequence[PastTask], *, seed: int) -> PastFit:
+        """Fit one model to each past task; see :meth:`MetaSurrogate.fit`."""
+        encoding = Encoding(as_space(space))
+        if not past:
+            return cls(encoding, (), None)
+        for task in past:
+            _check(task)
+        mapping = SpaceMapping(encoding.space, known=encoding.distributions)
+        past = [mapping.apply(task) for task in past]
+        models = fit_models(
+            [encoding.encode(task.params, partly_known=True) for task in past],
+            [encoding.points(task.params) for task in past],
+            [task.gains for task in past],
+            space_rows=encoding.encode(_draws(encoding.space, _SPACE_DRAWS, seed)),
+            distance=lambda a, b: distance(a, b, encoding.is_category),
+            seed=seed,
+        )
+        return cls(encoding, tuple(past), models)
+
+    def surrogate(self, without: int | None = None) -> MetaSurrogate:
+        """Return the surrogate of all past tasks, or of all but one: no model is fitted again."""
+        kept = [task for k, task in enumerate(self.past) if k != without]
+        if self.models is None or not kept:
+            return self.empty()
+        basis, quality = self.models.basis(without)
+        tasks = [task_summary(task, q) for task, q in zip(kept, quality, strict=True)]
+        return MetaSurrogate(self.encoding, basis, tasks)
+
+    def empty(self) -> MetaSurrogate:
+        """Return a surrogate of the same space that knows no past tasks."""
+        return MetaSurrogate(self.encoding, empty_basis(), ())
 
 
 _NOTHING = np.zeros(0)
@@ -327,22 +365,8 @@ def _check(task: PastTask) -> None:
             f"Expected equal architectures to reach similar values; got values {apart:g} apart, "
             f"of a range of {whole:g}, in past task {task.name!r}. Check that its rows belong "
             "together.",
-            stacklevel=3,
+            stacklevel=4,
         )
-
-
-def _summary(task: PastTask) -> dict[str, Any]:
-    """What a surrogate remembers of a past task beside its model."""
-    # Of two values their distance: there is no other scale to fall back on.
-    scale = TargetScale.fit(task.gains, float(np.ptp(task.gains))).scale
-    features = None if task.meta_features is None else dict(task.meta_features)
-    return {
-        "name": task.name,
-        "pairs": len(task),
-        "scale": scale,
-        "direction": task.direction,
-        "meta_features": features,
-    }
 
 
 def _draws(space: SearchSpace, n: int, seed: int) -> list[dict[str, Any]]:

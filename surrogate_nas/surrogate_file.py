@@ -45,13 +45,16 @@ from surrogate_nas.space_record import (
     write_distributions,
     write_space,
 )
+from surrogate_nas.task_summary import read_summary, write_summary
 from surrogate_nas.tree_text import Tree, make_booster, reach, read_trees, write_trees
 
 FloatArray = npt.NDArray[np.float64]
 FilePath: TypeAlias = str | os.PathLike[str]
 
 FORMAT = "surrogate_nas.surrogate"
-SCHEMA = 1
+SCHEMA = 2
+"""Of the files that are written. Those of schema 1 are read, too: their past tasks have no quality
+and no notes."""
 MAX_BYTES = 64 * 2**20
 """Size of a file; looked at before it is read."""
 
@@ -162,7 +165,7 @@ def _body(
         "fingerprint": encoding.fingerprint,
         "columns": list(encoding.columns),
         "space": write_space(encoding.space),
-        "tasks": [{**task, "meta_features": _meta_record(task)} for task in tasks],
+        "tasks": [write_summary(task) for task in tasks],
         "boosters": [write_trees(one, d) for one in trees],
         "shift": basis.shift.tolist(),
         "spread": basis.spread.tolist(),
@@ -177,14 +180,6 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "of a checkout"
-
-
-def _meta_record(task: Mapping[str, Any]) -> dict[str, float | None] | None:
-    """A task's meta-features; JSON has no NaN, which stands for an unknown one."""
-    features: Mapping[str, float] | None = task["meta_features"]
-    if features is None:
-        return None
-    return {name: None if math.isnan(v) else float(v) for name, v in features.items()}
 
 
 def _hypotheses(*, with_basis: bool) -> list[list[float]]:
@@ -267,7 +262,8 @@ def _read(data: bytes) -> SavedSurrogate:
         name.startswith("feature:") for name in features
     ):
         raise damaged("the columns of the parameters", "others")
-    tasks = tuple(map(_task, read_list(file["tasks"], "tasks", _MOST_TASKS)))
+    records = read_list(file["tasks"], "tasks", _MOST_TASKS)
+    tasks = tuple(read_summary(record, file["schema"]) for record in records)
     basis = _basis(file, len(tasks), len(columns))
     return SavedSurrogate(
         distributions, columns, bare.fingerprint, read_space(file["space"]), tasks, basis
@@ -300,7 +296,7 @@ def _document(data: bytes) -> dict[str, Any]:
         maker = versions.get("surrogate-nas") if isinstance(versions, dict) else None
         maker = maker[:40] if isinstance(maker, str) else "of unknown version"
         raise SurrogateFileError(
-            expected=f"a surrogate file of schema {SCHEMA}",
+            expected=f"a surrogate file of schema {SCHEMA} or older",
             got=f"schema {schema}, made by surrogate_nas {maker}",
             fix="update the surrogate_nas package",
         )
@@ -327,34 +323,6 @@ def _ready_encoding(space: SearchSpace, saved: SavedSurrogate) -> Encoding:
             expected=f"a surrogate of {name} as it is here", got=f"one of another {name}", fix=fix
         )
     return encoding
-
-
-def _task(value: Any) -> dict[str, Any]:
-    fields = ("name", "pairs", "scale", "direction", "meta_features")
-    task = read_object(value, "a past task", fields)
-    name = read_text(task["name"], "a past task's name")
-    direction = read_text(task["direction"], "a past task's direction", 100)
-    if direction not in ("minimize", "maximize"):
-        raise damaged("'minimize' or 'maximize' as a past task's direction", repr(direction))
-    return {
-        "name": name,
-        "pairs": read_whole(task["pairs"], f"the pairs of {name!r}", 1, _WHOLE),
-        "scale": read_number(task["scale"], f"the scale of {name!r}", 1e-100, 1e100),
-        "direction": direction,
-        "meta_features": _meta_features(task["meta_features"], name),
-    }
-
-
-def _meta_features(value: Any, name: str) -> dict[str, float] | None:
-    if value is None:
-        return None
-    where = f"a meta-feature of {name!r}"
-    if not isinstance(value, dict):
-        raise damaged(f"an object for {where}", value)
-    return {
-        feature: math.nan if number is None else read_number(number, where, -1e300, 1e300)
-        for feature, number in value.items()
-    }
 
 
 def _basis(file: Mapping[str, Any], n_tasks: int, n_columns: int) -> PastBasis:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
+from torch import nn
 
 from surrogate_nas.errors import TaskError
 from surrogate_nas.metrics import Metric
@@ -135,3 +136,19 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def meta_features(self) -> dict[str, float]:
         """Return numbers that describe the task, computed from the training split alone."""
+
+    def preparation(self) -> nn.Module | None:
+        """Return :meth:`prepare` as a module on the CPU, raw inputs to prepared inputs.
+
+        Its constants are buffers, so that it can be written down as plain PyTorch beside an
+        exported network. None, the default, says that there is no such module.
+        """
+        return None
+
+    def scripts(self) -> dict[str, str]:
+        """Return small programs for one new input, by file name, for an exported network's folder.
+
+        They stand beside ``network.py`` and ``architecture.json``, and import the former. By
+        default there are none.
+        """
+        return {}

@@ -330,15 +330,13 @@ def _place(network: nn.Module, device: str | None) -> torch.device:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(device)
-    network.to(place)
-    if place.type == "cuda":
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return place
 
 
 def _forward(network: nn.Module, inputs: torch.Tensor, task: Task) -> torch.Tensor:
     """Return a network's outputs (n, n_outputs) in float32."""
-    if inputs.is_cuda and inputs.ndim == 4:
+    if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cuda", dtype=torch.bfloat16) if inputs.is_cuda else nullcontext():
         outputs = network(inputs)

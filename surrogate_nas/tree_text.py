@@ -144,8 +144,19 @@ def write_trees(trees: Sequence[Tree], n_columns: int) -> str:
 
 
 def make_booster(trees: Sequence[Tree], n_columns: int) -> lightgbm.Booster:
-    """Return a booster whose predictions equal those of the one that the trees come from."""
-    return lightgbm.Booster(model_str=write_trees(trees, n_columns))
+    """Return a booster whose predictions equal those of the one that the trees come from.
+
+    Raises:
+        SurrogateFileError: The installed LightGBM does not read this form of text.
+    """
+    try:
+        return lightgbm.Booster(model_str=write_trees(trees, n_columns))
+    except lightgbm.basic.LightGBMError as error:
+        raise SurrogateFileError(
+            expected=f"a LightGBM that reads model text {_FIXED_HEADER['version']}",
+            got=f"LightGBM {lightgbm.__version__}, which says: {str(error)[:200]}",
+            fix="install a LightGBM that surrogate_nas names in its requirements",
+        ) from error
 
 
 def reach(trees: Sequence[Tree]) -> float:

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from surrogate_nas import basis
-from surrogate_nas.basis import MAX_BASIS, PastBasis, empty_basis, fit_basis
-from surrogate_nas.boosting import normal_scores
+from surrogate_nas.basis import MAX_BASIS, PastBasis, PastModels, empty_basis, fit_models
+from surrogate_nas.boosting import normal_scores, predict_trees
 from surrogate_nas.posterior import TRANSFERS, Basis, Hypotheses, Posterior
 
 FloatArray = npt.NDArray[np.float64]
@@ -40,7 +40,10 @@ class Tasks:
     space_rows: FloatArray
 
     def fit(self, seed: int = 0) -> PastBasis:
-        return fit_basis(
+        return self.models(seed).basis()[0]
+
+    def models(self, seed: int = 0) -> PastModels:
+        return fit_models(
             self.rows, self.rows, self.gains, space_rows=self.space_rows, distance=near, seed=seed
         )
 
@@ -241,3 +244,71 @@ def test_the_prior_learns_what_past_tasks_say_of_each_other() -> None:
     ignored, *used = masses(unrelated.fit())
     assert ignored > 0.7
     assert max(used) < 0.1
+
+
+def test_quality_says_how_well_the_others_predict_a_task() -> None:
+    alike = np.array([[0.5, 0.3, 0.2]]) + 0.05 * np.random.default_rng(0).random((7, 3))
+    past = tasks(alike, n=200)
+    past.gains[1] = np.random.default_rng(1).permutation(past.gains[1])
+    past.gains[2] = -past.gains[2]
+    _, quality = past.models().basis()
+    assert all(one is not None for one in quality)
+    good, shuffled, negated, *others = (float(one or 0.0) for one in quality)
+    assert min(good, *others) > 0.4
+    assert abs(shuffled) < 0.3
+    assert negated < -0.4
+
+
+def test_quality_is_the_rank_correlation_with_the_mean_of_the_others() -> None:
+    models = tasks(mixes(4), n=60).models()
+    _, quality = models.basis()
+    shift, spread = models.predictions.mean(axis=0), models.predictions.std(axis=0)
+    for task in range(4):
+        others = [k for k in range(4) if k != task]
+        predicted = [
+            (predict_trees(models.boosters[k], models.rows[task]) - shift[k]) / spread[k]
+            for k in others
+        ]
+        wanted = spearmanr(np.mean(predicted, axis=0), models.gains[task]).statistic
+        assert quality[task] == pytest.approx(wanted)
+
+
+def test_quality_is_unknown_of_a_single_task_and_of_few_values() -> None:
+    assert tasks(mixes(1)).models().basis()[1] == [None]
+    past = tasks(mixes(2))
+    past.rows.append(past.rows[0][:4])
+    past.gains.append(past.gains[0][:4])
+    quality = past.models().basis()[1]
+    assert [one is None for one in quality] == [False, False, True]
+
+
+def test_of_many_tasks_some_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basis, "_JUDGED", 5)
+    past = tasks(mixes(9), n=20)
+    quality = past.models().basis()[1]
+    assert sum(one is not None for one in quality) == 5
+    assert past.models().basis()[1] == quality
+
+
+@pytest.mark.parametrize("n_tasks", [4, MAX_BASIS + 3])
+def test_a_task_left_out_plays_no_part(n_tasks: int) -> None:
+    past = tasks(mixes(n_tasks), n=30)
+    left_out, quality = past.models().basis(without=1)
+    assert len(left_out.loadings) == len(quality) == n_tasks - 1
+    other = Tasks(past.rows, [*past.gains], past.space_rows)
+    other.gains[1] = np.random.default_rng(3).permutation(past.gains[1])
+    same, same_quality = other.models().basis(without=1)
+    np.testing.assert_array_equal(left_out.raw(past.space_rows), same.raw(past.space_rows))
+    np.testing.assert_array_equal(left_out.log_prior, same.log_prior)
+    np.testing.assert_array_equal(left_out.loadings, same.loadings)
+    assert quality == same_quality
+
+
+def test_leaving_out_is_like_fitting_to_the_others() -> None:
+    past = tasks(mixes(5), n=80)
+    left_out, _ = past.models().basis(without=4)
+    fitted = Tasks(past.rows[:4], past.gains[:4], past.space_rows).fit()
+    for one, other in zip(
+        left_out.raw(past.space_rows).T, fitted.raw(past.space_rows).T, strict=True
+    ):
+        assert np.corrcoef(one, other)[0, 1] > 0.999

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import norm, spearmanr
 
-from surrogate_nas.boosting import fit_trees, normal_scores, predict_trees
+from surrogate_nas.boosting import fit_trees, normal_scores, predict_trees, rank_correlation
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -83,3 +83,12 @@ def test_does_not_change_its_arguments() -> None:
     again_x, again_y = rows(30)
     np.testing.assert_array_equal(x, again_x)
     np.testing.assert_array_equal(y, again_y)
+
+
+def test_rank_correlation_is_spearmans_and_zero_where_nothing_is_ranked() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 9, 50).astype(float), rng.normal(size=50)
+    assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
+    assert rank_correlation(b, np.exp(b)) == 1.0
+    assert rank_correlation(b, -b) == -1.0
+    assert rank_correlation(np.ones(50), b) == 0.0

@@ -182,6 +182,15 @@ def test_features_of_the_space_come_last() -> None:
     np.testing.assert_array_equal(encoding.feature_rows(params), [[3, 1], [7, 2]])
 
 
+def test_features_of_partly_known_architectures_are_unknown_if_that_may_be() -> None:
+    encoding = Encoding(Featured())
+    params = [{"first": 3, "deep": False}, {"first": 3}]
+    with pytest.raises(SpaceError, match="'deep'"):
+        encoding.encode(params)
+    rows = encoding.encode(params, partly_known=True)
+    np.testing.assert_array_equal(rows[:, -2:], [[3, 1], [math.nan, math.nan]])
+
+
 def test_no_parameter_sets_make_no_rows() -> None:
     encoding = Encoding(Featured())
     assert encoding.encode([]).shape == (0, len(encoding.columns))

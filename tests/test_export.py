@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import json
 import math
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import torch
 
-from surrogate_nas.errors import StudyError, TrainingError
-from surrogate_nas.export import finalize
+from surrogate_nas.errors import ExportError, StudyError, TrainingError
+from surrogate_nas.export import FinalNetwork, finalize
+from surrogate_nas.loading import load_model
 from surrogate_nas.objective import Objective
 from surrogate_nas.space import Architecture
 from surrogate_nas.study import create_study
@@ -27,6 +32,11 @@ def studied(n_trials: int = 3, space: ToySpace = SPACE) -> optuna.Study:
     )
     study.optimize(Objective(TASK, space, TRAINER), n_trials=n_trials)
     return study
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +66,7 @@ def test_the_test_value_is_that_of_the_network_and_is_stored(study: optuna.Study
     assert study.user_attrs == {
         "test_value": final.test_value,
         "test_trial": final.trial_number,
+        "final_folder": final.folder.name,
     }
 
 
@@ -162,3 +173,153 @@ def test_a_retraining_without_time_is_an_error(study: optuna.Study) -> None:
 
     with pytest.raises(TrainingError, match="more time"):
         finalize(study, TASK, SPACE, hasty)
+
+
+def named_study(name: str, space: ToySpace = SPACE) -> optuna.Study:
+    study = optuna.create_study(direction="maximize", study_name=name)
+    study.optimize(Objective(TASK, space, TRAINER), n_trials=1)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("digits", "digits-final"),
+        ("../a b/ü\n", "a-b-final"),
+        ("..", "study-final"),
+        ("x" * 300, "x" * 80 + "-final"),
+    ],
+)
+def test_the_folder_is_named_after_the_study(name: str, folder: str, tmp_path: Path) -> None:
+    final = finalize(named_study(name), TASK, SPACE, TRAINER)
+
+    assert final.folder == tmp_path / folder
+    assert os.listdir(tmp_path) == [folder]
+
+
+def test_a_second_folder_gets_a_number(study: optuna.Study, tmp_path: Path) -> None:
+    first, second = (finalize(study, TASK, SPACE, TRAINER).folder for _ in range(2))
+
+    assert second.name == f"{first.name}-2"
+    assert sorted(tmp_path.iterdir()) == sorted([first, second])
+
+
+def test_the_loaded_network_has_the_same_outputs_bit_for_bit(study: optuna.Study) -> None:
+    final = finalize(study, TASK, SPACE, TRAINER, folder="here")
+    inputs = TASK.prepare(TASK.test.inputs)
+
+    assert torch.equal(load_model("here", space=SPACE)(inputs), final.network(inputs))
+
+
+def test_the_metrics_say_what_was_measured_and_how(study: optuna.Study) -> None:
+    final = finalize(study, TASK, SPACE, TRAINER, folder="here")
+    metrics = json.loads(Path("here/metrics.json").read_text())
+
+    assert metrics["metric"] == "accuracy"
+    assert metrics["direction"] == "maximize"
+    assert metrics["validation_value"] == study.best_value
+    assert metrics["test_value"] == final.test_value
+    assert metrics["trial"] == study.best_trial.number
+    assert metrics["study"] == study.study_name
+    assert metrics["epochs"] == 2
+    assert metrics["trainer"]["batch_size"] == 32
+    assert metrics["versions"]["torch"] == torch.__version__
+
+
+def test_the_settings_of_the_architecture_are_in_the_metrics() -> None:
+    space = ToySpace(has_rate=True)
+    study = named_study("rates", space)
+    finalize(study, TASK, space, TRAINER, folder="here")
+    metrics = json.loads(Path("here/metrics.json").read_text())
+
+    assert metrics["trainer"]["learning_rate"] == study.best_params["learning_rate"]
+
+
+def not_trained(epoch: int, value: float) -> bool:
+    raise AssertionError("something was trained")
+
+
+@pytest.mark.parametrize("name", ["full", "empty", "a file", "a broken link"])
+def test_a_folder_that_exists_is_refused_before_training(
+    study: optuna.Study, tmp_path: Path, name: str
+) -> None:
+    Path("full").mkdir()
+    Path("full/thesis.txt").write_text("years of work")
+    Path("empty").mkdir()
+    Path("a file").write_text("mine")
+    Path("a broken link").symlink_to("nowhere")
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(ExportError, match=r"exists. Choose another folder"):
+        finalize(study, TASK, SPACE, TRAINER, folder=name, on_epoch=not_trained)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert Path("full/thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("folder", ["missing/folder", "x" * 300, "with\0null", "/proc/folder"])
+def test_a_folder_that_cannot_be_made_is_refused_before_training(
+    study: optuna.Study, tmp_path: Path, folder: str
+) -> None:
+    with pytest.raises(ExportError, match="or choose another folder") as caught:
+        finalize(study, TASK, SPACE, TRAINER, folder=folder, on_epoch=not_trained)
+    assert caught.value.result is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_cannot_be_written_is_not_lost(study: optuna.Study) -> None:
+    Path("drive").mkdir()
+    study.set_user_attr("test_value", None)
+
+    def unplug(epoch: int, value: float) -> bool:
+        shutil.rmtree("drive", ignore_errors=True)
+        return False
+
+    with pytest.raises(ExportError, match="trained network is this error's result") as caught:
+        finalize(study, TASK, SPACE, TRAINER, folder="drive/best", on_epoch=unplug)
+    final = caught.value.result
+    assert isinstance(final, FinalNetwork)
+    assert final.test_value == TRAINER.evaluate(final.network, TASK, TASK.test)
+    assert study.user_attrs["test_value"] == final.test_value
+
+
+def test_a_folder_that_appears_during_training_is_left_alone(study: optuna.Study) -> None:
+    def intrude(epoch: int, value: float) -> bool:
+        Path("best").mkdir(exist_ok=True)
+        return False
+
+    final = finalize(study, TASK, SPACE, TRAINER, folder="best", on_epoch=intrude)
+
+    assert final.folder.name == "best-2"
+    assert os.listdir("best") == []
+    assert study.user_attrs["final_folder"] == "best-2"
+
+
+def test_a_space_that_cannot_build_any_longer_is_named(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: ToySpace, architecture: Architecture, task: Any) -> torch.nn.Module:
+        raise KeyError("width_0")
+
+    monkeypatch.setattr(ToySpace, "describe", lambda *_: {})
+    monkeypatch.setattr(ToySpace, "build", broken)
+
+    with pytest.raises(StudyError, match=r"ToySpace to build .* got KeyError: 'width_0'"):
+        finalize(study, TASK, SPACE, TRAINER)
+    assert os.listdir() == []
+
+
+def test_a_diverged_network_is_not_exported(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = ToySpace.build
+    monkeypatch.setattr(ToySpace, "build", lambda *args: Diverging(build(*args)))
+
+    with pytest.raises(TrainingError):
+        finalize(study, TASK, SPACE, TRAINER)
+    assert os.listdir() == []
+
+
+def test_nothing_is_printed(study: optuna.Study, capfd: pytest.CaptureFixture[str]) -> None:
+    finalize(study, TASK, SPACE, TRAINER)
+
+    assert capfd.readouterr() == ("", "")

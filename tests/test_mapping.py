@@ -11,11 +11,13 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from scipy.stats import spearmanr
 
 from surrogate_nas import MetaSurrogate, PastTask, map_to_space
 from surrogate_nas.errors import PastTaskError
 from surrogate_nas.spaces import CellSpace
 from surrogate_nas.surrogate import _draws
+from tests.shared import shared_table
 
 FLAT: dict[str, BaseDistribution] = {
     "op": CategoricalDistribution(("conv", "pool")),
@@ -119,7 +121,7 @@ def test_values_that_the_space_has_not_are_left_unknown(name: str, value: Any) -
 
 
 def test_values_get_the_types_of_the_space() -> None:
-    params = [{"op": np.str_("conv"), "width": 8.0, "rate": 1, "more": 0}, *PARAMS[1:]]
+    params = [{"op": np.str_("conv"), "width": "8", "rate": 1, "more": 0}, *PARAMS[1:]]
     mapped = map_to_space(PastTask("old", params, VALUES), FLAT)
     assert {n: type(v) for n, v in mapped.params[0].items()} == {
         "op": str,
@@ -231,3 +233,54 @@ def test_a_surrogate_of_a_space_with_features_takes_past_tasks_without_them() ->
     surrogate = MetaSurrogate.fit(space, [PastTask("less", params, values)], seed=0)
     mean, _ = surrogate.predict(_draws(space, 5, seed=1))
     assert np.isfinite(mean).all()
+
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+EDGES = [f"op_{edge}" for edge in range(6)]
+
+
+def cells(operations: tuple[str, ...] = OPERATIONS) -> dict[str, BaseDistribution]:
+    return {edge: CategoricalDistribution(operations) for edge in EDGES}
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Any:
+    """Cells of NAS-Bench-201 and their accuracy on three data sets."""
+    import pandas
+
+    table = pandas.read_parquet(shared_table("nb201"))
+    return table.astype(dict.fromkeys(EDGES, str))
+
+
+@pytest.mark.parametrize(
+    ("past_operations", "target_operations", "missing_edges", "least"),
+    [
+        (OPERATIONS, OPERATIONS, [], 0.75),
+        (OPERATIONS, OPERATIONS[:4], [], 0.7),
+        (OPERATIONS[:4], OPERATIONS, [], 0.5),
+        (OPERATIONS, OPERATIONS, ["op_0"], 0.6),
+    ],
+    ids=["the same space", "an operation less", "an operation more", "a parameter more"],
+)
+def test_past_tasks_of_a_changed_space_rank_real_architectures(
+    benchmark: Any,
+    past_operations: tuple[str, ...],
+    target_operations: tuple[str, ...],
+    missing_edges: list[str],
+    least: float,
+) -> None:
+    space = cells(target_operations)
+    past = []
+    for name in ("cifar10", "cifar100"):
+        rows = _cells_of(benchmark, past_operations, 100, seed=1)
+        table = rows[EDGES].drop(columns=missing_edges).assign(accuracy=rows[f"val__{name}"])
+        past.append(PastTask.from_table(table, value="accuracy", name=name, duplicates="mean"))
+    surrogate = MetaSurrogate.fit(space, past, seed=0)
+    targets = _cells_of(benchmark, target_operations, 500, seed=2)
+    mean, _ = surrogate.predict(targets[EDGES].to_dict("records"))
+    # Without past tasks every prediction is the same: no correlation at all.
+    assert spearmanr(mean, targets["val__ImageNet16-120"]).statistic > least
+
+
+def _cells_of(table: Any, operations: tuple[str, ...], n: int, seed: int) -> Any:
+    return table[table[EDGES].isin(operations).all(axis=1)].sample(n, random_state=seed)

@@ -32,7 +32,8 @@ def test_public_names_are_documented(name: str) -> None:
 def test_optional_packages_are_not_imported() -> None:
     script = (
         "import sys, surrogate_nas, surrogate_nas.cli\n"
-        "optional = {'matplotlib', 'PIL', 'plotly', 'optuna_dashboard', 'jinja2', 'cmaes'}\n"
+        "optional = {'matplotlib', 'PIL', 'plotly', 'optuna_dashboard', 'jinja2', 'cmaes', "
+        "'onnx', 'onnxscript', 'onnxruntime'}\n"
         "print(sorted(optional & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -507,6 +507,8 @@ def test_past_tasks_are_remembered_by_name_and_size() -> None:
         "pairs": 30,
         "direction": "minimize",
         "meta_features": {"classes": 26.0},
+        "quality": None,
+        "notes": [],
     }
     assert scale == pytest.approx(np.std(values), rel=0.5)
     assert MetaSurrogate.fit(SPACE, [related(0)]).tasks[0]["meta_features"] is None

@@ -137,9 +137,9 @@ def test_other_spelling_of_the_same_json_is_accepted(tmp_path: Path, saved: byte
 def test_a_newer_schema_asks_for_an_update(
     tmp_path: Path, saved: bytes, versions: Any, maker: str
 ) -> None:
-    document = {**json.loads(saved), "schema": 2, "novelty": 1, "versions": versions}
+    document = {**json.loads(saved), "schema": 3, "novelty": 1, "versions": versions}
     error = refusal(tmp_path, json.dumps(document).encode())
-    assert "schema 2, made by surrogate_nas" in error.got
+    assert "schema 3, made by surrogate_nas" in error.got
     assert maker in error.got
     assert error.fix == "update the surrogate_nas package"
 
@@ -212,6 +212,14 @@ WIDTH = ("parameters", 0, "distribution", "attributes")
         (_set("tasks", 0, "direction", to="up"), "'minimize' or 'maximize'"),
         (_set("tasks", 0, "meta_features", to=[1.0]), "a meta-feature of 'past 0'"),
         (_set("tasks", 0, "meta_features", to={"n": "1"}), "a meta-feature of 'past 0'"),
+        (_set("tasks", 0, "quality", to=1.1), "the quality of 'past 0'"),
+        (_set("tasks", 0, "quality", to="high"), "the quality of 'past 0'"),
+        (_set("tasks", 0, "notes", to="mapped"), "a list as the notes on 'past 0'"),
+        (_set("tasks", 0, "notes", to=["x"] * 201), "0 to 200 items as the notes"),
+        (_set("tasks", 0, "notes", to=["x" * 1001]), "at most 1000 characters as a note"),
+        (_set("tasks", 0, "notes", to=[["x"]]), "a note on 'past 0'"),
+        (_set("schema", to=1), "only known fields in a past task"),
+        (lambda d: d["tasks"][0].pop("notes"), "'notes' in a past task"),
         (_set("boosters", to=[""] * 65), "0 to 64 items as boosters"),
         (_set("boosters", 0, to=""), "LightGBM's model text"),
         (_set("boosters", 0, to=None), "a text"),

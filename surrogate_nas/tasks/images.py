@@ -7,12 +7,14 @@ from functools import cached_property
 from typing import Literal, TypeAlias, final
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from surrogate_nas.errors import TaskError
 from surrogate_nas.metrics import Metric
 from surrogate_nas.task import Split, Task
 from surrogate_nas.tasks.meta_features import image_meta_features
+from surrogate_nas.tasks.plain_images import Normalization, classify_script
 
 ClassWeights: TypeAlias = Literal["balanced"] | None
 
@@ -168,6 +170,17 @@ class ImageTask(Task):
             flip=self.flip,
             class_weights=self.class_weights,
         )
+
+    def preparation(self) -> nn.Module:
+        """Return the normalization as a module."""
+        return Normalization(self._mean, self._scale)
+
+    def scripts(self) -> dict[str, str]:
+        """Return ``classify.py``, where images are read from files as a byte a channel."""
+        channels, height, width = self.input_shape
+        is_bytes = self.train.inputs.dtype == torch.uint8
+        script = classify_script((channels, height, width)) if is_bytes else None
+        return {} if script is None else {"classify.py": script}
 
     @cached_property
     def _meta_features(self) -> dict[str, float]:

@@ -1,0 +1,131 @@
+"""Does the surrogate that ships save trainings on image sets that it has never seen?
+
+Run as ``python -m studies.warm_start.study`` from the top folder; README.md beside this file
+states the claim. Stopped runs continue: each training is recorded once.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import optuna
+import torch
+
+import surrogate_nas as sn
+from studies import image_sets
+from studies.history.study import SPACES, TRAINER
+
+TASKS = ("digits", "fashion_mnist")
+METHODS = ("tpe", "warm", "cold")
+SEEDS = range(10)
+N_TRIALS = 30
+HERE = Path(__file__).parent
+
+
+@final
+class Recorded:
+    """An objective that trains each architecture once and remembers what it reached.
+
+    Args:
+        task: What networks are trained for.
+        space: Where they come from.
+        path: One JSON line a training.
+    """
+
+    def __init__(self, task: sn.Task, space: sn.SearchSpace, path: Path) -> None:
+        self._space = space
+        self._objective = sn.Objective(task, space, TRAINER)
+        self._path = path
+        self._values: dict[str, float] = {}
+        if path.exists():
+            rows = map(json.loads, path.read_text().splitlines())
+            self._values = {row["key"]: row["value"] for row in rows}
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Evaluate what the trial suggests."""
+        architecture = self._space.suggest(trial)
+        key = self._space.canonical(architecture)
+        if key not in self._values:
+            began = time.perf_counter()
+            # A fixed trial has number 0, hence every architecture the same seed.
+            value = self._objective(optuna.trial.FixedTrial(trial.params))
+            seconds = round(time.perf_counter() - began, 2)
+            row = {"key": key, "params": trial.params, "value": value, "seconds": seconds}
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            self._values[key] = value
+        return self._values[key]
+
+
+def run(job: tuple[str, str, tuple[str, ...], Path, Path, str]) -> None:
+    """Run all methods and seeds of one task and space, those left out that are recorded."""
+    name, kind, methods, images, out, surrogate = job
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    task, space = image_sets.make(name, images), SPACES[kind]()
+    objective = Recorded(task, space, out / f"evaluations-{name}-{kind}.jsonl")
+    runs = out / f"runs-{name}-{kind}.jsonl"
+    done = {(row["method"], row["seed"]) for row in read(runs)}
+    for method in methods:
+        for seed in SEEDS:
+            if (method, seed) in done:
+                continue
+            study = make_study(task, space, method, seed, surrogate)
+            study.optimize(objective, n_trials=N_TRIALS)
+            values = [trial.value for trial in study.trials]
+            row = {"task": name, "space": kind, "method": method, "seed": seed, "values": values}
+            with runs.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(name, kind, method, seed, f"{study.best_value:.4f}", flush=True)
+
+
+def make_study(
+    task: sn.Task, space: sn.SearchSpace, method: str, seed: int, surrogate: str
+) -> optuna.Study:
+    """Return a new study in memory, searched by one of the methods."""
+    if method == "tpe":
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        return optuna.create_study(direction=task.direction, sampler=sampler)
+    return sn.create_study(
+        task, space, surrogate=surrogate if method == "warm" else None, seed=seed
+    )
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of JSON lines; none if it does not exist."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--data", metavar="FOLDER", help="folder of the image sets")
+    parser.add_argument("--out", type=Path, default=HERE, metavar="FOLDER")
+    parser.add_argument("--processes", type=int, default=2, metavar="N")
+    parser.add_argument("--surrogate", default="pretrained", metavar="FILE")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser.add_argument("--spaces", nargs="+", choices=sorted(SPACES), default=sorted(SPACES))
+    arguments = parser.parse_args(argv)
+    images = image_sets.folder(arguments.data)
+    jobs = [
+        (name, kind, tuple(arguments.methods), images, arguments.out, arguments.surrogate)
+        for kind in arguments.spaces
+        for name in arguments.tasks
+    ]
+    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+        pool.map(run, jobs, chunksize=1)
+
+
+if __name__ == "__main__":
+    main()

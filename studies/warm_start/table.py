@@ -1,0 +1,86 @@
+"""The tables of README.md beside this file, from the recorded runs.
+
+Run as ``python -m studies.warm_start.table`` from the top folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from studies.history.study import SPACES
+from studies.warm_start.study import HERE, N_TRIALS, SEEDS, TASKS, read
+
+FloatArray = npt.NDArray[np.float64]
+
+N_STARTUP = 10
+"""TPE's own start-up trials, which are random."""
+SHOWN = (1, 5, 10, 12, 20, 30)
+
+
+def curves(runs: list[dict[str, Any]], method: str) -> FloatArray:
+    """Best value so far of each seed and number of trainings, (seeds, trainings)."""
+    rows = sorted((r for r in runs if r["method"] == method), key=lambda r: r["seed"])
+    values = np.array([row["values"] for row in rows], dtype=float)
+    return np.maximum.accumulate(values, axis=1) if len(values) else values
+
+
+def random_curves(runs: list[dict[str, Any]]) -> FloatArray:
+    """The same for random search: draws without replacement from TPE's start-up trials."""
+    pool = np.array([r["values"][:N_STARTUP] for r in runs if r["method"] == "tpe"]).ravel()
+    rng = np.random.default_rng(0)
+    draws = np.array([rng.permutation(pool)[:N_TRIALS] for _ in SEEDS])
+    return np.maximum.accumulate(draws, axis=1)
+
+
+def needed(best: FloatArray, level: float) -> FloatArray:
+    """Trainings until each seed reaches a level; one more than there are if it never does."""
+    reached = best >= level - 1e-12
+    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, best.shape[1] + 1)
+
+
+def interval(values: FloatArray) -> str:
+    """The median and the 95 % interval of it by bootstrap over seeds."""
+    rng = np.random.default_rng(0)
+    medians = np.median(values[rng.integers(len(values), size=(4000, len(values)))], axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return f"{np.median(values):g} ({low:g} to {high:g})"
+
+
+def main() -> None:
+    """Print the tables of all tasks and spaces that are recorded."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--out", type=Path, default=HERE, metavar="FOLDER")
+    out = parser.parse_args().out
+    head = [f"best after {n}" for n in SHOWN]
+    for name in TASKS:
+        for kind in sorted(SPACES):
+            runs = read(out / f"runs-{name}-{kind}.jsonl")
+            if not any(row["method"] == "tpe" for row in runs):
+                continue
+            level = float(curves(runs, "tpe")[:, -1].mean())
+            print(f"\n{name}, {kind}: TPE reaches {level:.4f} after {N_TRIALS} trainings (mean)\n")
+            print(
+                f"| method | seeds | {' | '.join(head)} | trainings to TPE's level | mean curve |"
+            )
+            print("|---|" + "---|" * (len(head) + 3))
+            found = {"random": random_curves(runs)}
+            found |= {method: curves(runs, method) for method in ("tpe", "cold", "warm")}
+            for method, best in found.items():
+                if not len(best):
+                    continue
+                cells = [f"{best[:, n - 1].mean():.4f}" for n in SHOWN]
+                mean = needed(best.mean(axis=0, keepdims=True), level)[0]
+                said = f"{mean:g}" if mean <= N_TRIALS else f"over {N_TRIALS}"
+                print(
+                    f"| {method} | {len(best)} | {' | '.join(cells)} | "
+                    f"{interval(needed(best, level))} | {said} |"
+                )
+
+
+if __name__ == "__main__":
+    main()

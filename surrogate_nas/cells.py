@@ -1,0 +1,160 @@
+"""One cell of a table, or any value from elsewhere, <-> a parameter's own value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from surrogate_nas.draw import contains
+from surrogate_nas.errors import PastTaskError
+
+NO_VALUE: Final = object()
+"""Stands for no value; None may be a choice."""
+
+_EMPTY_TYPES = ("NAType", "NaTType")  # pandas' own, which is not imported for them
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_CODE = re.compile(r"[+-]?0[0-9]")  # 007 is a name
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
+
+
+def own_value(distribution: BaseDistribution, cell: Any) -> Any:
+    """Return a value as the distribution itself would give it; NO_VALUE if it has none such.
+
+    Choices are recognized by their text too ("True" is True, "3" is 3), numbers in any type.
+    """
+    plain = cell.item() if isinstance(cell, np.generic) else cell
+    if type(plain).__name__ in _EMPTY_TYPES:
+        plain = None  # comparing the former says neither yes nor no
+    if not isinstance(plain, Hashable):
+        return NO_VALUE
+    if isinstance(distribution, CategoricalDistribution):
+        return _choice(distribution.choices, plain)
+    number = as_number(plain)
+    if number is None or not contains(distribution, number):
+        return NO_VALUE
+    return int(number) if isinstance(distribution, IntDistribution) else float(number)
+
+
+def cell_value(distribution: BaseDistribution, cell: Any) -> Any:
+    """Return what a cell stands for; empty, it may be a choice that is empty itself."""
+    value = own_value(distribution, cell)
+    return _empty_choice(distribution) if value is NO_VALUE and is_empty(cell) else value
+
+
+def checked_fill(found: Mapping[str, BaseDistribution], fill: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values to fill in, in the types of their parameters.
+
+    Raises:
+        PastTaskError: The space, whose parameters are `found`, has no such parameter or value.
+    """
+    own: dict[str, Any] = {}
+    for name, value in fill.items():
+        own[name] = own_value(found[name], value) if name in found else NO_VALUE
+        if own[name] is NO_VALUE:
+            raise PastTaskError(
+                expected=f"a value of {name!r} in {found[name]}"
+                if name in found
+                else f"parameters to fill in among {sorted(found)}",
+                got=f"fill={{{name!r}: {value!r}}}",
+                fix="fill in parameters and values that the search space has",
+            )
+    return own
+
+
+def as_number(cell: Any) -> int | float | None:
+    """Return a cell as a finite or infinite number, text too; None if it is none."""
+    plain = cell.item() if isinstance(cell, np.generic) else cell
+    if isinstance(plain, bool):
+        return None
+    if isinstance(plain, int | float):
+        return plain
+    if not isinstance(plain, str):
+        return None
+    text = plain.strip()
+    if _WHOLE.fullmatch(text) and len(text) < 20:
+        return int(text)
+    known = _REAL.fullmatch(text) or text.lower().lstrip("+-") in ("nan", "inf", "infinity")
+    return float(text) if known else None
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a cell holds nothing: no text, None, NaN or pandas' missing values."""
+    if cell is None or type(cell).__name__ in _EMPTY_TYPES:
+        return True
+    if isinstance(cell, str):
+        return not cell.strip()
+    return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
+
+
+def _empty_choice(distribution: BaseDistribution) -> Any:
+    """Return the one choice that an empty cell may stand for; NO_VALUE if there is none."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return NO_VALUE
+    empty = [choice for choice in distribution.choices if is_empty(choice)]
+    return empty[0] if len(empty) == 1 else NO_VALUE
+
+
+def same_text(distribution: BaseDistribution) -> str | None:
+    """Return a text that two choices share, so that no table of text can tell them apart."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return None
+    texts = ["" if is_empty(choice) else str(choice) for choice in distribution.choices]
+    return next((text for text in texts if texts.count(text) > 1), None)
+
+
+def inferred(cells: Sequence[Any]) -> list[Any]:
+    """Give text the type that its whole column fits: int, float, bool or text; empty is NO_VALUE.
+
+    Cells that are no text keep their value.
+    """
+    filled = [cell for cell in cells if not is_empty(cell)]
+    texts = [cell.strip() for cell in filled if isinstance(cell, str)]
+    convert: Any = str
+    if len(texts) < len(filled):
+        convert = _plain
+    elif all(_WHOLE.fullmatch(text) and len(text) < 20 for text in texts):
+        convert = int
+    elif all(_REAL.fullmatch(text) and not _CODE.match(text) for text in texts):
+        convert = float
+    elif all(text.lower() in ("true", "false") for text in texts):
+        convert = _is_true
+    return [NO_VALUE if is_empty(cell) else convert(cell) for cell in cells]
+
+
+def has_decimal_comma(cell: Any) -> bool:
+    """Whether a cell is a number as written in German or French: 0,91."""
+    return isinstance(cell, str) and _DECIMAL_COMMA.fullmatch(cell.strip()) is not None
+
+
+def _choice(choices: Sequence[Any], value: Any) -> Any:
+    """The choice that a value is, of the same type if possible, else the one that reads alike."""
+    equal = [c for c in choices if c == value or (c != c and value != value)]
+    for choice in equal:
+        # True == 1, so the type decides first.
+        if type(choice) is type(value):
+            return choice
+    if equal:
+        return equal[0]
+    text = str(value).strip()
+    number = as_number(text)
+    for alike in (
+        [c for c in choices if str(c) == text],
+        [c for c in choices if isinstance(c, bool) and str(c).lower() == text.lower()],
+        [c for c in choices if number is not None and as_number(c) == number],
+    ):
+        if alike:
+            return alike[0] if len(alike) == 1 else NO_VALUE
+    return NO_VALUE
+
+
+def _plain(cell: Any) -> Any:
+    return cell.item() if isinstance(cell, np.generic) else cell
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() == "true"

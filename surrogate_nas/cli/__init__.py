@@ -1,0 +1,68 @@
+"""The command line: arguments -> the calls of the Python API; no logic of its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+import optuna
+
+from surrogate_nas.cli import past, search, show
+from surrogate_nas.errors import SurrogateNasError
+
+_EPILOG = """\
+examples:
+  surrogate-nas search --data digits --trials 20 --surrogate pretrained
+  surrogate-nas search --data photos/ --space convnet --trials 50 --limit parameters=1e6
+  surrogate-nas show --storage sqlite:///nas.db --name photos
+  surrogate-nas evaluate --storage sqlite:///nas.db
+  surrogate-nas fit --storage sqlite:///nas.db --shipped --out cells.surrogate
+  surrogate-nas show cells.surrogate
+"""
+
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+    arguments = _parser().parse_args(argv)
+    # Our objective says why a trial failed; Optuna would add a traceback to each Ctrl-C.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _say  # restored by catch_warnings
+            arguments.run(arguments)
+    except SurrogateNasError as error:
+        print(f"surrogate-nas: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted. Every finished training is in the storage; the same command "
+            "continues.",
+            file=sys.stderr,
+        )
+        return _INTERRUPTED
+    return 0
+
+
+def _say(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Show a warning as one line, without the place in the code that it comes from."""
+    label = "note" if issubclass(category, UserWarning) else category.__name__
+    print(f"{label}: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="surrogate-nas",
+        description="Neural architecture search as ordinary Optuna studies: a surrogate screens "
+        "candidates, only the best are trained.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    search.add_commands(commands)
+    show.add_command(commands)
+    past.add_commands(commands)
+    return parser

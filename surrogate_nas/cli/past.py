@@ -1,0 +1,117 @@
+"""``fit`` and ``evaluate``: past tasks -> a surrogate file, or what it would have been worth."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import surrogate_nas as sn
+from surrogate_nas.cli import arguments as shared
+from surrogate_nas.cli.show import print_surrogate
+from surrogate_nas.errors import PastTaskError
+
+
+def add_commands(commands: shared.Commands) -> None:
+    """Add both commands to the parser."""
+    fit = commands.add_parser(
+        "fit",
+        help="fit a surrogate to past studies or tables, for searches to come",
+        description="Fit a surrogate to past tasks and write it to a file for --surrogate.",
+    )
+    _add_past(fit)
+    fit.add_argument("--out", type=shared.file, required=True, metavar="FILE", help="to write")
+    fit.add_argument("--seed", type=shared.seed, default=0, help="default: %(default)s")
+    fit.set_defaults(run=_fit)
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="say what past tasks would have been worth to each other",
+        description="Leave each past task out in turn and say how well the others would have "
+        "predicted it, and how many trainings they would have saved.",
+    )
+    _add_past(evaluate)
+    evaluate.add_argument("--seed", type=shared.seed, default=0, help="default: %(default)s")
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _add_past(parser: argparse.ArgumentParser) -> None:
+    """Add where past tasks come from."""
+    past = parser.add_argument_group("past tasks, from one source or several")
+    shared.add_space(past)
+    past.add_argument(
+        "--storage",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="an Optuna storage, each study of which is a past task; repeatable",
+    )
+    past.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a study or task to leave out; repeatable",
+    )
+    past.add_argument(
+        "--table",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="CSV",
+        help="a table with a column for each parameter, and those below; repeatable",
+    )
+    past.add_argument("--value", default="value", metavar="COLUMN", help="default: %(default)s")
+    past.add_argument(
+        "--task",
+        metavar="COLUMN",
+        help="names the task of each row; default: a table is one task",
+    )
+    past.add_argument(
+        "--direction",
+        choices=("maximize", "minimize"),
+        help="of a table's values; default: as the column's name says",
+    )
+    past.add_argument(
+        "--shipped", action="store_true", help="the history that ships with this package"
+    )
+
+
+def _past_tasks(arguments: argparse.Namespace) -> list[sn.PastTask]:
+    """Read past tasks from everywhere they are said to be."""
+    space = shared.space(arguments)
+    past: list[sn.PastTask] = []
+    for storage in arguments.storage:
+        past += sn.read_history(storage, space=space, exclude=arguments.exclude)
+    for table in arguments.table:
+        past += _from_table(table, arguments, space)
+    if arguments.shipped:
+        past += sn.pretrained.history(space)
+    past = [task for task in past if task.name not in arguments.exclude]
+    if not past:
+        raise PastTaskError(
+            expected="past tasks",
+            got="none",
+            fix="name a source of them with --storage, --table or --shipped",
+        )
+    return past
+
+
+def _from_table(
+    table: Path, arguments: argparse.Namespace, space: sn.SearchSpace
+) -> list[sn.PastTask]:
+    value, direction = arguments.value, arguments.direction
+    if arguments.task is None:
+        return [sn.PastTask.from_csv(table, value=value, direction=direction, space=space)]
+    return sn.read_table(table, task=arguments.task, value=value, direction=direction, space=space)
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    past = _past_tasks(arguments)
+    surrogate = sn.MetaSurrogate.fit(shared.space(arguments), past, seed=arguments.seed)
+    surrogate.save(arguments.out)
+    print_surrogate(surrogate)
+    print(f"Written to {arguments.out}; use it by: surrogate-nas search --surrogate FILE ...")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    past = _past_tasks(arguments)
+    print(sn.evaluate_history(past, shared.space(arguments), seed=arguments.seed))

@@ -1,0 +1,177 @@
+"""``search`` and ``finalize``: a data set -> a study -> a network to take along."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import torch
+from optuna.samplers import BaseSampler
+
+import surrogate_nas as sn
+from surrogate_nas.cli import arguments as shared
+from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
+from surrogate_nas.storage import masked
+from surrogate_nas.study import continue_study
+
+BASES: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+}
+
+
+def add_commands(commands: shared.Commands) -> None:
+    """Add both commands to the parser."""
+    search = commands.add_parser(
+        "search",
+        help="search an architecture for a data set, or continue a search",
+        description="Search an architecture for a data set. The same command continues a search "
+        "that was stopped, up to --trials trials in all. The best architecture is retrained, "
+        "tested once and written to a folder.",
+    )
+    shared.add_data(search)
+    _add_search_arguments(search)
+    shared.add_training(search)
+    _add_results(search)
+    search.set_defaults(run=_search)
+    finalize = commands.add_parser(
+        "finalize",
+        help="retrain, test and export the best architecture of a study",
+        description="Retrain the best architecture of a study on training and validation data, "
+        "test it once, and write a folder that can be used without this package.",
+    )
+    shared.add_data(finalize)
+    shared.add_space(finalize.add_argument_group("search space"))
+    shared.add_training(finalize)
+    where = finalize.add_argument_group("study and result")
+    where.add_argument("--storage", required=True, metavar="URL", help="where the study is")
+    where.add_argument("--name", required=True, metavar="NAME", help="the study")
+    _add_folder(where)
+    finalize.set_defaults(run=_finalize)
+
+
+def _add_search_arguments(search: argparse.ArgumentParser) -> None:
+    what = search.add_argument_group("search")
+    shared.add_space(what)
+    what.add_argument(
+        "--trials",
+        type=shared.positive,
+        default=30,
+        metavar="N",
+        help="in all; default: %(default)s",
+    )
+    what.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        type=shared.limit,
+        metavar="NAME=NUMBER",
+        help="reject larger architectures before training, e.g. parameters=1e6; repeatable",
+    )
+    what.add_argument(
+        "--surrogate",
+        metavar="FILE",
+        help="a fitted surrogate, or 'pretrained' for the one that ships; default: learn from "
+        "this study",
+    )
+    what.add_argument(
+        "--base", choices=sorted(BASES), default="tpe", help="base sampler; default: %(default)s"
+    )
+    what.add_argument(
+        "--candidates",
+        type=shared.positive,
+        default=256,
+        metavar="N",
+        help="screened for each training, 1 switches screening off; default: %(default)s",
+    )
+
+
+def _add_results(search: argparse.ArgumentParser) -> None:
+    where = search.add_argument_group("results")
+    where.add_argument(
+        "--storage",
+        default="sqlite:///nas.db",
+        metavar="URL",
+        help="an Optuna storage; default: %(default)s",
+    )
+    where.add_argument("--name", metavar="NAME", help="of the study; default: the data's name")
+    _add_folder(where)
+    where.add_argument(
+        "--report", type=shared.file, metavar="PATH", help="write an HTML report there"
+    )
+    where.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _add_folder(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--folder",
+        type=_new_folder,
+        metavar="FOLDER",
+        help="a new folder for the final network; default: NAME-final, numbered if there is one",
+    )
+
+
+def _new_folder(text: str) -> Path:
+    """Read the path of a folder to be made; known before hours of search, not after."""
+    path = Path(text)
+    if path.exists() or not path.resolve().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a new folder in one that exists")
+    return path
+
+
+def _search(arguments: argparse.Namespace) -> None:
+    task, space = shared.task(arguments), shared.space(arguments)
+    study = sn.create_study(
+        task,
+        space,
+        storage=arguments.storage,
+        study_name=arguments.name or f"{task.name}-{arguments.space}",
+        surrogate=arguments.surrogate,
+        base_sampler=BASES[arguments.base],
+        n_candidates=arguments.candidates,
+        limits=dict(arguments.limit),
+        seed=arguments.seed,
+    )
+    trainer = shared.trainer(arguments)
+    device = trainer.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"{task!r}\nStudy {study.study_name!r} in {masked(arguments.storage)}, on {device}")
+    objective = sn.Objective(task, space, trainer)
+    shows_bar = sys.stderr.isatty() and not arguments.quiet
+    lines = [] if shows_bar or arguments.quiet else [_print_trial]
+    continue_study(
+        study, objective, arguments.trials, show_progress_bar=shows_bar, callbacks=lines
+    )
+    final = _finish(study, task, space, trainer, arguments.folder)
+    print_summary(sn.summarize(study), final)
+    if arguments.report:
+        print(f"Report: {sn.report(study, arguments.report)}")
+    print_dashboard(arguments.storage)
+
+
+def _finalize(arguments: argparse.Namespace) -> None:
+    task, space = shared.task(arguments), shared.space(arguments)
+    study = load_study(arguments.storage, arguments.name)
+    final = _finish(study, task, space, shared.trainer(arguments), arguments.folder)
+    print_summary(sn.summarize(study), final)
+
+
+def _finish(
+    study: optuna.Study,
+    task: sn.Task,
+    space: sn.SearchSpace,
+    trainer: sn.Trainer,
+    folder: Path | None,
+) -> sn.FinalNetwork:
+    print("Retraining the best architecture on training and validation data ...", flush=True)
+    return sn.finalize(study, task, space, trainer, folder=folder)
+
+
+def _print_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """One line a trial, for where no progress bar can be drawn."""
+    value = "" if trial.value is None else f" {trial.value:.4f}"
+    print(f"trial {trial.number}: {trial.state.name.lower()}{value}", flush=True)

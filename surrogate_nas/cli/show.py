@@ -1,0 +1,147 @@
+"""``show``: what a study has come to, or what a surrogate knows."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+import surrogate_nas as sn
+from surrogate_nas.cli import arguments as shared
+from surrogate_nas.errors import StudyError
+from surrogate_nas.storage import masked, open_storage, reachable
+from surrogate_nas.summary import finite
+
+_NAMED = 3
+
+
+def add_command(commands: shared.Commands) -> None:
+    """Add the command to the parser."""
+    show = commands.add_parser(
+        "show",
+        help="sum up a study or a surrogate file, or list the studies of a storage",
+        description="Sum up a surrogate file, or the studies of a storage.",
+    )
+    what = show.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "surrogate",
+        nargs="?",
+        metavar="FILE",
+        help="a surrogate file, or 'pretrained' for those that ship",
+    )
+    what.add_argument("--storage", metavar="URL", help="where the studies are")
+    show.add_argument("--name", metavar="NAME", help="the study; without it, all are listed")
+    show.set_defaults(run=_show)
+
+
+def load_study(address: str, name: str) -> optuna.Study:
+    """Return a study of a storage.
+
+    Raises:
+        StudyError: There is none of this name.
+        StorageError: The storage cannot be reached.
+    """
+    storage = open_storage(address)
+    with reachable(address):
+        names = _names(storage)
+        if name not in names:
+            raise StudyError(
+                expected=f"a study among {', '.join(names) or 'none: the storage is empty'}",
+                got=repr(name),
+                fix="give --name one of them",
+            )
+        return optuna.load_study(study_name=name, storage=storage)
+
+
+def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> None:
+    """Print what a study has come to, the answer first."""
+    best = summary.best
+    print()
+    if best is None or best.value is None:
+        print(f"No completed trial; {summary.n_failed} failed, {summary.n_pruned} pruned.")
+        return
+    words = best.user_attrs.get("architecture") or str(best.params)
+    print(f"Best architecture (trial {best.number}): {words}")
+    print(f"Validation {summary.metric}: {best.value:.4f}")
+    if final is not None:
+        print(f"Test {summary.metric}: {final.test_value:.4f} (retrained, tested once)")
+        print(f"Network: {final.folder} (its README.md says how to use it)")
+    n = len(summary.completed)
+    print(
+        f"Screened {summary.n_screened:,} candidates for {n} trainings; turned away "
+        f"{summary.n_duplicates:,} equivalent to earlier ones, {summary.n_infeasible:,} beyond a "
+        "limit"
+    )
+    if not math.isnan(summary.rank_correlation):
+        print(
+            f"Predicted before training against measured: rank correlation "
+            f"{summary.rank_correlation:+.2f} over {len(summary.predicted)} trainings"
+        )
+
+
+def print_dashboard(storage: str) -> None:
+    """Print the exact command that opens a storage in optuna-dashboard, this environment's."""
+    beside = Path(sys.executable).parent / "optuna-dashboard"
+    command = os.path.relpath(beside) if beside.exists() else "optuna-dashboard"
+    print(f"Look at it: {command} {masked(storage)}  (then open http://127.0.0.1:8080)")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    if arguments.surrogate == "pretrained":
+        for kind in shared.SPACES.values():
+            print_surrogate(sn.pretrained.surrogate(kind()))
+    elif arguments.surrogate is not None:
+        print_surrogate(sn.MetaSurrogate.load(arguments.surrogate))
+    elif arguments.name is None:
+        storage = open_storage(arguments.storage)
+        with reachable(arguments.storage):
+            names = _names(storage)
+        for name in names:
+            print(name)
+        print(f"{len(names)} studies; --name sums one up", file=sys.stderr)
+    else:
+        _print_study(arguments.storage, arguments.name)
+
+
+def _print_study(address: str, name: str) -> None:
+    study = load_study(address, name)
+    with reachable(address):
+        summary, attrs = sn.summarize(study), study.user_attrs
+    print_summary(summary, None)
+    test_value = finite(attrs.get("test_value"))
+    if test_value is not None:
+        print(f"Test {summary.metric}: {test_value:.4f}")
+    print_dashboard(address)
+
+
+def _names(storage: optuna.storages.BaseStorage) -> list[str]:
+    return sorted(study.study_name for study in storage.get_all_studies())
+
+
+def print_surrogate(surrogate: sn.MetaSurrogate) -> None:
+    """Print what a surrogate knows: its space, and a line for each past task."""
+    space, names = surrogate.encoding.space, list(surrogate.encoding.distributions)
+    pairs = sum(task["pairs"] for task in surrogate.tasks)
+    print(f"Surrogate of {type(space).__name__} ({', '.join(names)})")
+    print(f"{len(surrogate.tasks)} past tasks, {pairs:,} trained architectures")
+    if not surrogate.tasks:
+        return
+    print(f"{'past task':<24} {'pairs':>7} {'quality':>8}  meta-features")
+    for task in surrogate.tasks:
+        quality = "-" if task["quality"] is None else f"{task['quality']:+.2f}"
+        print(f"{task['name']:<24} {task['pairs']:>7,} {quality:>8}  {_features(task)}")
+        for note in task["notes"]:
+            print(f"    {note}")
+    print("quality: rank correlation of a task's results with what the other tasks predict")
+
+
+def _features(task: dict[str, Any]) -> str:
+    """The meta-features that are known, the first few by name."""
+    known = [f"{n} {v:.4g}" for n, v in (task["meta_features"] or {}).items() if v == v]
+    more = f", and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return ", ".join(known[:_NAMED]) + more or "none"

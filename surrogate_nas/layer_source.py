@@ -1,0 +1,143 @@
+"""How layers, functions and constants of PyTorch are written in Python source."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import operator
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from surrogate_nas.errors import ExportError
+
+_PER_AXIS = ("kernel_size", "stride", "padding", "dilation", "output_padding", "output_size")
+"""Settings for which one number stands for the same number along every axis."""
+
+BINARY: dict[Callable[..., Any], str] = {
+    operator.add: "+",
+    operator.sub: "-",
+    operator.mul: "*",
+    operator.truediv: "/",
+    operator.floordiv: "//",
+    operator.mod: "%",
+    operator.pow: "**",
+    operator.matmul: "@",
+}
+"""Python's operators between tensors or sizes."""
+
+
+def unwritable(what: str) -> ExportError:
+    """Return the error for a network that cannot be written as Python source."""
+    return ExportError(
+        expected="a network that can be written as plain PyTorch",
+        got=what,
+        fix="build it from layers of torch.nn and functions of torch, without branches that "
+        "depend on the input",
+    )
+
+
+def literal(value: Any) -> str:
+    """Write a constant; texts come out quoted, in ASCII, whatever is in them.
+
+    Raises:
+        ExportError: It is of a kind that source has no form for.
+    """
+    kind = type(value)
+    if value is None or value is Ellipsis or kind in (bool, int):
+        return "..." if value is Ellipsis else repr(value)
+    if kind is float:
+        return repr(value) if math.isfinite(value) else f'float("{value}")'
+    if kind is str:
+        return ascii(value)
+    if isinstance(value, torch.dtype | torch.memory_format):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
+    raise unwritable(f"a constant of type {kind.__name__!r}")
+
+
+def identifier(name: str) -> str:
+    """Return a public name of PyTorch's that is safe to write as it is.
+
+    Raises:
+        ExportError: It is none.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise unwritable(f"the name {name!r}")
+    return name
+
+
+def constructor(layer: nn.Module) -> str:
+    """Write the call that makes a layer of ``torch.nn``, defaults left out.
+
+    Settings are read from the attributes that the layer keeps them in, since ``repr`` leaves some
+    out (``AvgPool2d``'s ``ceil_mode``). Whoever uses the text compares outputs afterwards.
+
+    Raises:
+        ExportError: The layer is of another class, or keeps a setting in no attribute.
+    """
+    kind = type(layer)
+    if vars(nn).get(kind.__name__) is not kind:
+        raise unwritable(f"a layer of class {kind.__name__!r}")
+    written = []
+    for parameter in inspect.signature(kind).parameters.values():
+        is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if is_variadic or parameter.name in ("device", "dtype"):
+            continue
+        value = _setting(layer, parameter)
+        if parameter.default is parameter.empty:
+            written.append(literal(value))
+        elif value != parameter.default:
+            written.append(f"{parameter.name}={literal(value)}")
+    return f"nn.{kind.__name__}({', '.join(written)})"
+
+
+def _setting(layer: nn.Module, parameter: inspect.Parameter) -> Any:
+    """Find what the layer was constructed with."""
+    value = getattr(layer, parameter.name, parameter.default)
+    if value is parameter.empty:
+        raise unwritable(f"a {type(layer).__name__} that does not keep its {parameter.name!r}")
+    if parameter.name == "bias" and (value is None or isinstance(value, torch.Tensor)):
+        return value is not None
+    if parameter.name in _PER_AXIS and isinstance(value, tuple) and len(set(value)) == 1:
+        return value[0]
+    return value
+
+
+@cache
+def _functions() -> dict[int, str]:
+    """Public functions of torch by identity: what tracing finds has lost its public name."""
+    found: dict[int, str] = {}
+    for prefix, module in (("torch", torch), ("F", F)):
+        for name, function in vars(module).items():
+            if callable(function) and not name.startswith("_"):
+                found[id(function)] = f"{prefix}.{name}"
+    return found
+
+
+def function(target: Callable[..., Any]) -> str:
+    """Write the name of a function, such as ``F.avg_pool2d`` or ``torch.cat``.
+
+    Raises:
+        ExportError: It is neither in torch nor in torch.nn.functional.
+    """
+    name = _functions().get(id(target))
+    if name is None:
+        raise unwritable(f"a call of {getattr(target, '__name__', 'something')!r}")
+    return name
+
+
+def layer_name(layer: nn.Module) -> str:
+    """Return a short name for a layer, such as ``conv``, ``norm`` or ``avg_pool``."""
+    bare = re.sub(r"\d[dD]$", "", type(layer).__name__)
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", bare).lower()
+    short = "norm" if snake.endswith("_norm") else snake
+    return f"{short}_layer" if short in dir(nn.Module) else short

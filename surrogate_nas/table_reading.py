@@ -1,0 +1,186 @@
+"""Tables in any form -> named columns: CSV files, data frames, dicts or lists."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, final, runtime_checkable
+
+from surrogate_nas.errors import PastTaskError
+
+TablePath: TypeAlias = "str | os.PathLike[str]"
+
+MAX_BYTES = 256 * 2**20
+"""Size of a file; looked at before it is read."""
+
+_DELIMITERS = (",", ";", "\t")
+
+
+@runtime_checkable
+class DataFrame(Protocol):
+    """What is asked of a data frame; pandas' and Polars' have it."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+
+    def __getitem__(self, name: Any, /) -> Any:
+        """A column, which can be iterated."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+
+TableLike: TypeAlias = "DataFrame | Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]"
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length, and where each row came from.
+
+    Args:
+        source: What the table is called in messages.
+        columns: Cells by column; text if `is_text`, else anything.
+        lines: Number of each row as its reader counts: the line of a file, or the row from 1.
+        is_text: Whether every cell is text.
+    """
+
+    source: str
+    columns: Mapping[str, Sequence[Any]]
+    lines: Sequence[int]
+    is_text: bool = False
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def at(self, row: int, column: str | None = None) -> str:
+        """Say where a row or a cell is."""
+        unit = "line" if self.is_text else "row"
+        where = f"{unit} {self.lines[row]} of {self.source}"
+        return where if column is None else f"column {column!r}, {where}"
+
+
+def read_csv(path: TablePath) -> Table:
+    """Read a CSV file in UTF-8, its cells separated by commas, semicolons or tabs.
+
+    Raises:
+        PastTaskError: It cannot be read, is too large, is no text in UTF-8, has no rows, a column
+            twice, or a row of another length than the header.
+    """
+    source = os.path.basename(os.fspath(path)) or repr(os.fspath(path))
+    text = _text(path)
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=_delimiter(text), strict=True)
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    start = 1
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+                numbers.append(start)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise _unusable(source, f"{error} in line {start}", "write it as CSV anew") from error
+    if len(rows) < 2:
+        raise _unusable(source, f"{len(rows)} lines with text", "give a header and rows")
+    header = [name.strip() for name in rows[0]]
+    for row, number in zip(rows, numbers, strict=True):
+        if len(row) != len(header):
+            raise _unusable(
+                source,
+                f"{len(row)} cells in line {number} under a header of {len(header)}",
+                "quote cells that contain the separator, and write numbers with a decimal point",
+            )
+    _check_names(source, header)
+    columns = {name: [row[k] for row in rows[1:]] for k, name in enumerate(header)}
+    return Table(source, columns, numbers[1:], is_text=True)
+
+
+def as_table(table: TableLike, source: str = "the table") -> Table:
+    """Take a table that is in memory already.
+
+    Raises:
+        PastTaskError: It is no table, has no rows, a column twice, or columns of unequal length.
+    """
+    columns: dict[str, Sequence[Any]]
+    if isinstance(table, Mapping):
+        columns = {str(name): list(cells) for name, cells in table.items()}
+    elif isinstance(table, DataFrame):
+        keys = list(table.columns)
+        names = [_name(key) for key in keys]
+        _check_names(source, names)
+        columns = {name: list(table[key]) for name, key in zip(names, keys, strict=True)}
+    else:
+        columns = _columns(table, source)
+    lengths = {name: len(cells) for name, cells in columns.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise _unusable(source, f"columns of length {lengths}", "give columns of equal length")
+    n = next(iter(lengths.values()))
+    return Table(source, columns, range(1, n + 1))
+
+
+def _columns(rows: Any, source: str) -> dict[str, Sequence[Any]]:
+    """Columns of a list of dicts; a name that a dict lacks is an empty cell."""
+    is_rows = isinstance(rows, Sequence) and not isinstance(rows, str | bytes)
+    if not is_rows or not all(isinstance(row, Mapping) for row in rows):
+        raise _unusable(
+            source,
+            f"a {type(rows).__name__}",
+            "pass a data frame, a dict of columns or a list of dicts; read_table and "
+            "PastTask.from_csv take the path of a CSV file",
+        )
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {str(name): [row.get(name, "") for row in rows] for name in names}
+
+
+def _name(key: Any) -> str:
+    """A column's name; pandas' several levels become one, as Optuna writes them."""
+    levels = key if isinstance(key, tuple) else (key,)
+    return "_".join(str(level) for level in levels if level != "")
+
+
+def _check_names(source: str, names: Sequence[str]) -> None:
+    # Index columns have no name; only named ones can be meant.
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise _unusable(source, f"column {twice[0]!r} twice", "give each column a name of its own")
+
+
+def _delimiter(text: str) -> str:
+    """The separator that splits the header into most cells."""
+    header = text.lstrip("\r\n").split("\n", 1)[0]
+    counts = {d: len(next(csv.reader([header], delimiter=d), [])) for d in _DELIMITERS}
+    return max(_DELIMITERS, key=lambda d: counts[d])
+
+
+def _text(path: TablePath) -> str:
+    """A file's text, bounded."""
+    name = repr(os.fspath(path))
+    fix = "give the path of a CSV file"
+    try:
+        found = os.stat(path)
+        # Opening a pipe would wait for ever.
+        if not stat.S_ISREG(found.st_mode):
+            raise _unusable(name, "no file", fix)
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, PastTaskError):
+            raise
+        raise _unusable(name, f"{error}", fix) from error
+    if len(data) > MAX_BYTES:
+        raise _unusable(name, f"more than {MAX_BYTES // 2**20} MiB", "split the table by task")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _unusable(name, f"{error}", "save the file as CSV in UTF-8") from error
+
+
+def _unusable(source: str, got: str, fix: str) -> PastTaskError:
+    return PastTaskError(expected=f"a table with a header and rows in {source}", got=got, fix=fix)

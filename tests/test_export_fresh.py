@@ -1,0 +1,138 @@
+"""A process that has torch, but neither this package nor what it depends on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import surrogate_nas as sn
+from surrogate_nas.export_folder import Contents, write_folder
+from surrogate_nas.network_record import write_network
+from surrogate_nas.space import Architecture, SearchSpace
+
+SCRIPT = """
+import importlib.util, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked())
+sys.path.insert(0, {folder!r})
+import torch
+from network import load, prepare
+given = torch.load({given!r}, weights_only=True)
+with torch.no_grad():
+    outputs = load()(prepare(given["raw"]))
+    program = torch.export.load({folder!r} + "/network.pt2").module()(prepare(given["raw"]))
+for found in (outputs, program):
+    difference = (found - given["outputs"]).abs().max().item()
+    assert difference <= 1e-5, difference
+"""
+BLOCKED = {
+    *("surrogate_nas", "safetensors", "optuna", "lightgbm", "sklearn", "pandas", "scipy"),
+    *("onnx", "onnxscript", "onnxruntime"),
+}
+CELL: Architecture = {
+    **{f"op_{edge}": op for edge, op in enumerate(("conv_3x3", "skip_connect", "conv_1x1") * 2)},
+    "op_2": "avg_pool_3x3",
+    "width": 8,
+    "depth": 2,
+}
+CONVNET: Architecture = {
+    "n_stages": 2,
+    **{"blocks_0": 1, "width_0": 8, "kernel_0": 5, "expansion_0": 1, "se_0": True},
+    **{"blocks_1": 2, "width_1": 16, "kernel_1": 3, "expansion_1": 4, "se_1": True},
+    "activation": "silu",
+    "normalization": "batch",
+}
+
+
+def run(*arguments: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def task_of(shape: tuple[int, ...], classes: list[str] | None = None) -> sn.Task:
+    """Noise of which class 0 is bright and class 1 is dark."""
+    y = np.arange(60) % 2
+    x = np.random.default_rng(0).integers(0, 100, (60, *shape)).astype(np.uint8)
+    x[y == 0] += 120
+    return sn.tasks.from_arrays(x, y, name="noise", classes=classes)
+
+
+def written(space: SearchSpace, params: Architecture, task: sn.Task, folder: Path) -> torch.Tensor:
+    """Train a little, export, and return the outputs on the test split."""
+    space = space.for_task(task)
+    network = space.build(params, task)
+    sn.Trainer(epochs=2, device="cpu").train(network, task)
+    record: dict[str, Any] = write_network(space, params, space.from_params(params), task)
+    write_folder(folder, Contents(network, task, record, {}))
+    with torch.no_grad():
+        outputs: torch.Tensor = network.eval()(task.prepare(task.test.inputs))
+    return outputs
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (17, 13, 3)])
+@pytest.mark.parametrize(
+    ("space", "params"), [(sn.spaces.CellSpace(), CELL), (sn.spaces.ConvNetSpace(), CONVNET)]
+)
+def test_the_network_runs_without_the_package(
+    space: SearchSpace, params: Architecture, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    task, folder, given = task_of(shape), tmp_path / "best", tmp_path / "given.pt"
+    outputs = written(space, params, task, folder)
+    torch.save({"raw": task.test.inputs, "outputs": outputs}, given)
+
+    run("-I", "-W", "ignore", "-c", SCRIPT.format(**{
+        "blocked": BLOCKED, "folder": str(folder), "given": str(given)
+    }), folder=tmp_path)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (17, 13, 3)])
+def test_a_new_image_is_classified(shape: tuple[int, ...], tmp_path: Path) -> None:
+    from PIL import Image
+
+    task, folder = task_of(shape, ['bright\n"""', "dark"]), tmp_path / "best"
+    written(sn.spaces.CellSpace(), CELL, task, folder)
+    pixels = np.random.default_rng(1).integers(0, 100, (40, 50, 3)).astype(np.uint8)
+    Image.fromarray(pixels + 120).save(tmp_path / "bright.png")
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "dark.png")
+    Image.fromarray(pixels).convert("P").save(tmp_path / "palette.gif")
+
+    found = {
+        name: run(str(folder / "classify.py"), name, folder=tmp_path)
+        for name in ("bright.png", "dark.png", "palette.gif")
+    }
+
+    assert found["bright.png"].startswith('bright\n""" 0.')
+    assert found["dark.png"].startswith("dark 0.")
+    assert found["palette.gif"].startswith("dark 0.")
+
+
+def test_the_script_says_what_the_network_says(tmp_path: Path) -> None:
+    from PIL import Image
+
+    task, folder = task_of((17, 13, 3)), tmp_path / "best"
+    outputs = written(sn.spaces.ConvNetSpace(), CONVNET, task, folder)
+    pixels = task.test.inputs[0].permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "first.png")
+    probabilities = outputs.softmax(1)[0]
+    best = int(probabilities.argmax())
+
+    said = run(str(folder / "classify.py"), "first.png", folder=tmp_path)
+
+    assert said == f"{task.classes[best]} {probabilities[best]:.4f}\n"
