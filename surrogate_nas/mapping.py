@@ -120,13 +120,18 @@ class SpaceMapping:
             return False
         # By type too: 1 and True would be one value.
         distinct = set(zip(map(type, values), values, strict=True))
-        return all(self._value(name, value) is not NO_VALUE for _, value in distinct)
+        return all(self._has(name, value) for _, value in distinct)
+
+    def _has(self, name: str, value: Any) -> bool:
+        """Whether a value needs no change; "3" is 3 to the space, but must become it first."""
+        own = self._value(name, value)
+        if type(value) is not type(own) and not isinstance(value, int | float | np.generic):
+            return False
+        return own is value or bool(own == value or own != own)
 
     def _is_exact(self, params: Params) -> bool:
         """Whether parameters are an architecture of the space, with nothing beyond."""
-        if not all(
-            n in self._found and self._value(n, v) is not NO_VALUE for n, v in params.items()
-        ):
+        if not all(n in self._found and self._has(n, v) for n, v in params.items()):
             return False
         if len(self._always) == len(self._found):
             return len(params) == len(self._found)
