@@ -148,7 +148,7 @@ def measure(folder: Path, n_studies: int, repeats: int) -> dict[str, list[Readin
         add_studies(path, [f"study {n}"], rng)
         n += 1
         note("one study added", reading(path, n, cache))
-        note("without a cache", reading(path, n, False))
+    note("without a cache", reading(path, n, False))
     note("through Optuna's own interface", reading(path, n, False, by_optuna=True))
     return raw
 
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="10 studies, raw values not written")
     quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as folder:
-        raw = measure(Path(folder), 10 if quick else 100, 2 if quick else 5)
+        raw = measure(Path(folder), 10 if quick else 100, 2 if quick else 3)
     if not quick:
         lines = [
             json.dumps(
