@@ -1,7 +1,7 @@
 """Studies and their completed trials, out of any Optuna storage.
 
 What is read is plain: a dict of parameters and a number for each trial, nothing of Optuna's. This
-module asks Optuna; ``stored_sql`` asks the tables of a database directly, which is fifty times as
+module asks Optuna; ``stored_sql`` asks the tables of a database directly, which is ten times as
 fast; ``stored_cache`` remembers what was read.
 """
 
