@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from surrogate_nas.cells import NO_VALUE, checked_fill, own_value
 from surrogate_nas.draw import Draw, random_chooser
@@ -77,7 +77,7 @@ class SpaceMapping:
         Raises:
             PastTaskError: See :func:`map_to_space`.
         """
-        if all(self._is_exact(params) for params in task.params):
+        if self._are_exact(task.params):
             return task
         filled = checked_fill(self._found, fill or {})
         mapped = [self._map(params, filled) for params in task.params]
@@ -101,11 +101,37 @@ class SpaceMapping:
         ]
         return replace(result, notes=(*task.notes, *(f"{_MARK}{note}." for note in notes)))
 
+    def _are_exact(self, params: Sequence[Params]) -> bool:
+        """Whether all are architectures of the space; column by column where that is enough."""
+        if len(self._always) < len(self._found):
+            return all(self._is_exact(one) for one in params)
+        names = self._found.keys()
+        return all(one.keys() == names for one in params) and all(
+            self._has_all(name, [one[name] for one in params]) for name in names
+        )
+
+    def _has_all(self, name: str, values: Sequence[Any]) -> bool:
+        """Whether the space has all these values of a parameter."""
+        found = self._found[name]
+        types = set(map(type, values))
+        if isinstance(found, FloatDistribution) and found.step is None and types == {float}:
+            return all(found.low <= value <= found.high for value in values)
+        if not all(issubclass(kind, Hashable) for kind in types):
+            return False
+        # By type too: 1 and True would be one value.
+        distinct = set(zip(map(type, values), values, strict=True))
+        return all(self._has(name, value) for _, value in distinct)
+
+    def _has(self, name: str, value: Any) -> bool:
+        """Whether a value needs no change; "3" is 3 to the space, but must become it first."""
+        own = self._value(name, value)
+        if type(value) is not type(own) and not isinstance(value, int | float | np.generic):
+            return False
+        return own is value or bool(own == value or own != own)
+
     def _is_exact(self, params: Params) -> bool:
         """Whether parameters are an architecture of the space, with nothing beyond."""
-        if not all(
-            n in self._found and self._value(n, v) is not NO_VALUE for n, v in params.items()
-        ):
+        if not all(n in self._found and self._has(n, v) for n, v in params.items()):
             return False
         if len(self._always) == len(self._found):
             return len(params) == len(self._found)

@@ -54,8 +54,8 @@ from trials t join trial_params p on p.trial_id = t.trial_id
 where t.study_id = :study and t.state = 'COMPLETE'
 order by p.param_id"""
 
-# Sums weighted by row number change when two rows swap their values, plain ones do not. Ranges and
-# choices are the same in all trials of a study: those of its first and its last are enough.
+# Sums weighted by row and by trial change when two values change places, plain ones do not.
+# Ranges and choices are the same in all trials of a study: those of its first and last are enough.
 _SIGNATURES = (
     """
 select study_id, count(*), min(trial_id), max(trial_id), sum(number),
@@ -63,7 +63,8 @@ select study_id, count(*), min(trial_id), max(trial_id), sum(number),
 from trials where state = 'COMPLETE' group by study_id""",
     """
 select t.study_id, count(*), count(v.value), min(v.trial_value_id), max(v.trial_value_id),
-       sum({value}), sum({value} * v.trial_value_id), min(v.value), max(v.value),
+       sum({value}), sum({value} * v.trial_value_id), sum({value} * t.number),
+       min(v.value), max(v.value),
        min(v.objective), max(v.objective),
        sum(case when v.value_type = 'FINITE' then 1 else 0 end),
        sum(case when v.value_type = 'INF_POS' then 1 else 0 end)
@@ -71,7 +72,7 @@ from trials t join trial_values v on v.trial_id = t.trial_id
 where t.state = 'COMPLETE' group by t.study_id""",
     """
 select t.study_id, count(*), count(p.param_value), min(p.param_id), max(p.param_id),
-       sum({param}), sum({param} * p.param_id), sum(p.trial_id),
+       sum({param}), sum({param} * p.param_id), sum({param} * t.number), sum(p.trial_id),
        sum(length(p.param_name)), sum(length(p.distribution_json))
 from trials t join trial_params p on p.trial_id = t.trial_id
 where t.state = 'COMPLETE' group by t.study_id""",

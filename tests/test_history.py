@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gc
 import logging
-import sqlite3
+import shutil
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -20,6 +20,7 @@ from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.study import create_study
 from surrogate_nas.surrogate import MetaSurrogate
 from tests import synthetic
+from tests.databases import edit, quick_storage
 from tests.toys import ToySpace, ToyTask
 
 SPACE = ToySpace()
@@ -203,7 +204,7 @@ TODAY: dict[str, BaseDistribution] = {
 }
 
 
-def plain(storage: BaseStorage | str, name: str, **choices: list[Any]) -> optuna.Study:
+def plain(storage: BaseStorage, name: str, **choices: list[Any]) -> optuna.Study:
     """A study as people make it without this package: choices in turn."""
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     for number in range(6):
@@ -216,7 +217,8 @@ def plain(storage: BaseStorage | str, name: str, **choices: list[Any]) -> optuna
 
 def test_a_plain_optuna_database_is_a_history(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/plain.db"
-    made = plain(url, "plain", op=["skip", "conv"], width=[8, 16], depth=[1, 2])
+    storage = quick_storage(tmp_path / "plain.db")
+    made = plain(storage, "plain", op=["skip", "conv"], width=[8, 16], depth=[1, 2])
 
     (past,) = read_history(url, space=TODAY)
 
@@ -262,19 +264,18 @@ def test_a_study_that_still_runs_counts_with_what_it_has(storage: BaseStorage) -
 # Damaged databases
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """Two studies of the space in a database."""
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/nas.db")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("made") / "nas.db"
     for name in ("good", "bad"):
-        finished(storage, name, 3)
-    return tmp_path / "nas.db"
+        finished(quick_storage(path), name, 3)
+    return path
 
 
-def edit(path: Path, statement: str) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute(statement)
-    connection.close()
+@pytest.fixture
+def database(made: Path, tmp_path: Path) -> Path:
+    """Two studies of the space in a database, to be changed."""
+    return Path(shutil.copy(made, tmp_path / "nas.db"))
 
 
 @pytest.mark.parametrize(

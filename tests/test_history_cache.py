@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +28,7 @@ from surrogate_nas.storage import open_storage
 from surrogate_nas.stored import Results, StoredStudy
 from surrogate_nas.stored_cache import CachedReader, cache_folder
 from surrogate_nas.stored_sql import SqlReader, engine_of, unwrapped
+from tests.databases import edit, quick_storage
 
 
 def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
 
 def add_study(path: Path, name: str, seed: int, n_trials: int = 12) -> None:
     study = optuna.create_study(
-        storage=f"sqlite:///{path}",
+        storage=quick_storage(path),
         study_name=name,
         sampler=optuna.samplers.RandomSampler(seed=seed),
         load_if_exists=True,
@@ -111,12 +111,6 @@ def files(cache: Path) -> list[Path]:
     return sorted(path for path in cache.rglob("*") if path.is_file())
 
 
-def edit(path: Path, statement: str) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute(statement)
-    connection.close()
-
-
 # Fast and equal
 
 
@@ -162,7 +156,7 @@ def test_new_trials_are_seen_and_the_old_file_goes(
 
 def test_a_study_made_again_under_its_name_is_read_again(database: Path, cache: Path) -> None:
     read(database, cache)
-    optuna.delete_study(storage=f"sqlite:///{database}", study_name="second")
+    optuna.delete_study(storage=quick_storage(database), study_name="second")
     add_study(database, "second", 9)
 
     past = read(database, cache)
@@ -188,7 +182,7 @@ def test_another_database_at_the_same_place_is_read_again(
 
 def test_files_of_a_deleted_study_go(database: Path, cache: Path) -> None:
     read(database, cache)
-    optuna.delete_study(storage=f"sqlite:///{database}", study_name="second")
+    optuna.delete_study(storage=quick_storage(database), study_name="second")
 
     read(database, cache)
 
@@ -275,7 +269,7 @@ def test_a_damaged_file_is_read_anew_and_replaced(made: Path, cache: Path) -> No
     (path,) = files(cache)
     data = path.read_bytes()
     rng = np.random.default_rng(0)
-    for _ in range(400):
+    for _ in range(250):
         path.write_bytes(damaged(data, rng))
         cached.studies()
 
@@ -292,7 +286,7 @@ def test_a_forged_file_never_crashes_the_reading(made: Path, cache: Path) -> Non
     data = whole.read_bytes()
     rng = np.random.default_rng(0)
     n_refused = 0
-    for _ in range(400):
+    for _ in range(250):
         forged = damaged(data, rng)
         path = whole.with_name(f"1-{hashlib.sha256(forged).hexdigest()}.parquet")
         for other in files(cache):
@@ -304,7 +298,7 @@ def test_a_forged_file_never_crashes_the_reading(made: Path, cache: Path) -> Non
 
         assert len(found.params) == len(found.values) <= len(expected.values)
         n_refused += found == expected
-    assert n_refused > 300  # the rest has another number where a number was
+    assert n_refused > 180  # the rest has another number where a number was
 
 
 def forge(path: Path, change: Callable[[pa.Table, dict[str, Any]], pa.Table], **how: Any) -> None:

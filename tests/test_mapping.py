@@ -131,6 +131,23 @@ def test_values_get_the_types_of_the_space() -> None:
     assert "turned values into its own types in 1 pair." in mapped.notes[-1]
 
 
+@pytest.mark.parametrize("space", [FLAT, stages])
+def test_a_task_of_text_alone_gets_the_types_of_the_space(space: Any) -> None:
+    names = FLAT if space is FLAT else ("depth", "act", "width_0")
+    texts: list[dict[str, Any]] = [
+        {"op": "conv", "width": w, "rate": "0.5", "depth": "1", "act": "gelu", "width_0": w[0]}
+        for w in ("8", "16")
+    ]
+    task = PastTask("text", [{n: one[n] for n in names} for one in texts], [1.0, 2.0])
+
+    mapped = map_to_space(task, space)
+
+    if space is FLAT:
+        assert list(mapped.params) == [{"op": "conv", "width": w, "rate": 0.5} for w in (8, 16)]
+    assert not any(isinstance(v, str) and v.isdigit() for p in mapped.params for v in p.values())
+    assert mapped.notes
+
+
 def test_pairs_that_become_equal_are_averaged() -> None:
     params = [{**PARAMS[0], "more": 1}, {**PARAMS[0], "more": 2}, {**PARAMS[1], "more": 1}]
     mapped = map_to_space(PastTask("old", params, [1.0, 2.0, 5.0]), FLAT)

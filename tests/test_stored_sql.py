@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from optuna.trial import TrialState
 from surrogate_nas.errors import StorageError, StudyError
 from surrogate_nas.stored import OptunaReader, Results, StoredStudy
 from surrogate_nas.stored_sql import SqlReader, engine_of, unwrapped
+from tests.databases import edit, quick_storage
 
 ATTRS = ("space", "meta_features")
 
@@ -47,7 +47,7 @@ def exact(results: Results) -> list[Any]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of a minimized study with a running trial, an empty and a many-objective one."""
     path = tmp_path_factory.mktemp("made") / "nas.db"
-    url = f"sqlite:///{path}"
+    url = quick_storage(path)
     first = optuna.create_study(
         storage=url, study_name="first", sampler=optuna.samplers.RandomSampler(seed=0)
     )
@@ -73,12 +73,6 @@ def readers(path: Path) -> tuple[SqlReader, OptunaReader]:
     engine = engine_of(storage)
     assert engine is not None
     return SqlReader(engine, ATTRS), OptunaReader(storage)
-
-
-def edit(path: Path, statement: str) -> None:
-    with sqlite3.connect(path) as connection:
-        connection.execute(statement)
-    connection.close()
 
 
 def study(reader: SqlReader, name: str = "first") -> StoredStudy:
@@ -180,22 +174,18 @@ def test_a_signature_stays_while_nothing_changes(path: Path) -> None:
 
 
 def add_trial(path: Path) -> None:
-    loaded = optuna.load_study(storage=f"sqlite:///{path}", study_name="first")
+    loaded = optuna.load_study(storage=quick_storage(path), study_name="first")
     loaded.optimize(lambda trial: trial.suggest_int("wide", 8, 128, step=8), 1)
 
 
 def make_again(path: Path) -> None:
-    trials = optuna.load_study(storage=f"sqlite:///{path}", study_name="first").trials
-    url = f"sqlite:///{path}"
+    url = quick_storage(path)
+    trials = optuna.load_study(storage=url, study_name="first").trials
     for name in ("first", "empty", "both"):
         optuna.delete_study(storage=url, study_name=name)
     again = optuna.create_study(storage=url, study_name="first")
     trials[4].values = [trials[4].values[0] + 1e-6]
     again.add_trials(trials)
-
-
-def swap(path: Path) -> None:
-    edit(path, "update trial_params set param_value = 16 - param_value where param_id in (8, 11)")
 
 
 def statement(text: str) -> Callable[[Path], None]:
@@ -241,16 +231,14 @@ def test_a_signature_changes_with_every_change(path: Path, change: Callable[[Pat
 
 
 def test_a_signature_sees_two_values_change_places(path: Path) -> None:
-    values = "select value from trial_values where trial_id ="
     before = readers(path)[0].signatures()
 
-    with sqlite3.connect(path) as connection:
-        ((first,), (second,)) = (
-            connection.execute(f"{values} {trial}").fetchone() for trial in (6, 7)
-        )
-        connection.execute("update trial_values set value = ? where trial_id = 6", (second,))
-        connection.execute("update trial_values set value = ? where trial_id = 7", (first,))
-    connection.close()
+    edit(
+        path,
+        "update trial_values set trial_id = 1000 where trial_id = 6",
+        "update trial_values set trial_id = 6 where trial_id = 7",
+        "update trial_values set trial_id = 7 where trial_id = 1000",
+    )
 
     assert readers(path)[0].signatures() != before
 

@@ -1,0 +1,187 @@
+"""What reading past studies costs, with and without the cache: 100 studies of 1,000 trials.
+
+Run: python studies/history_cache/study.py   (about five minutes; --quick for ten studies)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import numpy as np
+import sqlalchemy as sa
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.storages import RDBStorage
+
+HERE = Path(__file__).parent
+N_TRIALS = 1000
+SPACE: dict[str, BaseDistribution] = {
+    **{f"op_{i}": CategoricalDistribution(["skip", "conv1", "conv3", "pool"]) for i in range(8)},
+    **{f"width_{i}": IntDistribution(8, 128, step=8) for i in range(4)},
+    **{f"rate_{i}": FloatDistribution(1e-4, 1e-1, log=True) for i in range(4)},
+}
+
+
+def add_studies(path: Path, names: Sequence[str], rng: np.random.Generator) -> None:
+    """Write studies straight into Optuna's tables: add_trials would take an hour."""
+    storage = RDBStorage(f"sqlite:///{path}")
+    with storage.engine.begin() as connection:
+        for name in names:
+            connection.execute(
+                sa.text("insert into studies (study_name) values (:n)"), {"n": name}
+            )
+            study = connection.execute(sa.text("select max(study_id) from studies")).scalar()
+            add_trials(connection, int(study or 0), rng)
+    storage.engine.dispose()
+
+
+def add_trials(connection: sa.Connection, study: int, rng: np.random.Generator) -> None:
+    """Completed trials of one study, uniform in the space, with a made-up value."""
+    first = int(connection.execute(sa.text("select max(trial_id) from trials")).scalar() or 0) + 1
+    trials, params = [], []
+    texts = {name: distribution_to_json(d) for name, d in SPACE.items()}
+    for number in range(N_TRIALS):
+        trial = first + number
+        trials.append({"t": trial, "n": number, "s": study, "v": float(rng.random())})
+        for name, text in texts.items():
+            params.append({"t": trial, "n": name, "v": stored(name, rng), "d": text})
+    time = "'2026-01-01 00:00:00.000000'"
+    for statement, rows in (
+        (
+            "insert into study_directions (direction, study_id, objective) "
+            "values ('MAXIMIZE', :s, 0)",
+            [{"s": study}],
+        ),
+        (
+            "insert into trials (trial_id, number, study_id, state, datetime_start, "
+            f"datetime_complete) values (:t, :n, :s, 'COMPLETE', {time}, {time})",
+            trials,
+        ),
+        (
+            "insert into trial_values (trial_id, objective, value, value_type) "
+            "values (:t, 0, :v, 'FINITE')",
+            trials,
+        ),
+        (
+            "insert into trial_user_attributes (trial_id, key, value_json) values (:t, 'a', '1')",
+            trials,
+        ),
+        (
+            "insert into trial_params (trial_id, param_name, param_value, distribution_json) "
+            "values (:t, :n, :v, :d)",
+            params,
+        ),
+    ):
+        connection.execute(sa.text(statement), rows)
+
+
+def stored(name: str, rng: np.random.Generator) -> float:
+    """A value as Optuna stores it: a choice by its place."""
+    if name.startswith("op"):
+        return float(rng.integers(4))
+    if name.startswith("width"):
+        return float(8 * rng.integers(1, 17))
+    return float(rng.uniform(1e-4, 1e-1))
+
+
+CODE = """
+import resource, sys, time
+sys.path.insert(0, {here!r})
+import surrogate_nas as sn
+from surrogate_nas import history
+from study import SPACE
+if {by_optuna}:
+    history.engine_of = lambda storage: None
+began, worked = time.perf_counter(), time.process_time()
+past = sn.read_history("sqlite:///{path}", space=SPACE, cache={cache!r})
+seconds, cpu = time.perf_counter() - began, time.process_time() - worked
+assert len(past) == {n} and all(len(task) == 1000 and not task.notes for task in past)
+print(seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+Reading = tuple[float, float, float]
+"""Seconds, seconds of processor time, peak MiB."""
+
+
+def reading(path: Path, n: int, cache: Path | bool, *, by_optuna: bool = False) -> Reading:
+    """Read once in a fresh process; imports are not counted."""
+    kept = str(cache) if isinstance(cache, Path) else cache
+    code = CODE.format(here=str(HERE), path=path, n=n, cache=kept, by_optuna=by_optuna)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, cpu, mebibytes = map(float, done.stdout.split())
+    return seconds, cpu, mebibytes
+
+
+def measure(folder: Path, n_studies: int, repeats: int) -> dict[str, list[Reading]]:
+    """All raw values."""
+    rng = np.random.default_rng(0)
+    path, cache = folder / "nas.db", folder / "cache"
+    add_studies(path, [f"study {i}" for i in range(n_studies)], rng)
+    raw: dict[str, list[Reading]] = {}
+
+    def note(what: str, took: Reading) -> None:
+        raw.setdefault(what, []).append(took)
+        print(f"{what}: {took[0]:.2f} s, {took[1]:.2f} s CPU, {took[2]:.0f} MiB", flush=True)
+
+    n = n_studies
+    for _ in range(repeats):
+        shutil.rmtree(cache, ignore_errors=True)
+        note("first reading, cache deleted before", reading(path, n, cache))
+        note("second reading", reading(path, n, cache))
+        add_studies(path, [f"study {n}"], rng)
+        n += 1
+        note("one study added", reading(path, n, cache))
+    note("without a cache", reading(path, n, False))
+    note("through Optuna's own interface", reading(path, n, False, by_optuna=True))
+    return raw
+
+
+def main() -> None:
+    """Measure, write the raw values, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="10 studies, raw values not written")
+    quick = parser.parse_args().quick
+    with tempfile.TemporaryDirectory() as folder:
+        raw = measure(Path(folder), 10 if quick else 100, 2 if quick else 3)
+    if not quick:
+        lines = [
+            json.dumps(
+                {
+                    "what": what,
+                    "seconds": [round(seconds, 3) for seconds, _, _ in found],
+                    "cpu_seconds": [round(cpu, 3) for _, cpu, _ in found],
+                    "peak_mebibytes": [round(mebibytes) for _, _, mebibytes in found],
+                }
+            )
+            for what, found in raw.items()
+        ]
+        (HERE / "raw.jsonl").write_text("\n".join(lines) + "\n")
+    print("| what | median, s | lowest to highest | CPU, median, s | peak, MiB | n |")
+    print("|---|---|---|---|---|---|")
+    for what, found in raw.items():
+        seconds, cpu, mebibytes = (sorted(column) for column in zip(*found, strict=True))
+        print(
+            f"| {what} | {np.median(seconds):.2f} | {seconds[0]:.2f} to {seconds[-1]:.2f} "
+            f"| {np.median(cpu):.2f} | {mebibytes[-1]:.0f} | {len(found)} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
