@@ -38,7 +38,7 @@ def test_past_tasks_that_agree_find_a_good_one_sooner() -> None:
     rng = np.random.default_rng(0)
     warm = pool.trainings(MetaSurrogate.fit(SPACE, others), rng)
     cold = [pool.trainings(MetaSurrogate.fit(SPACE), rng) for _ in range(8)]
-    assert warm <= 4
+    assert warm <= 6
     assert warm < np.mean(cold) < pool.expected_random()
 
 
@@ -55,10 +55,13 @@ def test_without_past_tasks_it_starts_at_random() -> None:
 
 
 def test_a_search_that_finds_nothing_ends_as_if_at_random() -> None:
-    # The good one is what the past tasks, which say the opposite, would train last.
-    target = past_tasks(n_tasks=1, n_pairs=300)[0]
-    wrong = MetaSurrogate.fit(SPACE, past_tasks(sign=-1.0))
-    gains = np.zeros(300)
-    gains[int(np.argmin([-v for v in target.values]))] = 1.0
-    count = RecordedPool(target.params, gains, 0.0).trainings(wrong, np.random.default_rng(0))
-    assert count <= 50 or count == 50 + (250 + 1) / 2
+    # The good one has other operations than any that a past task or a result speaks for.
+    target = past_tasks(n_tasks=1, n_pairs=120)[0]
+    surrogate = MetaSurrogate.fit(SPACE, past_tasks())
+    mean, _ = surrogate.predict(target.params)
+    gains = mean - mean.min() + 1.0
+    worst = int(np.argmin(mean))
+    gains[worst] = gains.max() + 1.0
+    pool = RecordedPool(target.params, gains, 0.0)
+    assert pool.good.tolist() == [k == worst for k in range(120)]
+    assert pool.trainings(surrogate, np.random.default_rng(0)) == 50 + (70 + 1) / 2

@@ -117,7 +117,7 @@ def make(folder: Path, python: str) -> Path:
     if not inside.exists():
         subprocess.run([python, "-m", "venv", inside.parents[1]], check=True)
         needed = ("torch", "optuna", "scikit-learn", "numpy", "lightgbm")
-        pip = [inside, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt"]
+        pip = [str(inside), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt")]
         for packages in (needed[:1], needed[1:]):
             subprocess.run([*pip, *packages], check=True)
     return inside
@@ -127,8 +127,8 @@ def add_lightgbm(folder: Path, version: str) -> Path:
     """Return a folder with one version of LightGBM, to put before an environment's own."""
     target = folder / f"lightgbm-{version}"
     if not target.exists():
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", target]
-        subprocess.run([*pip, f"lightgbm=={version}"], check=True)
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+        subprocess.run([*pip, "--target", str(target), f"lightgbm=={version}"], check=True)
     return target
 
 
@@ -140,7 +140,8 @@ def run(inside: Path, lightgbm: Path, folder: Path, step: str) -> str:
         "PYTHONPATH": os.pathsep.join([str(lightgbm), str(ROOT)]),
         "OMP_NUM_THREADS": "1",
     }
-    command = [inside, Path(__file__), "--step", step, "--name", name, "--files", folder]
+    own = ("--step", step, "--name", name, "--files", str(folder))
+    command = [str(inside), __file__, *own]
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     if done.returncode:
         raise SystemExit(f"{name} cannot {step}:\n{done.stderr}")
