@@ -116,7 +116,6 @@ def _evaluate(
         warm=float(counts[:, 0].mean()),
         cold=float(counts[:, 1].mean()),
         random=float(counts[:, 2].mean()),
-        saved_error=_error(counts[:, 1] - counts[:, 0]),
         transfer=target.transfer,
         weights=target.weights,
         is_reversed=_is_reversed(fitted, task, before, len(rows)),
@@ -158,12 +157,6 @@ def _is_reversed(fitted: PastFit, task: int, before: float, n: int) -> bool:
         return False
     assert fitted.models is not None
     return bool((fitted.models.agreement(task) < 0).all())
-
-
-def _error(differences: FloatArray) -> float:
-    """Standard error of a mean, (n,) -> one number; 0 of a single difference."""
-    n = len(differences)
-    return float(differences.std(ddof=1) / math.sqrt(n)) if n > 1 else 0.0
 
 
 def _check(past: Sequence[PastTask]) -> None:

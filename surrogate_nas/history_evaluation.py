@@ -10,7 +10,11 @@ from typing import Literal, final
 Outcome = Literal["helps", "does not help", "harms"]
 
 _ERRORS = 2.0
-"""Standard errors by which the trainings saved must differ from 0."""
+"""Standard errors by which the factor of trainings must differ from 1."""
+_PRIOR_TASKS = 2
+_PRIOR_VARIANCE = 0.5
+"""Of the factor's logarithm between tasks, about what tables of real trainings show (0.6); two or
+three tasks are too few to show it, so this counts as so many tasks more."""
 _UNLIKE = 2.0
 """Standard errors above 0 from which a prediction counts as one."""
 _WIDEST_NAME = 28
@@ -32,7 +36,6 @@ class TaskEvaluation:
         warm: Mean trainings until a good architecture, with the other past tasks.
         cold: The same without past tasks.
         random: The same at random, in expectation.
-        saved_error: Standard error of the trainings saved, over the replays.
         transfer: Probability, given results of it, that the other past tasks say anything on it.
         weights: How much each of them then counts.
         is_reversed: Whether all of them rank its architectures the other way round.
@@ -46,7 +49,6 @@ class TaskEvaluation:
     warm: float
     cold: float
     random: float
-    saved_error: float
     transfer: float
     weights: Mapping[str, float] = field(repr=False)
     is_reversed: bool = False
@@ -89,19 +91,26 @@ class HistoryEvaluation:
         return _mean([task.saved for task in self.tasks])
 
     @property
-    def saved_error(self) -> float:
-        """Its standard error: of replays, or of tasks as a sample of those to come, if larger."""
-        n, middle = len(self.tasks), self.saved
-        replays = math.sqrt(sum(task.saved_error**2 for task in self.tasks)) / n
-        between = sum((task.saved - middle) ** 2 for task in self.tasks) / max(n - 1, 1)
-        return max(replays, math.sqrt(between / n))
+    def factor(self) -> tuple[float, float, float]:
+        """How many times more trainings it takes without past tasks, and from where to where.
+
+        A geometric mean over tasks, which are a sample of those to come, and two standard errors
+        either way. Of few tasks, how much they differ is guessed rather than seen.
+        """
+        logs = [math.log(task.cold / task.warm) for task in self.tasks]
+        n, middle = len(logs), _mean(logs)
+        seen = sum((one - middle) ** 2 for one in logs)
+        variance = (seen + _PRIOR_TASKS * _PRIOR_VARIANCE) / (n - 1 + _PRIOR_TASKS)
+        margin = _ERRORS * math.sqrt(variance / n)
+        return math.exp(middle), math.exp(middle - margin), math.exp(middle + margin)
 
     @property
     def outcome(self) -> Outcome:
-        """Whether transfer helps, does not help, or harms."""
-        if abs(self.saved) <= _ERRORS * self.saved_error:
-            return "does not help"
-        return "helps" if self.saved > 0 else "harms"
+        """Whether transfer helps or harms, beyond chance."""
+        _, low, high = self.factor
+        if low > 1 and self.saved > 0:
+            return "helps"
+        return "harms" if high < 1 and self.saved < 0 else "does not help"
 
     @property
     def suspects(self) -> tuple[str, ...]:
@@ -117,14 +126,14 @@ class HistoryEvaluation:
             _mean([getattr(task, kind) for task in self.tasks])
             for kind in ("warm", "cold", "random")
         )
-        said = {"helps": "Transfer helps", "harms": "Transfer harms"}.get(
-            self.outcome, "Transfer does not help"
-        )
+        factor, low, high = self.factor
+        beyond = " beyond chance" if self.outcome == "does not help" else ""
         sentences = [
-            f"{said}: {self._goal} was found after {warm:.1f} trainings with the other past "
-            f"tasks, {cold:.1f} without past tasks and {random:.1f} at random (means).",
-            f"Saved: {self.saved:.1f} ± {_ERRORS * self.saved_error:.1f} trainings a task, on "
-            f"{fewer} of {n} tasks.",
+            f"Transfer {self.outcome}{beyond}: {self._goal} was found after {warm:.1f} trainings "
+            f"with the other past tasks, {cold:.1f} without past tasks and {random:.1f} at random "
+            "(means).",
+            f"Trainings saved a task: {self.saved:.1f} on average, and some on {fewer} of {n}. "
+            f"Without past tasks it takes {factor:.1f} times as many ({low:.1f} to {high:.1f}).",
         ]
         if self.suspects:
             named = ", ".join(repr(name) for name in self.suspects)
