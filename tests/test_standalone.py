@@ -149,7 +149,8 @@ def sliced(net: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def combined(net: Any, x: torch.Tensor) -> torch.Tensor:
-    return -(x**2) / (x.abs() + 1) % 2.0 - 2**-1.0 * x @ net.linear.weight.mT
+    weight: torch.Tensor = net.linear.weight
+    return -(x**2) / (x.abs() + 1) % 2.0 - 2**-1.0 * x @ weight.mT
 
 
 def called(net: Any, x: torch.Tensor) -> torch.Tensor:
@@ -158,7 +159,8 @@ def called(net: Any, x: torch.Tensor) -> torch.Tensor:
 
 def summed(net: Any, x: torch.Tensor) -> torch.Tensor:
     values = [net.linear(x) * i for i in range(9)]
-    return torch.stack(values).sum(0) - values[3]
+    total: torch.Tensor = torch.stack(values).sum(0) - values[3]
+    return total
 
 
 def shaped(net: Any, x: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ LABELS = np.arange(40) % 2
 
 
 def task(dtype: type, shape: tuple[int, ...]) -> sn.Task:
-    x = np.random.default_rng(0).integers(0, 256, (40, *shape)).astype(dtype)
+    x: npt.NDArray[Any] = np.random.default_rng(0).integers(0, 256, (40, *shape)).astype(dtype)
     return sn.tasks.from_arrays(x / 255 if dtype is np.float32 else x, LABELS, name="noise")
 
 
