@@ -18,12 +18,16 @@ from surrogate_nas.network_record import write_network
 from surrogate_nas.space import Architecture, SearchSpace
 
 SCRIPT = """
-import sys
-class Blocked:
+import importlib.machinery as machinery, sys
+class Hiding:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked}:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Blocked())
+        hidden = name.partition(".")[0] in {blocked}
+        return None if hidden else machinery.PathFinder.find_spec(name, path, target)
+sys.meta_path[:] = [machinery.BuiltinImporter, machinery.FrozenImporter, Hiding()]
+try:
+    import safetensors
+except ModuleNotFoundError:
+    print("hidden")
 import runpy, torch
 for folder in sys.argv[1:]:
     module = runpy.run_path(folder + "/network.py")
@@ -100,8 +104,10 @@ def test_the_networks_run_without_the_package(tmp_path: Path) -> None:
     script = SCRIPT.format(blocked=BLOCKED)
     said = run("-I", "-W", "ignore", "-c", script, *folders, folder=tmp_path)
 
-    assert len(said.splitlines()) == 4
-    assert all(float(difference) <= 1e-5 for difference in said.split())
+    first, *differences = said.split()
+    assert first == "hidden"
+    assert len(differences) == 8
+    assert all(float(difference) <= 1e-5 for difference in differences)
 
 
 def test_a_new_image_is_classified(tmp_path: Path) -> None:
