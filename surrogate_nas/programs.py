@@ -65,8 +65,8 @@ def write_program(program: ExportedProgram, path: Path) -> nn.Module:
 def write_torchscript(network: nn.Module, example: torch.Tensor, path: Path) -> nn.Module:
     """Write a network as TorchScript, and return what the file gives back."""
     with torch.no_grad():
-        traced = torch.jit.trace(network, example)
-    torch.jit.save(traced, path)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
+    torch.jit.save(traced, path)
     loaded: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
     return loaded
 

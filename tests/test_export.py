@@ -319,6 +319,19 @@ def test_a_diverged_network_is_not_exported(
     assert os.listdir() == []
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_network_on_a_gpu_is_exported_from_a_copy(study: optuna.Study) -> None:
+    final = finalize(study, TASK, SPACE, Trainer(epochs=2, batch_size=32, device="cuda"))
+    inputs = TASK.prepare(TASK.test.inputs)
+    loaded = load_model(final.folder, space=SPACE)
+
+    assert next(final.network.parameters()).is_cuda
+    with torch.no_grad():
+        wanted = final.network(inputs.cuda()).cpu()
+    torch.testing.assert_close(loaded(inputs).detach(), wanted, atol=1e-2, rtol=1e-2)
+
+
 def test_nothing_is_printed(study: optuna.Study, capfd: pytest.CaptureFixture[str]) -> None:
     finalize(study, TASK, SPACE, TRAINER)
 

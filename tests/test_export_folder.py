@@ -143,7 +143,7 @@ class Wavering(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self.linear(x.flatten(1))
-        return outputs if isinstance(x, torch.fx.Proxy) else outputs + len(self.linear.weight)
+        return outputs + (0 if type(x).__name__ == "Proxy" else 3)
 
 
 def test_a_form_with_other_outputs_is_not_kept(tmp_path: Path) -> None:

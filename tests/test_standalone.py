@@ -140,8 +140,8 @@ class Custom(nn.Module):
 
 
 def quoted(net: Any, x: torch.Tensor) -> torch.Tensor:
-    x = net.blocks['a "quote"\n\N{SNOWMAN}'](x)
-    return x
+    outputs: torch.Tensor = net.blocks['a "quote"\n\N{SNOWMAN}'](x)
+    return outputs
 
 
 def sliced(net: Any, x: torch.Tensor) -> torch.Tensor:
@@ -149,7 +149,8 @@ def sliced(net: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def combined(net: Any, x: torch.Tensor) -> torch.Tensor:
-    return -(x**2) / (x.abs() + 1) % 2.0 - 2**-1.0 * x @ net.linear.weight.mT
+    weight: torch.Tensor = net.linear.weight
+    return -(x**2) / (x.abs() + 1) % 2.0 - 2**-1.0 * x @ weight.mT
 
 
 def called(net: Any, x: torch.Tensor) -> torch.Tensor:
@@ -158,7 +159,8 @@ def called(net: Any, x: torch.Tensor) -> torch.Tensor:
 
 def summed(net: Any, x: torch.Tensor) -> torch.Tensor:
     values = [net.linear(x) * i for i in range(9)]
-    return torch.stack(values).sum(0) - values[3]
+    total: torch.Tensor = torch.stack(values).sum(0) - values[3]
+    return total
 
 
 def shaped(net: Any, x: torch.Tensor) -> torch.Tensor:
@@ -222,7 +224,7 @@ def test_what_cannot_be_written_is_refused_with_the_reason(reason: str) -> None:
 def test_a_layer_of_another_class_is_refused() -> None:
     layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
 
-    with pytest.raises(ExportError, match="cannot trace"):
+    with pytest.raises(ExportError, match="a layer of class 'ParametrizedLinear'"):
         network_source(nn.Sequential(layer), (3, 4), 3, None)
 
 
