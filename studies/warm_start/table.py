@@ -41,7 +41,7 @@ def needed(best: FloatArray, level: float) -> FloatArray:
     """Trainings until each seed reaches a level; one more than there are if it never does."""
     reached = best >= level - 1e-12
     first = reached.argmax(axis=1) + 1
-    return np.where(reached.any(axis=1), first, best.shape[1] + 1).astype(float)
+    return np.asarray(np.where(reached.any(axis=1), first, best.shape[1] + 1), dtype=float)
 
 
 def interval(values: FloatArray) -> str:
