@@ -13,7 +13,7 @@ import torch
 
 from surrogate_nas.errors import ExportError, StudyError, TrainingError
 from surrogate_nas.export import FinalNetwork, finalize
-from surrogate_nas.loading import load_model
+from surrogate_nas.final.loading import load_model
 from surrogate_nas.objective import Objective
 from surrogate_nas.space import Architecture
 from surrogate_nas.study import create_study

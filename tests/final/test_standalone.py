@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from surrogate_nas.errors import ExportError
+from surrogate_nas.final.standalone import network_source
 from surrogate_nas.space import Architecture, ReferenceShape, SearchSpace
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.spaces.cell_graph import OPERATIONS
-from surrogate_nas.standalone import network_source
 from tests.toys import ToySpace
 
 GREY, COLORED, ODD = (1, 28, 28), (3, 8, 8), (3, 17, 13)

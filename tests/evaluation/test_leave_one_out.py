@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from surrogate_nas import HistoryEvaluation, PastTask, evaluate_history, evaluation
+from surrogate_nas import HistoryEvaluation, PastTask, evaluate_history
 from surrogate_nas.errors import PastTaskError
-from surrogate_nas.history_evaluation import TaskEvaluation
+from surrogate_nas.evaluation import leave_one_out as evaluation
+from surrogate_nas.evaluation.result import TaskEvaluation
 from tests.synthetic import SPACE, past_tasks
 
 REPEATS = 3

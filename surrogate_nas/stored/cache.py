@@ -21,8 +21,8 @@ from typing import Any, Literal, TypeAlias, final
 import numpy as np
 import sqlalchemy as sa
 
-from surrogate_nas.stored import DAMAGE, Results, StoredStudy, StudyReader
-from surrogate_nas.stored_sql import Signature, SqlReader
+from surrogate_nas.stored.sql import Signature, SqlReader
+from surrogate_nas.stored.studies import DAMAGE, Results, StoredStudy, StudyReader
 
 _logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 from surrogate_nas.errors import PastTaskError
-from surrogate_nas.table_checks import (
+from surrogate_nas.tables.checks import (
     Direction,
     better,
     check_options,

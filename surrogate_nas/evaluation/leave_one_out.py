@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from surrogate_nas.boosting import rank_correlation
 from surrogate_nas.errors import PastTaskError
-from surrogate_nas.history_evaluation import HistoryEvaluation, TaskEvaluation
-from surrogate_nas.inferred_space import infer_space, require_shared
+from surrogate_nas.evaluation.inferred_space import infer_space, require_shared
+from surrogate_nas.evaluation.replay import RecordedPool
+from surrogate_nas.evaluation.result import HistoryEvaluation, TaskEvaluation
 from surrogate_nas.past import PastTask
-from surrogate_nas.replay import RecordedPool
 from surrogate_nas.space import SpaceLike
 from surrogate_nas.surrogate import MetaSurrogate, PastFit
 

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from torch import fx, nn
 
-from surrogate_nas.layer_source import BINARY, function, identifier, literal, unwritable
+from surrogate_nas.final.layer_source import BINARY, function, identifier, literal, unwritable
 
 _WIDTH = 88
 _INDENT = 4

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from surrogate_nas.errors import ModelFolderError, SpaceError, SurrogateFileError
-from surrogate_nas.network_record import (
+from surrogate_nas.final.record import (
     ARCHITECTURE_FILE,
     MAX_BYTES,
     WEIGHTS_FILE,

@@ -16,8 +16,8 @@ from typing import final
 
 from torch import fx, nn
 
-from surrogate_nas.graph_source import GraphSource, called_layers
-from surrogate_nas.layer_source import constructor, layer_name, literal, unwritable
+from surrogate_nas.final.graph_source import GraphSource, called_layers
+from surrogate_nas.final.layer_source import constructor, layer_name, literal, unwritable
 
 _MOST_CONSTANTS = 4096
 """Numbers in a preparation that are written into the source."""

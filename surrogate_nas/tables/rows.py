@@ -11,7 +11,10 @@ from typing import Any, final
 
 from optuna.distributions import BaseDistribution
 
-from surrogate_nas.cells import (
+from surrogate_nas.draw import Draw
+from surrogate_nas.errors import PastTaskError
+from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions
+from surrogate_nas.tables.cells import (
     NO_VALUE,
     cell_value,
     checked_fill,
@@ -20,10 +23,7 @@ from surrogate_nas.cells import (
     is_empty,
     same_text,
 )
-from surrogate_nas.draw import Draw
-from surrogate_nas.errors import PastTaskError
-from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions
-from surrogate_nas.table_reading import Table
+from surrogate_nas.tables.reading import Table
 
 _NAMED = 8
 

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from surrogate_nas.errors import ModelFolderError
-from surrogate_nas.loading import load_model
-from surrogate_nas.network_record import write_network
+from surrogate_nas.final.loading import load_model
+from surrogate_nas.final.record import write_network
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from tests.toys import ARCHITECTURE, ToySpace, ToyTask

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import surrogate_nas as sn
-from surrogate_nas.export_folder import Contents, write_folder
-from surrogate_nas.network_record import write_network
+from surrogate_nas.final.folder import Contents, write_folder
+from surrogate_nas.final.record import write_network
 from surrogate_nas.space import Architecture, SearchSpace
 
 SCRIPT = """

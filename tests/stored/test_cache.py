@@ -25,9 +25,9 @@ from surrogate_nas import history
 from surrogate_nas.history import read_history
 from surrogate_nas.past import PastTask
 from surrogate_nas.storage import open_storage
-from surrogate_nas.stored import Results, StoredStudy
-from surrogate_nas.stored_cache import CachedReader, cache_folder
-from surrogate_nas.stored_sql import SqlReader, engine_of, unwrapped
+from surrogate_nas.stored.cache import CachedReader, cache_folder
+from surrogate_nas.stored.sql import SqlReader, engine_of, unwrapped
+from surrogate_nas.stored.studies import Results, StoredStudy
 from tests.databases import edit, quick_storage
 
 

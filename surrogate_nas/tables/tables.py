@@ -8,10 +8,10 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from surrogate_nas.cells import as_number, is_empty
 from surrogate_nas.errors import PastTaskError
 from surrogate_nas.space import SpaceLike
-from surrogate_nas.table_checks import (
+from surrogate_nas.tables.cells import as_number, is_empty
+from surrogate_nas.tables.checks import (
     Check,
     Direction,
     Duplicates,
@@ -20,8 +20,8 @@ from surrogate_nas.table_checks import (
     merge_rows,
     resolve_direction,
 )
-from surrogate_nas.table_reading import Table
-from surrogate_nas.table_rows import Changes, listed, missing, number_fix, row_reader
+from surrogate_nas.tables.reading import Table
+from surrogate_nas.tables.rows import Changes, listed, missing, number_fix, row_reader
 
 # What Optuna's trials_dataframe and optuna-dashboard write beside parameters and metrics.
 _PREFIXES = ("params_", "Param ")

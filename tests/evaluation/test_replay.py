@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from surrogate_nas import MetaSurrogate, replay
-from surrogate_nas.replay import N_STARTUP, RecordedPool
+from surrogate_nas import MetaSurrogate
+from surrogate_nas.evaluation import replay
+from surrogate_nas.evaluation.replay import N_STARTUP, RecordedPool
 from tests.synthetic import SPACE, past_tasks
 
 

@@ -22,8 +22,7 @@ import torch
 from torch import nn
 
 from surrogate_nas.errors import ExportError, SurrogateNasError
-from surrogate_nas.network_record import ARCHITECTURE_FILE, WEIGHTS_FILE
-from surrogate_nas.programs import (
+from surrogate_nas.final.programs import (
     quiet,
     require_onnx,
     run_onnx,
@@ -32,7 +31,8 @@ from surrogate_nas.programs import (
     write_program,
     write_torchscript,
 )
-from surrogate_nas.standalone import network_source
+from surrogate_nas.final.record import ARCHITECTURE_FILE, WEIGHTS_FILE
+from surrogate_nas.final.standalone import network_source
 from surrogate_nas.task import Task
 
 if TYPE_CHECKING:

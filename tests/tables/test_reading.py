@@ -7,9 +7,9 @@ from typing import Any
 import pandas
 import pytest
 
-from surrogate_nas import table_reading
 from surrogate_nas.errors import PastTaskError
-from surrogate_nas.table_reading import as_table, read_csv
+from surrogate_nas.tables import reading as table_reading
+from surrogate_nas.tables.reading import as_table, read_csv
 
 COLUMNS = {"op": ["conv", "pool"], "accuracy": ["0.5", "0.75"]}
 

@@ -15,7 +15,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from surrogate_nas.cells import (
+from surrogate_nas.tables.cells import (
     NO_VALUE,
     as_number,
     cell_value,

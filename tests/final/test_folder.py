@@ -17,10 +17,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from surrogate_nas import programs
 from surrogate_nas.errors import MissingExtraError
-from surrogate_nas.export_folder import Contents, free_path, plain, safe_name, write_folder
-from surrogate_nas.programs import quiet, require_onnx
+from surrogate_nas.final import programs
+from surrogate_nas.final.folder import Contents, free_path, plain, safe_name, write_folder
+from surrogate_nas.final.programs import quiet, require_onnx
 from tests.toys import ARCHITECTURE, ToySpace, ToyTask
 
 TASK = ToyTask()
@@ -172,7 +172,7 @@ def test_without_a_runtime_the_difference_is_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "run_onnx", lambda *_: None)
-    monkeypatch.setattr("surrogate_nas.export_folder.run_onnx", lambda *_: None)
+    monkeypatch.setattr("surrogate_nas.final.folder.run_onnx", lambda *_: None)
     made = write_folder(tmp_path / "best", contents())
 
     assert exported(made)["largest_difference"]["network.onnx"] is None

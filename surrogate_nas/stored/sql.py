@@ -20,7 +20,7 @@ from optuna.distributions import json_to_distribution
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from surrogate_nas.stored import DAMAGE, Results, StoredStudy, StudyReader, readable
+from surrogate_nas.stored.studies import DAMAGE, Results, StoredStudy, StudyReader, readable
 
 _logger = logging.getLogger(__name__)
 

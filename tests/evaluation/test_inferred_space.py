@@ -12,7 +12,7 @@ from optuna.distributions import (
 )
 
 from surrogate_nas.errors import PastTaskError
-from surrogate_nas.inferred_space import infer_space, require_shared
+from surrogate_nas.evaluation.inferred_space import infer_space, require_shared
 from surrogate_nas.past import PastTask
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from surrogate_nas.errors import ExportError
-from surrogate_nas.layer_source import constructor, function, identifier, layer_name, literal
+from surrogate_nas.final.layer_source import constructor, function, identifier, layer_name, literal
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from surrogate_nas.errors import StorageError, StudyError
-from surrogate_nas.stored import OptunaReader, Results, StoredStudy
-from surrogate_nas.stored_sql import SqlReader, engine_of, unwrapped
+from surrogate_nas.stored.sql import SqlReader, engine_of, unwrapped
+from surrogate_nas.stored.studies import OptunaReader, Results, StoredStudy
 from tests.databases import edit, quick_storage
 
 ATTRS = ("space", "meta_features")
