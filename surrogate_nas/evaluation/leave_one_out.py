@@ -31,6 +31,7 @@ _MOST_GIVEN = 100
 _POOL_SHARE = 0.8
 """Each replay searches another such part of the pairs; their spread shows what chance does."""
 _FEWEST_RANKED = 10
+_NAMED = 5
 _REVERSED = -0.3
 """Rank correlation from which a task counts as predicted in reverse, where it has many pairs."""
 _CERTAIN = 2.5
@@ -53,7 +54,8 @@ def evaluate_history(
     the other past tasks, without any, and at random. The models of past tasks are fitted once.
 
     Args:
-        past: At least two past tasks of at least ten pairs each.
+        past: At least two past tasks. Those of fewer than ten pairs help to predict the others,
+            but are not left out themselves.
         space: Their search space; by default as the recorded parameters show it.
         seed: Fixes every draw.
         repeats: Replays of each search, each on another part of the recorded pairs.
@@ -62,8 +64,8 @@ def evaluate_history(
         progress: Called with the number of past tasks done and of those to do.
 
     Raises:
-        PastTaskError: There are fewer than two past tasks, one is too small or ranks nothing, they
-            share no parameters, or their space cannot be inferred.
+        PastTaskError: There are fewer than two past tasks, all are too small, one ranks nothing,
+            they share no parameters, or their space cannot be inferred.
         SpaceError: The space has no parameters.
     """
     _check(past)
@@ -74,7 +76,8 @@ def evaluate_history(
     _check(fitted.past)
     cold = fitted.empty()
     rng = np.random.default_rng(seed)
-    judged = sorted(rng.permutation(len(fitted.past))[:_MOST_TASKS].tolist())
+    large = [k for k, task in enumerate(fitted.past) if len(task) >= _FEWEST_PAIRS]
+    judged = sorted(rng.permutation(large)[:_MOST_TASKS].tolist())
     rows = []
     for done, task in enumerate(judged):
         if progress is not None:
@@ -167,13 +170,14 @@ def _check(past: Sequence[PastTask]) -> None:
             got=f"{len(past)}",
             fix="finish another study of this space first, or read more of the history",
         )
+    most = max(past, key=len)
+    if len(most) < _FEWEST_PAIRS:
+        raise PastTaskError(
+            expected=f"a past task of at least {_FEWEST_PAIRS} pairs",
+            got=f"at most {len(most)}, of {most.name!r}",
+            fix="run longer studies first: so few results say nothing about transfer",
+        )
     for task in past:
-        if len(task) < _FEWEST_PAIRS:
-            raise PastTaskError(
-                expected=f"at least {_FEWEST_PAIRS} pairs of each past task",
-                got=f"{len(task)} of {task.name!r}",
-                fix="leave that past task out: so few results say nothing about transfer",
-            )
         values = (value for params in task.params for value in params.values())
         odd = next((value for value in values if not isinstance(value, Hashable)), None)
         if odd is not None:
@@ -186,7 +190,12 @@ def _check(past: Sequence[PastTask]) -> None:
 
 def _notes(past: Sequence[PastTask], judged: Sequence[int]) -> Iterator[str]:
     """Say what of the history was not looked at."""
-    if len(judged) < len(past):
+    small = [task.name for task in past if len(task) < _FEWEST_PAIRS]
+    if small:
+        names = ", ".join(repr(name) for name in small[:_NAMED])
+        more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
+        yield (f"Of fewer than {_FEWEST_PAIRS} pairs, so not left out themselves: {names}{more}.")
+    if len(judged) < len(past) - len(small):
         yield f"{len(judged)} of {len(past)} past tasks, drawn at random, were left out in turn."
     many = sum(len(past[k]) > _MOST_PAIRS for k in judged)
     if many:

@@ -1,8 +1,8 @@
 """Studies and their completed trials, out of any Optuna storage.
 
 What is read is plain: a dict of parameters and a number for each trial, nothing of Optuna's. This
-module asks Optuna; :mod:`surrogate_nas.stored.sql` asks the tables of a database directly, which is
-many times as fast; :mod:`surrogate_nas.stored.cache` remembers what was read.
+module asks Optuna; :mod:`surrogate_nas.stored.sql` asks the tables of a database directly, which
+is many times as fast; :mod:`surrogate_nas.stored.cache` remembers what was read.
 """
 
 from __future__ import annotations

@@ -175,10 +175,24 @@ def test_fewer_than_two_tasks_are_refused() -> None:
     assert "finish another study" in caught.value.fix
 
 
-def test_a_task_of_few_pairs_is_refused_by_name() -> None:
-    past = [*past_tasks(n_tasks=2), PastTask("tiny", [{"op0": "a"}] * 9, list(range(9)))]
-    with pytest.raises(PastTaskError, match="got 9 of 'tiny'"):
-        evaluate_history(past)
+def test_tasks_of_few_pairs_are_not_left_out_themselves() -> None:
+    small, *large = past_tasks(n_tasks=3)
+    tiny = PastTask("tiny", small.params[:9], small.values[:9])
+
+    found = evaluate_history([tiny, *large])
+
+    assert [row.name for row in found.tasks] == [task.name for task in large]
+    assert all("tiny" in row.weights for row in found.tasks)
+    assert "not left out themselves: 'tiny'" in str(found)
+
+
+def test_only_tasks_of_few_pairs_are_refused() -> None:
+    tiny = [
+        PastTask(f"tiny {k}", task.params[: 8 + k], task.values[: 8 + k])
+        for k, task in enumerate(past_tasks(n_tasks=2))
+    ]
+    with pytest.raises(PastTaskError, match="got at most 9, of 'tiny 1'"):
+        evaluate_history(tiny)
 
 
 @pytest.mark.parametrize("space", [None, SPACE])
