@@ -8,9 +8,9 @@ export OMP_NUM_THREADS ?= 1
 
 demo: .venv/demo
 	@mkdir -p runs/demo
-	$(BIN)/surrogate-nas search --data digits --space cell --trials 40 --epochs 6 \
-	    --search-training --limit parameters=2e5 \
-	    --storage sqlite:///runs/demo/nas.db --name digits --report runs/demo/report.html
+	cd runs/demo && ../../$(BIN)/surrogate-nas search --data digits --space cell --surrogate pretrained \
+	    --trials 20 --epochs 6 --limit parameters=2e5 --report report.html
+	@cd runs/demo && ../../$(BIN)/python ../../studies/demo/compare.py
 
 test: .venv/dev lint types imports tests
 

@@ -1,11 +1,11 @@
 """Predictor-based neural architecture search as ordinary Optuna studies."""
 
 from surrogate_nas import pretrained, spaces, tasks
-from surrogate_nas.evaluation import evaluate_history
+from surrogate_nas.evaluation.leave_one_out import evaluate_history
+from surrogate_nas.evaluation.result import HistoryEvaluation
 from surrogate_nas.export import FinalNetwork, finalize
+from surrogate_nas.final.loading import load_model
 from surrogate_nas.history import read_history
-from surrogate_nas.history_evaluation import HistoryEvaluation
-from surrogate_nas.loading import load_model
 from surrogate_nas.mapping import map_to_space
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective

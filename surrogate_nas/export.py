@@ -14,9 +14,9 @@ import optuna
 from torch import nn
 
 from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError
-from surrogate_nas.export_folder import Contents, free_path, plain, safe_name, write_folder
+from surrogate_nas.final.folder import Contents, free_path, plain, safe_name, write_folder
+from surrogate_nas.final.record import json_value, write_network
 from surrogate_nas.history import TASK_ATTR
-from surrogate_nas.network_record import json_value, write_network
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
 from surrogate_nas.train import Outcome, StopReason, Trainer, seeded

@@ -20,9 +20,9 @@ from surrogate_nas.mapping import SpaceMapping
 from surrogate_nas.past import PastTask
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions, fingerprint
 from surrogate_nas.storage import StorageLike, open_storage, reachable
-from surrogate_nas.stored import OptunaReader, StoredStudy, StudyReader
-from surrogate_nas.stored_cache import CachedReader, CacheLike, cache_folder, is_installed
-from surrogate_nas.stored_sql import SqlReader, engine_of, unwrapped
+from surrogate_nas.stored.cache import CachedReader, CacheLike, cache_folder, is_installed
+from surrogate_nas.stored.sql import SqlReader, engine_of, unwrapped
+from surrogate_nas.stored.studies import OptunaReader, StoredStudy, StudyReader
 
 FINGERPRINT_ATTR = "space_fingerprint"
 SPACE_ATTR = "space"

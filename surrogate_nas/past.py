@@ -1,6 +1,6 @@
 """Past tasks and a target task's observations, as users hand them in.
 
-A table is read by :mod:`surrogate_nas.tables`.
+A table is read by :mod:`surrogate_nas.tables.tasks`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.errors import PastTaskError, StudyError
 from surrogate_nas.space import SpaceLike
-from surrogate_nas.table_checks import Check, Duplicates
-from surrogate_nas.table_checks import Direction as Direction
-from surrogate_nas.table_reading import TableLike, TablePath, as_table, read_csv
-from surrogate_nas.tables import TableOptions, TableTask, read_tasks
+from surrogate_nas.tables.checks import Check, Duplicates
+from surrogate_nas.tables.checks import Direction as Direction
+from surrogate_nas.tables.reading import TableLike, TablePath, as_table, read_csv
+from surrogate_nas.tables.tasks import TableOptions, TableTask, read_tasks
 
 FloatArray = npt.NDArray[np.float64]
 Given: TypeAlias = (

@@ -13,7 +13,7 @@ import torch
 
 from surrogate_nas.errors import ExportError, StudyError, TrainingError
 from surrogate_nas.export import FinalNetwork, finalize
-from surrogate_nas.loading import load_model
+from surrogate_nas.final.loading import load_model
 from surrogate_nas.objective import Objective
 from surrogate_nas.space import Architecture
 from surrogate_nas.study import create_study
@@ -317,6 +317,19 @@ def test_a_diverged_network_is_not_exported(
     with pytest.raises(TrainingError):
         finalize(study, TASK, SPACE, TRAINER)
     assert os.listdir() == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_network_on_a_gpu_is_exported_from_a_copy(study: optuna.Study) -> None:
+    final = finalize(study, TASK, SPACE, Trainer(epochs=2, batch_size=32, device="cuda"))
+    inputs = TASK.prepare(TASK.test.inputs)
+    loaded = load_model(final.folder, space=SPACE)
+
+    assert next(final.network.parameters()).is_cuda
+    with torch.no_grad():
+        wanted = final.network(inputs.cuda()).cpu()
+    torch.testing.assert_close(loaded(inputs).detach(), wanted, atol=1e-2, rtol=1e-2)
 
 
 def test_nothing_is_printed(study: optuna.Study, capfd: pytest.CaptureFixture[str]) -> None:

@@ -367,7 +367,7 @@ def test_reading_by_optuna_gives_the_same(database: Path, monkeypatch: pytest.Mo
 def test_a_database_that_fails_within_is_read_by_optuna(
     database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("surrogate_nas.stored_sql._PARAMS", "select nothing from nowhere")
+    monkeypatch.setattr("surrogate_nas.stored.sql._PARAMS", "select nothing from nowhere")
 
     with caplog.at_level(logging.INFO, logger="surrogate_nas"):
         past = read_history(f"sqlite:///{database}", space=SPACE, cache=False)

@@ -193,7 +193,11 @@ def test_a_study_whose_marks_are_incomplete_gets_the_others(storage: BaseStorage
         ({"limits": {"size": 1}}, SpaceError, "a limit on 'size'"),
         ({"n_candidates": 0}, SpaceError, "n_candidates"),
         ({"surrogate": "missing.surrogate"}, SurrogateFileError, "missing.surrogate"),
-        ({"surrogate": "pretrained"}, SurrogateFileError, "does not ship yet"),
+        (
+            {"surrogate": "pretrained"},
+            SurrogateFileError,
+            "CellSpace or ConvNetSpace; got ToySpace",
+        ),
         ({"surrogate": MetaSurrogate.fit(synthetic.SPACE)}, SurrogateMismatchError, "another"),
     ],
 )

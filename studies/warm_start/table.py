@@ -26,7 +26,7 @@ def curves(runs: list[dict[str, Any]], method: str) -> FloatArray:
     """Best value so far of each seed and number of trainings, (seeds, trainings)."""
     rows = sorted((r for r in runs if r["method"] == method), key=lambda r: r["seed"])
     values = np.array([row["values"] for row in rows], dtype=float)
-    return np.maximum.accumulate(values, axis=1) if len(values) else values
+    return np.asarray(np.maximum.accumulate(values, axis=1) if len(values) else values)
 
 
 def random_curves(runs: list[dict[str, Any]]) -> FloatArray:
@@ -34,13 +34,14 @@ def random_curves(runs: list[dict[str, Any]]) -> FloatArray:
     pool = np.array([r["values"][:N_STARTUP] for r in runs if r["method"] == "tpe"]).ravel()
     rng = np.random.default_rng(0)
     draws = np.array([rng.permutation(pool)[:N_TRIALS] for _ in SEEDS])
-    return np.maximum.accumulate(draws, axis=1)
+    return np.asarray(np.maximum.accumulate(draws, axis=1))
 
 
 def needed(best: FloatArray, level: float) -> FloatArray:
     """Trainings until each seed reaches a level; one more than there are if it never does."""
     reached = best >= level - 1e-12
-    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, best.shape[1] + 1)
+    first = reached.argmax(axis=1) + 1
+    return np.asarray(np.where(reached.any(axis=1), first, best.shape[1] + 1), dtype=float)
 
 
 def interval(values: FloatArray) -> str:
@@ -60,7 +61,7 @@ def main() -> None:
     for name in TASKS:
         for kind in sorted(SPACES):
             runs = read(out / f"runs-{name}-{kind}.jsonl")
-            if not any(row["method"] == "tpe" for row in runs):
+            if sum(row["method"] == "tpe" for row in runs) < len(SEEDS):
                 continue
             level = float(curves(runs, "tpe")[:, -1].mean())
             print(f"\n{name}, {kind}: TPE reaches {level:.4f} after {N_TRIALS} trainings (mean)\n")

@@ -6,6 +6,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 import optuna
 
@@ -47,10 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _say(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _say(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Show a warning as one line, without the place in the code that it comes from."""
-    label = "note" if issubclass(category, UserWarning) else category.__name__
-    print(f"{label}: {message}", file=sys.stderr)
+    del filename, lineno, line
+    label = "note" if category is UserWarning else category.__name__
+    print(f"{label}: {message}", file=file or sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -70,7 +70,7 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
     print(f"Validation {summary.metric}: {best.value:.4f}")
     if final is not None:
         print(f"Test {summary.metric}: {final.test_value:.4f} (retrained, tested once)")
-        print(f"Network: {final.folder} (its README.md says how to use it)")
+        print(f"Network: {os.path.relpath(final.folder)} (its README.md says how to use it)")
     n = len(summary.completed)
     print(
         f"Screened {summary.n_screened:,} candidates for {n} trainings; turned away "

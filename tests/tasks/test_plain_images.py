@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ LABELS = np.arange(40) % 2
 
 
 def task(dtype: type, shape: tuple[int, ...]) -> sn.Task:
-    x = np.random.default_rng(0).integers(0, 256, (40, *shape)).astype(dtype)
+    x: npt.NDArray[Any] = np.random.default_rng(0).integers(0, 256, (40, *shape)).astype(dtype)
     return sn.tasks.from_arrays(x / 255 if dtype is np.float32 else x, LABELS, name="noise")
 
 
@@ -49,10 +51,9 @@ def test_the_script_converts_to_the_network_s_size(channels: int, mode: str) -> 
     assert f"convert({mode}).resize((13, 17)" in script
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 7), (4, 5, 7)])
-def test_no_image_file_has_other_numbers_of_channels(shape: tuple[int, int, int]) -> None:
-    assert classify_script(shape) is None
-    assert task(np.uint8, shape).scripts() == {}
+def test_no_image_file_has_other_numbers_of_channels() -> None:
+    assert classify_script((2, 5, 7)) is None
+    assert task(np.uint8, (5, 7, 4)).scripts() == {}
 
 
 def test_only_images_of_bytes_can_be_read_from_files() -> None:

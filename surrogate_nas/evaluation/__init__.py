@@ -1,0 +1,1 @@
+"""What past tasks would have been worth to each other."""

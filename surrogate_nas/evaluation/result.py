@@ -1,0 +1,185 @@
+"""What leaving each past task out in turn has shown: numbers, a table and a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+Outcome = Literal["helps", "does not help", "harms"]
+
+_ERRORS = 2.0
+"""Standard errors by which the factor of trainings must differ from 1."""
+_PRIOR_TASKS = 2
+_PRIOR_VARIANCE = 0.5
+"""Of the factor's logarithm between tasks, about what tables of real trainings show (0.6); two or
+three tasks are too few to show it, so this counts as so many tasks more."""
+_UNLIKE = 2.0
+"""Standard errors above 0 from which a prediction counts as one."""
+_WIDEST_NAME = 28
+
+
+@final
+@dataclass(frozen=True)
+class TaskEvaluation:
+    """One past task, left out.
+
+    Args:
+        name: The past task.
+        pairs: Its recorded pairs.
+        before: Spearman's rank correlation of its values with what the other past tasks predict
+            before any result of it.
+        after_10: The same after 10 random results of it, on the rest, a mean over several draws;
+            None where too few are left.
+        after_30: The same after 30.
+        warm: Mean trainings until a good architecture, with the other past tasks.
+        cold: The same without past tasks.
+        random: The same at random, in expectation.
+        transfer: Probability, given results of it, that the other past tasks say anything on it.
+        weights: How much each of them then counts.
+        is_reversed: Whether all of them rank its architectures the other way round.
+    """
+
+    name: str
+    pairs: int
+    before: float
+    after_10: float | None
+    after_30: float | None
+    warm: float
+    cold: float
+    random: float
+    transfer: float
+    weights: Mapping[str, float] = field(repr=False)
+    is_reversed: bool = False
+
+    @property
+    def saved(self) -> float:
+        """Mean trainings saved by the other past tasks; negative where they cost some."""
+        return self.cold - self.warm
+
+    @property
+    def remark(self) -> str:
+        """What to know about it; empty where there is nothing."""
+        if self.is_reversed:
+            return "check its direction"
+        if self.before < _UNLIKE / math.sqrt(max(self.pairs - 1, 1)):
+            return "not predicted by the others"
+        return ""
+
+
+@final
+@dataclass(frozen=True)
+class HistoryEvaluation:
+    """What past tasks would have been worth to each other; made by :func:`evaluate_history`.
+
+    Args:
+        tasks: The past tasks that were left out in turn.
+        share: The share of the recorded architectures that counts as good.
+        repeats: Replays of each search.
+        notes: What was not looked at.
+    """
+
+    tasks: tuple[TaskEvaluation, ...]
+    share: float
+    repeats: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def saved(self) -> float:
+        """Mean trainings saved a task."""
+        return _mean([task.saved for task in self.tasks])
+
+    @property
+    def factor(self) -> tuple[float, float, float]:
+        """How many times more trainings it takes without past tasks, and from where to where.
+
+        A geometric mean over tasks, which are a sample of those to come, and two standard errors
+        either way. Of few tasks, how much they differ is guessed rather than seen.
+        """
+        logs = [math.log(task.cold / task.warm) for task in self.tasks]
+        n, middle = len(logs), _mean(logs)
+        seen = sum((one - middle) ** 2 for one in logs)
+        variance = (seen + _PRIOR_TASKS * _PRIOR_VARIANCE) / (n - 1 + _PRIOR_TASKS)
+        margin = _ERRORS * math.sqrt(variance / n)
+        return math.exp(middle), math.exp(middle - margin), math.exp(middle + margin)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether transfer helps or harms, beyond chance."""
+        _, low, high = self.factor
+        if low > 1 and self.saved > 0:
+            return "helps"
+        return "harms" if high < 1 and self.saved < 0 else "does not help"
+
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """Past tasks that all others predict in reverse."""
+        return tuple(task.name for task in self.tasks if task.is_reversed)
+
+    @property
+    def verdict(self) -> str:
+        """The answer in plain words."""
+        n = len(self.tasks)
+        fewer = sum(task.saved > 0 for task in self.tasks)
+        warm, cold, random = (
+            _mean([getattr(task, kind) for task in self.tasks])
+            for kind in ("warm", "cold", "random")
+        )
+        factor, low, high = self.factor
+        beyond = " beyond chance" if self.outcome == "does not help" else ""
+        sentences = [
+            f"Transfer {self.outcome}{beyond}: {self._goal} was found after {warm:.1f} trainings "
+            f"with the other past tasks, {cold:.1f} without past tasks and {random:.1f} at random "
+            "(means).",
+            f"Trainings saved a task: {self.saved:.1f} on average, and some on {fewer} of {n}. "
+            f"Without past tasks it takes {factor:.1f} times as many ({low:.1f} to {high:.1f}).",
+        ]
+        if self.suspects:
+            named = ", ".join(repr(name) for name in self.suspects)
+            sentences.append(
+                f"Check the direction of {named}: all other past tasks rank the architectures "
+                "there the other way round."
+            )
+        return " ".join(sentences)
+
+    @property
+    def _goal(self) -> str:
+        best = f"one of the best {self.share:.0%}" if self.share > 0 else "the best"
+        return f"{best} of the recorded architectures"
+
+    def __str__(self) -> str:
+        header = (
+            *("past task, left out", "pairs", "before", "after 10", "after 30"),
+            *("warm", "cold", "random", "saved", "transfer", ""),
+        )
+        rows = [header, *(_row(task) for task in self.tasks)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if 0 < column < len(header) - 1 else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        legend = (
+            "before, after 10, after 30: rank correlation (Spearman) of predicted and recorded "
+            "values, before any result of the task and after so many.\n"
+            f"warm, cold, random: trainings until {self._goal},\n"
+            "with the other past tasks, without past tasks, and at random; saved is cold - warm.\n"
+            "transfer: probability, given the task's results, that the others say anything on it."
+        )
+        return "\n".join([*lines, "", legend, *self.notes, "", self.verdict])
+
+
+def _row(task: TaskEvaluation) -> tuple[str, ...]:
+    name = task.name
+    if len(name) > _WIDEST_NAME:
+        name = f"{name[: _WIDEST_NAME - 3]}..."
+    ranks = ("-" if r is None else f"{r:.2f}" for r in (task.before, task.after_10, task.after_30))
+    counts = (f"{n:.1f}" for n in (task.warm, task.cold, task.random, task.saved))
+    return (name, str(task.pairs), *ranks, *counts, f"{task.transfer:.2f}", task.remark)
+
+
+def _mean(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)

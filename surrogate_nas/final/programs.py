@@ -1,0 +1,121 @@
+"""A network -> files that run without its source: ``torch.export``, TorchScript and ONNX.
+
+They are traced on zeros, never on data: PyTorch stores the example inputs in its file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from surrogate_nas.errors import ExportError, MissingExtraError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+_MOST_ONNX_BYTES = 2**31 - 2**20
+"""A file of ONNX is one protobuf message, which ends at 2 GiB."""
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what PyTorch's exporters print, log and warn of from the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def trace_program(network: nn.Module, example: torch.Tensor) -> ExportedProgram:
+    """Trace a network for any number of inputs.
+
+    Args:
+        network: In eval mode, on the CPU.
+        example: Two inputs, (2, *input_shape), that need not mean anything.
+    """
+    with torch.no_grad():
+        return torch.export.export(
+            network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+
+
+def write_program(program: ExportedProgram, path: Path) -> nn.Module:
+    """Write a program, and return what its file gives back."""
+    torch.export.save(program, path)
+    return torch.export.load(path).module()
+
+
+def write_torchscript(network: nn.Module, example: torch.Tensor, path: Path) -> nn.Module:
+    """Write a network as TorchScript, and return what the file gives back."""
+    with torch.no_grad():
+        traced = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
+    torch.jit.save(traced, path)
+    loaded: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
+    return loaded
+
+
+def require_onnx() -> None:
+    """Check that ONNX can be written.
+
+    Raises:
+        MissingExtraError: Its packages are not installed.
+    """
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            expected="onnx and onnxscript, which write network.onnx",
+            got=f"an environment without {' and '.join(missing)}",
+            fix="run pip install 'surrogate-nas[onnx]'",
+        )
+
+
+def write_onnx(program: ExportedProgram, path: Path) -> None:
+    """Write a program as one file of ONNX, input ``input`` and output ``output``.
+
+    Raises:
+        ExportError: It is too large for one file.
+    """
+    n_bytes = sum(value.nbytes for value in program.state_dict.values())
+    if n_bytes > _MOST_ONNX_BYTES:
+        raise ExportError(
+            expected=f"a network of at most {_MOST_ONNX_BYTES:,} bytes for one file of ONNX",
+            got=f"one of {n_bytes:,}",
+            fix="use network.pt2",
+        )
+    torch.onnx.export(
+        program,
+        (),
+        path,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        input_names=["input"],
+        output_names=["output"],
+    )
+
+
+def run_onnx(path: Path, inputs: torch.Tensor) -> torch.Tensor | None:
+    """Return the outputs of a file of ONNX; None where onnxruntime is not installed."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"input": inputs.numpy()})[0])

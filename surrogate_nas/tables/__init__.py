@@ -1,0 +1,1 @@
+"""Past results in any table -> checked parameters and values."""
