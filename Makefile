@@ -8,9 +8,10 @@ export OMP_NUM_THREADS ?= 1
 
 demo: .venv/demo
 	@mkdir -p runs/demo
-	cd runs/demo && ../../$(BIN)/surrogate-nas search --data digits --space cell --surrogate pretrained \
-	    --trials 20 --epochs 6 --limit parameters=2e5 --report report.html
-	@cd runs/demo && ../../$(BIN)/python ../../studies/demo/compare.py
+	$(BIN)/surrogate-nas search --data digits --space cell --surrogate pretrained \
+	    --trials 20 --epochs 6 --limit parameters=2e5 --storage sqlite:///runs/demo/nas.db \
+	    --folder runs/demo/final-$$(date +%Y%m%d-%H%M%S) --report runs/demo/report.html
+	@$(BIN)/python studies/demo/compare.py --storage sqlite:///runs/demo/nas.db
 
 test: .venv/dev lint types imports tests
 

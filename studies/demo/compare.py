@@ -33,11 +33,14 @@ def compare(study: optuna.Study) -> None:
     """Print a table of this run and the recorded ones."""
     rows = [json.loads(line) for line in RAW.read_text().splitlines()]
     this = best_so_far(study)
-    print(f"\nBest validation accuracy so far; cold: {len(rows)} recorded runs (studies/demo)")
-    print(f"{'trainings':>10} {'this run':>9} {'cold, median':>13} {'cold, best':>11}")
+    print(
+        f"\nBest validation accuracy so far, and in {len(rows)} recorded cold starts (studies/demo):"
+    )
+    print(f"{'trainings':>10} {'this run':>9} {'cold: worst':>12} {'median':>7} {'best':>7}")
     for n in (n for n in SHOWN if n <= len(this)):
         cold = [row["best"][n - 1] for row in rows]
-        print(f"{n:>10} {this[n - 1]:>9.4f} {statistics.median(cold):>13.4f} {max(cold):>11.4f}")
+        middle = statistics.median(cold)
+        print(f"{n:>10} {this[n - 1]:>9.4f} {min(cold):>12.4f} {middle:>7.4f} {max(cold):>7.4f}")
 
 
 def record() -> None:
