@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 import optuna
+import torch
 from torch import nn
 
 from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError
@@ -38,7 +39,8 @@ class FinalNetwork:
         description: Its numbers: parameters, multiply-accumulates, ...
         validation_value: The metric that the trial reached in the study.
         test_value: The metric of the retrained network on the test split.
-        network: The retrained network, in eval mode on the Trainer's device.
+        network: The retrained network, in eval mode on the Trainer's device. On the CPU it gives
+            the same outputs as the exported ones, bit for bit.
         outcome: How the retraining went. Its validation metrics are of data it was trained on.
         folder: Where it was exported to; in the ``result`` of an ExportError, where it should
             have been.
@@ -118,7 +120,7 @@ def finalize(
         description=space.describe(architecture),
         validation_value=best.value,
         test_value=test_value,
-        network=network.eval(),
+        network=_as_exported(network),
         outcome=outcome,
         folder=place,
     )
@@ -137,6 +139,13 @@ def _architecture(best: optuna.trial.FrozenTrial, space: SearchSpace) -> Archite
             got=error.got,
             fix="pass the search space that the study was made with",
         ) from error
+
+
+def _as_exported(network: nn.Module) -> nn.Module:
+    """Undo the Trainer's memory format on the CPU: in another one sums are rounded otherwise."""
+    if all(parameter.device.type == "cpu" for parameter in network.parameters()):
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return network.eval()
 
 
 def _built(

@@ -161,6 +161,10 @@ class PastTask:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __repr__(self) -> str:
+        notes = f", {len(self.notes)} notes" if self.notes else ""
+        return f"<PastTask {self.name!r}: {len(self)} pairs, {self.direction}{notes}>"
+
     @property
     def gains(self) -> FloatArray:
         """Values with the sign turned so that larger is better, (n,)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -185,3 +187,11 @@ def test_nothing_is_written_where_past_tasks_are_bad(run: Run) -> None:
     assert code == 2
     assert "op_1" in err
     assert not Path("x.surrogate").exists()
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m surrogate_nas.cli show pretrained | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("Surrogate of CellSpace")
+    assert done.stderr == ""

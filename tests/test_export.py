@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import runpy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from surrogate_nas.errors import ExportError, StudyError, TrainingError
 from surrogate_nas.export import FinalNetwork, finalize
 from surrogate_nas.final.loading import load_model
 from surrogate_nas.objective import Objective
-from surrogate_nas.space import Architecture
+from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.study import create_study
+from surrogate_nas.tasks import digits
 from surrogate_nas.train import StopReason, Trainer
 from tests import synthetic
 from tests.toys import ToySpace, ToyTask
@@ -336,3 +339,21 @@ def test_nothing_is_printed(study: optuna.Study, capfd: pytest.CaptureFixture[st
     finalize(study, TASK, SPACE, TRAINER)
 
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("space", [CellSpace(), ConvNetSpace()], ids=lambda s: type(s).__name__)
+def test_the_folder_gives_the_network_s_outputs_bit_for_bit(
+    space: SearchSpace, tmp_path: Path
+) -> None:
+    task = digits()
+    study = create_study(task, space, limits={"parameters": 4e4}, seed=0)
+    study.optimize(Objective(task, space, Trainer(epochs=1)), n_trials=1)
+
+    final = finalize(study, task, space, Trainer(epochs=1), folder=tmp_path / "final")
+
+    inputs = task.prepare(task.test.inputs)
+    with torch.inference_mode():
+        expected = final.network(inputs)
+        assert torch.equal(load_model(final.folder)(inputs), expected)
+        names = runpy.run_path(str(final.folder / "network.py"))
+        assert torch.equal(names["load"]()(inputs), expected)

@@ -174,3 +174,10 @@ def test_refuses_a_study_with_several_objectives() -> None:
     several = optuna.create_study(directions=["minimize", "maximize"], study_name="both")
     with pytest.raises(StudyError, match="2 objectives in study 'both'"):
         as_observations(several, "maximize")
+
+
+def test_a_past_task_is_shown_in_a_line() -> None:
+    task = PastTask("a", [{"x": 1}, {"x": 2}], [1.0, 2.0], "minimize", notes=("one", "two"))
+
+    assert repr(task) == "<PastTask 'a': 2 pairs, minimize, 2 notes>"
+    assert repr(PastTask("b", [{"x": 1}], [1.0])) == "<PastTask 'b': 1 pairs, maximize>"

@@ -33,9 +33,7 @@ def compare(study: optuna.Study) -> None:
     """Print a table of this run and the recorded ones."""
     rows = [json.loads(line) for line in RAW.read_text().splitlines()]
     this = best_so_far(study)
-    print(
-        f"\nBest validation accuracy so far, and in {len(rows)} recorded cold starts (studies/demo):"
-    )
+    print("\nBest validation accuracy so far, and that of recorded cold starts (studies/demo)")
     print(f"{'trainings':>10} {'this run':>9} {'cold: worst':>12} {'median':>7} {'best':>7}")
     for n in (n for n in SHOWN if n <= len(this)):
         cold = [row["best"][n - 1] for row in rows]

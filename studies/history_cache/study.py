@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="10 studies, raw values not written")
     quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as folder:
-        raw = measure(Path(folder), 10 if quick else 100, 2 if quick else 3)
+        raw = measure(Path(folder), 10 if quick else 100, 2 if quick else 5)
     if not quick:
         lines = [
             json.dumps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -24,10 +25,14 @@ examples:
 """
 
 _INTERRUPTED = 130
+_CLOSED = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+    """Run the command line and return its exit code: 0, 2 for bad input, 130 for Ctrl-C.
+
+    141 means that the reader of the output went away, as in ``surrogate-nas show FILE | head``.
+    """
     arguments = _parser().parse_args(argv)
     # Our objective says why a trial failed; Optuna would add a traceback to each Ctrl-C.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -38,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SurrogateNasError as error:
         print(f"surrogate-nas: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever reads the output has closed it, as head does; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED
     except KeyboardInterrupt:
         print(
             "\nInterrupted. Every finished training is in the storage; the same command "
