@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
+from surrogate_nas.atomic import write_whole
 from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.summary import StudySummary, finite, number, summarize
 
@@ -61,7 +60,7 @@ def report(study: optuna.Study, path: str | Path) -> Path:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template).render(_content(study, summary))
     try:
-        _write(target, page)
+        write_whole(target.resolve(), page.encode())
     except OSError as error:
         raise StudyError(
             expected=f"a report that can be written to {str(target)!r}",
@@ -182,16 +181,3 @@ def _versions() -> dict[str, str]:
 
     names = ("surrogate-nas", "optuna", "torch", "lightgbm", "scikit-learn", "numpy")
     return {name: version(name) for name in names}
-
-
-def _write(target: Path, page: str) -> None:
-    """Write the file as a whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=target.resolve().parent, suffix=".html")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -14,7 +14,6 @@ import json
 import math
 import os
 import stat
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
+from surrogate_nas.atomic import write_whole
 from surrogate_nas.basis import PastBasis
 from surrogate_nas.checked_json import (
     canonical,
@@ -203,19 +203,12 @@ def _replace(path: Path, data: bytes) -> None:
         )
     if path.exists() and not path.is_file():
         raise SurrogateFileError(expected="a path of a file", got=f"{str(path)!r}", fix=fix)
-    beside = path.with_name(f".{uuid.uuid4().hex}.surrogate")
     try:
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_whole(path, data)
     except OSError as error:
         raise SurrogateFileError(
             expected=f"to write {str(path)!r}", got=f"{error}", fix="check rights and disk space"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _file_bytes(path: FilePath) -> bytes:

@@ -13,7 +13,6 @@ import importlib.util
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
@@ -21,6 +20,7 @@ from typing import Any, Literal, TypeAlias, final
 import numpy as np
 import sqlalchemy as sa
 
+from surrogate_nas.atomic import write_whole
 from surrogate_nas.stored.sql import Signature, SqlReader
 from surrogate_nas.stored.studies import DAMAGE, Results, StoredStudy, StudyReader
 
@@ -104,7 +104,7 @@ class CachedReader(StudyReader):
             digest = hashlib.sha256(data).hexdigest()
             path = self._folder / f"{study.study_id}-{digest}{_ENDING}"
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(path, data)
+            write_whole(path, data, durable=False)
         except OSError as error:
             _logger.info("Past studies are read without a cache: %s", error)
             self._is_writable = False
@@ -208,18 +208,6 @@ def _column(values: Sequence[Any]) -> tuple[str | list[Any], list[float | int | 
             None if value is _ABSENT else places.setdefault(json.dumps(value), len(places))
         )
     return [json.loads(text) for text in places], column
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file beside its place, then move it there: no reader ever sees half of it."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(beside, path)
-    except BaseException:
-        _delete([Path(beside)])
-        raise
 
 
 def _delete(paths: Collection[Path]) -> None:
