@@ -1,6 +1,6 @@
 """Real image sets as small tasks, for studies; other people's data, found by an option.
 
-Each set is cut to a few thousand images and averaged down to 7 to 10 pixels a side, so that one
+Each set is cut to a few thousand images and averaged down to 8 to 10 pixels a side, so that one
 training takes seconds on a CPU core. The splits are seeded; the test splits stay the sets' own.
 """
 

@@ -109,6 +109,17 @@ def test_a_history_is_evaluated(run: Run, past: list[str]) -> None:
     assert "saved" in out.lower()
 
 
+def test_progress_is_shown_on_a_terminal(
+    run: Run, past: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    _, _, err = run("evaluate", *past)
+
+    assert "left out 2 of 3 past tasks" in err
+    assert err.endswith("\r")
+
+
 def test_what_ships_is_shown(run: Run) -> None:
     code, out, err = run("show", "pretrained")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import surrogate_nas as sn
@@ -114,4 +115,12 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     past = _past_tasks(arguments)
-    print(sn.evaluate_history(past, shared.space(arguments), seed=arguments.seed))
+    progress = _show_progress if sys.stderr.isatty() else None
+    space = shared.space(arguments)
+    print(sn.evaluate_history(past, space, seed=arguments.seed, progress=progress))
+
+
+def _show_progress(done: int, total: int) -> None:
+    """One line that is written over; gone at the end."""
+    said = f"left out {done} of {total} past tasks" if done < total else ""
+    print(f"\r{said:<60}\r{said}", end="", file=sys.stderr, flush=True)
