@@ -452,7 +452,7 @@ def test_an_interrupted_process_leaves_a_study_that_continues(run: Run) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
-        wait_for_training()
+        wait_for_training(process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
@@ -474,14 +474,15 @@ def test_an_interrupted_process_leaves_a_study_that_continues(run: Run) -> None:
     assert trials[1].params == first.params
 
 
-def wait_for_training() -> None:
+def wait_for_training(process: subprocess.Popen[str]) -> None:
     """Wait until the first trial of a study on disk has reported an epoch."""
-    until = time.monotonic() + 240
-    while time.monotonic() < until:
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
         if Path("nas.db").exists():
             with contextlib.suppress(KeyError, RuntimeError, SQLAlchemyError):  # not wholly made
                 trials = stored().trials
                 if trials and trials[0].intermediate_values:
                     return
         time.sleep(0.1)
-    raise AssertionError("no training began")
+    process.kill()
+    raise AssertionError(f"no training began: {process.communicate()}")
