@@ -333,9 +333,11 @@ study.optimize(Objective(ToyTask(), ToySpace(), trainer), n_trials=1)
 def test_ctrl_c_leaves_a_study_that_continues(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'nas.db'}"
     command = [sys.executable, "-c", COMMAND, storage]
+    # Made here, or two processes might make the tables at once.
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
     process = subprocess.Popen([*command, "100000"], stderr=subprocess.PIPE, text=True)
     try:
-        study = _wait_for_a_report(storage)
+        _wait_for_a_report(study)
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=20)
     finally:
@@ -351,16 +353,12 @@ def test_ctrl_c_leaves_a_study_that_continues(tmp_path: Path) -> None:
     assert study.trials[1].params == interrupted.params
 
 
-def _wait_for_a_report(storage: str) -> optuna.Study:
+def _wait_for_a_report(study: optuna.Study) -> None:
     """Wait until the running trial has reported an epoch."""
-    for _ in range(300):
+    for _ in range(1200):
         time.sleep(0.1)
-        try:
-            study = optuna.load_study(study_name="s", storage=storage)
-        except (KeyError, optuna.exceptions.StorageInternalError):
-            continue
         if study.trials and study.trials[0].intermediate_values:
-            return study
+            return
     raise AssertionError("the trial never began")
 
 
