@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from surrogate_nas import HistoryEvaluation, PastTask, evaluate_history
 from surrogate_nas.errors import PastTaskError
 from surrogate_nas.evaluation import leave_one_out as evaluation
 from surrogate_nas.evaluation.result import TaskEvaluation
+from tests.shared import shared_table
 from tests.synthetic import SPACE, past_tasks
 
 REPEATS = 3
@@ -209,14 +209,7 @@ def test_parameters_that_are_no_plain_values_are_refused() -> None:
 
 
 def test_verdicts_on_real_tables_are_sensible() -> None:
-    beside = Path(__file__).parents[1].parent / "shared"
-    folder = Path(os.environ.get("SURROGATE_NAS_SHARED", beside))
-    path = folder / "bench" / "tables" / "transnas_micro.parquet"
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-    pytest.importorskip("pyarrow", reason="pyarrow, which reads the tables, is not installed")
-    if not path.exists():
-        pytest.skip(f"no table of real trainings at {path}")
-    table = pandas.read_parquet(path)
+    table = pandas.read_parquet(shared_table("transnas_micro"))
     names = [column.removeprefix("val__") for column in table if column.startswith("val__")]
     past = []
     for k, name in enumerate(one for one in names if not one.endswith(("_top5", "_acc"))):
