@@ -1,4 +1,4 @@
-"""Prediction and incumbent -> score of each candidate, in log space.
+"""Prediction and incumbent -> score of each candidate.
 
 Notation: mean (n,), std (n,) of n candidates; larger is better, for the objective and the score.
 """
@@ -6,6 +6,7 @@ Notation: mean (n,), std (n,) of n candidates; larger is better, for the objecti
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,23 @@ def log_expected_improvement(mean: FloatArray, std: FloatArray, incumbent: float
     std = np.maximum(std, _MIN_STD)
     z = (mean - incumbent) / std
     return np.asarray(_log_h(z) + np.log(std))
+
+
+def predicted_mean(mean: FloatArray, std: FloatArray, incumbent: float) -> FloatArray:
+    """Return the mean itself: never explores. Arguments of :func:`log_expected_improvement`."""
+    return mean
+
+
+def upper_confidence_bound(mean: FloatArray, std: FloatArray, incumbent: float) -> FloatArray:
+    """Return mean + std (Srinivas et al. 2010). Arguments of :func:`log_expected_improvement`."""
+    return mean + std
+
+
+ACQUISITIONS: Mapping[str, Callable[[FloatArray, FloatArray, float], FloatArray]] = {
+    "log_ei": log_expected_improvement,
+    "mean": predicted_mean,
+    "ucb": upper_confidence_bound,
+}
 
 
 def _log_h(z: FloatArray) -> FloatArray:

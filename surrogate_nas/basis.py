@@ -1,6 +1,6 @@
-"""Past tasks as basis functions: one LightGBM each, or principal components of many; arrays only.
+"""Past tasks as basis functions: one LightGBM each and one of all, or components of many.
 
-Notation: K past tasks, r basis functions, X (n, d) encoded rows, NaN where inactive.
+Arrays only. Notation: K past tasks, r basis functions, X (n, d) encoded rows, NaN where inactive.
 """
 
 from __future__ import annotations
@@ -14,18 +14,30 @@ import numpy as np
 import numpy.typing as npt
 
 from surrogate_nas.boosting import (
+    LeafArray,
     fit_trees,
+    leaf_numbers,
     normal_scores,
     predict_trees,
     rank_correlation,
+    same_leaf,
 )
-from surrogate_nas.posterior import Basis, Hypotheses, log_evidence
+from surrogate_nas.posterior import Basis, Hypotheses, Nearness, log_evidence
 
 FloatArray = npt.NDArray[np.float64]
-Distance = Callable[[FloatArray, FloatArray], FloatArray]
+Distances = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+"""Coordinates (n, c), (m, c) -> distances of parameters and of traits, (n, m) each."""
 
 MAX_BASIS = 16
 """Beyond this many past tasks they are compressed: a suggestion's cost must not grow with them."""
+POOLED = 0.5
+"""How much the model of all past tasks' pairs counts beside a task's own. It has seen more
+architectures, and fits tasks that agree; its weight is free to move like any other's."""
+_LEAVES = 192
+"""Trees whose leaves say what is alike; more would cost time and change little."""
+_ONE_OF = 16
+"""Past tasks of which the target may be like one; of more, those that rank its results best."""
+_POOLED_ROWS = 20_000
 _LANDMARKS = 2000
 _JUDGED = 24
 """Past tasks that are left out in turn to learn the prior, and to say how well it predicts."""
@@ -45,22 +57,37 @@ class PastBasis:
         shift: Mean of each one's predictions over the space, (r,).
         spread: Their standard deviation, (r,).
         loadings: Each past task as a sum of basis functions, (K, r).
-        log_prior: Log prior of each hypothesis of the posterior's grid, (g,).
+        hypotheses: The posterior's grid, g hypotheses.
+        log_prior: Log prior of each, (g,).
     """
 
     boosters: tuple[lightgbm.Booster, ...]
     shift: FloatArray
     spread: FloatArray
     loadings: FloatArray
+    hypotheses: Hypotheses
     log_prior: FloatArray
 
-    def __call__(self, x: FloatArray) -> Basis:
-        """Evaluate at rows (n, d)."""
-        return Basis(self.raw(x), self.mean, self.variance)
+    def at(self, values: FloatArray, y: FloatArray | None = None) -> Basis:
+        """Attach the prior of the weights to basis functions (n, r) from :meth:`raw`.
+
+        Args:
+            values: The basis functions at n architectures.
+            y: What these have reached, (n,), to tell which past tasks the target may be like.
+        """
+        tasks = self.loadings
+        if len(tasks) > _ONE_OF:
+            match = np.zeros(len(tasks)) if y is None else _match(values @ tasks.T, y)
+            tasks = tasks[np.sort(np.argsort(-match, kind="stable")[:_ONE_OF])]
+        return Basis(values, self.mean, self.variance, tasks)
 
     def raw(self, x: FloatArray) -> FloatArray:
         """Return standardized basis functions at rows (n, d), shape (n, r)."""
         return (_predict_all(self.boosters, x) - self.shift) / self.spread
+
+    def leaves(self, x: FloatArray) -> LeafArray:
+        """Return the numbers of the leaves that rows (n, d) fall into, (n, at most _LEAVES)."""
+        return leaf_numbers(self.boosters, x, _LEAVES)
 
     @property
     def mean(self) -> FloatArray:
@@ -75,9 +102,9 @@ class PastBasis:
 
 def empty_basis() -> PastBasis:
     """No past tasks."""
-    hypotheses = len(Hypotheses.grid(with_basis=False).noise)
+    hypotheses = Hypotheses.grid(with_basis=False)
     none = np.zeros(0)
-    return PastBasis((), none, none, np.zeros((0, 0)), np.zeros(hypotheses))
+    return PastBasis((), none, none, np.zeros((0, 0)), hypotheses, np.zeros(len(hypotheses)))
 
 
 @final
@@ -88,11 +115,12 @@ class PastModels:
     Args:
         boosters: The models of K past tasks.
         rows: Encoded architectures of each, (n_k, d).
-        points: Their kernel coordinates, (n_k, p).
+        points: Their coordinates, (n_k, c).
         gains: Their values, larger is better, (n_k,).
         landmarks: Encoded architectures that models are compared on, (m, d).
         predictions: Of each model there, (m, K).
-        distance: Distance between kernel coordinates, (n, p), (m, p) -> (n, m).
+        distances: Distances between coordinates.
+        hypotheses: The posterior's grid.
         seed: Fixes subsampling.
     """
 
@@ -102,7 +130,8 @@ class PastModels:
     gains: Sequence[FloatArray]
     landmarks: FloatArray
     predictions: FloatArray
-    distance: Distance
+    distances: Distances
+    hypotheses: Hypotheses
     seed: int
 
     def basis(self, without: int | None = None) -> tuple[PastBasis, list[float | None]]:
@@ -122,12 +151,31 @@ class PastModels:
         spread = _safe(self.predictions.std(axis=0))
         rng = np.random.default_rng([self.seed, 1])  # apart from the stream of the landmarks
         log_prior, quality = _learn_prior(self, kept, shift, spread, rng)
-        if len(kept) <= MAX_BASIS:
-            boosters = tuple(self.boosters[k] for k in kept)
-            identity = np.eye(len(kept))
-            return PastBasis(boosters, shift[kept], spread[kept], identity, log_prior), quality
-        standardized = ((self.predictions - shift) / spread)[:, kept]
-        return _compress(standardized, self.landmarks, log_prior, self.seed), quality
+        if len(kept) > MAX_BASIS:
+            standardized = ((self.predictions - shift) / spread)[:, kept]
+            basis = _compress(standardized, self.landmarks, self.hypotheses, log_prior, self.seed)
+            return basis, quality
+        boosters = [self.boosters[k] for k in kept]
+        shift, spread = shift[kept], spread[kept]
+        loadings = np.eye(len(kept))
+        if len(kept) > 1:
+            pooled = self._pooled(kept)
+            at_landmarks = predict_trees(pooled, self.landmarks)
+            boosters.append(pooled)
+            shift = np.append(shift, at_landmarks.mean())
+            spread = np.append(spread, _safe(at_landmarks.std()))
+            together = np.full((len(kept), 1), POOLED)
+            loadings = np.hstack([loadings, together]) / np.hypot(1.0, POOLED)
+        return PastBasis(
+            tuple(boosters), shift, spread, loadings, self.hypotheses, log_prior
+        ), quality
+
+    def _pooled(self, kept: Sequence[int]) -> lightgbm.Booster:
+        """One model of all pairs of some past tasks, each on its own ranks."""
+        x = np.concatenate([self.rows[k] for k in kept])
+        y = np.concatenate([normal_scores(self.gains[k]) for k in kept])
+        rows = np.random.default_rng([self.seed, 3]).permutation(len(y))[:_POOLED_ROWS]
+        return fit_trees(x[rows], y[rows], self.seed)
 
     def agreement(self, task: int) -> FloatArray:
         """Return how each other past task's model ranks one's architectures, Spearman's rho.
@@ -151,17 +199,19 @@ def fit_models(
     gains: Sequence[FloatArray],
     *,
     space_rows: FloatArray,
-    distance: Distance,
+    distances: Distances,
+    hypotheses: Hypotheses,
     seed: int,
 ) -> PastModels:
     """Fit one model to each of K >= 1 past tasks.
 
     Args:
         rows: Encoded architectures of each past task, (n_k, d).
-        points: Their kernel coordinates, (n_k, p).
+        points: Their coordinates, (n_k, c).
         gains: Their values, larger is better, (n_k,).
         space_rows: Encoded random architectures of the space, (m, d).
-        distance: Distance between kernel coordinates, (n, p), (m, p) -> (n, m).
+        distances: Distances between coordinates.
+        hypotheses: The posterior's grid.
         seed: Fixes subsampling.
     """
     models = tuple(
@@ -170,11 +220,17 @@ def fit_models(
     )
     landmarks = _landmarks(rows, space_rows, np.random.default_rng(seed))
     predictions = _predict_all(models, landmarks)
-    return PastModels(models, rows, points, gains, landmarks, predictions, distance, seed)
+    return PastModels(
+        models, rows, points, gains, landmarks, predictions, distances, hypotheses, seed
+    )
 
 
 def _compress(
-    predictions: FloatArray, landmarks: FloatArray, log_prior: FloatArray, seed: int
+    predictions: FloatArray,
+    landmarks: FloatArray,
+    hypotheses: Hypotheses,
+    log_prior: FloatArray,
+    seed: int,
 ) -> PastBasis:
     """Replace K tasks by the principal components of their predictions (n, K) on landmarks."""
     n = len(predictions)
@@ -186,7 +242,7 @@ def _compress(
     models = [fit_trees(landmarks, c, seed + r) for r, c in enumerate(components.T)]
     again = _predict_all(models, landmarks)
     shift, spread = again.mean(axis=0), _safe(again.std(axis=0))
-    return PastBasis(tuple(models), shift, spread, loadings, log_prior)
+    return PastBasis(tuple(models), shift, spread, loadings, hypotheses, log_prior)
 
 
 def _learn_prior(
@@ -205,8 +261,7 @@ def _learn_prior(
     Returns:
         The log prior, and the quality of each of the kept tasks (see :meth:`PastModels.basis`).
     """
-    hypotheses = Hypotheses.grid(with_basis=True)
-    size = len(hypotheses.noise)
+    size = len(past.hypotheses)
     quality: list[float | None] = [None] * len(kept)
     if len(kept) < 2:
         return np.zeros(size), quality
@@ -216,17 +271,22 @@ def _learn_prior(
         task = kept[place]
         ranked = rng.permutation(len(past.gains[task]))[:_RANKED_ROWS]
         others = rng.permutation([k for k in kept if k != task])[:MAX_BASIS]
-        values = _predict_all([past.boosters[k] for k in others], past.rows[task][ranked])
-        values = (values - shift[others]) / spread[others]
+        models = [past.boosters[k] for k in others]
+        x = past.rows[task][ranked]
+        values = (_predict_all(models, x) - shift[others]) / spread[others]
         gains = past.gains[task][ranked]
         if len(gains) >= _FEWEST_RANKED:
             quality[place] = rank_correlation(values.mean(axis=1), gains)
         chosen = ranked[:_JUDGED_ROWS]
         share = np.full(len(others), 1.0 / len(others))
-        near = past.distance(past.points[task][chosen], past.points[task][chosen])
-        seen = Basis(values[:_JUDGED_ROWS], share, share)
+        leaves = leaf_numbers(models, x[:_JUDGED_ROWS], _LEAVES)
+        near = Nearness(
+            *past.distances(past.points[task][chosen], past.points[task][chosen]),
+            same_leaf(leaves, leaves),
+        )
+        seen = Basis(values[:_JUDGED_ROWS], share, share, np.eye(len(others)))
         y = normal_scores(gains[:_JUDGED_ROWS])
-        evidence[index], _ = log_evidence(hypotheses, seen, near, y)
+        evidence[index] = _of_grid(past.hypotheses, seen, near, y)
     likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     prior = np.full(size, 1.0 / size)
     for _ in range(10):
@@ -234,6 +294,25 @@ def _learn_prior(
         posterior /= posterior.sum(axis=1, keepdims=True)
         prior = (posterior.sum(axis=0) + 1.0 / size) / (len(judged) + 1.0)
     return np.asarray(np.log(prior)), quality
+
+
+def _of_grid(hypotheses: Hypotheses, basis: Basis, near: Nearness, y: FloatArray) -> FloatArray:
+    """Log evidence of each hypothesis, (g,); "like one of them" is the mean over past tasks."""
+    _, origin, _ = hypotheses.spread_out(len(basis.tasks))
+    evidence, _ = log_evidence(hypotheses, basis, near, y)
+    total = np.full(len(hypotheses), -np.inf)
+    np.logaddexp.at(total, origin, evidence)
+    return np.asarray(total - np.log(np.bincount(origin)))
+
+
+def _match(predictions: FloatArray, y: FloatArray) -> FloatArray:
+    """Correlation of each past task's predictions (n, K) with what was reached, (K,)."""
+    if len(y) < 2:
+        return np.zeros(predictions.shape[1])
+    left = predictions - predictions.mean(axis=0)
+    right = y - y.mean()
+    size = np.sqrt((left**2).sum(axis=0) * (right @ right))
+    return np.asarray(right @ left / np.maximum(size, 1e-12))
 
 
 def _predict_all(models: Sequence[lightgbm.Booster], x: FloatArray) -> FloatArray:

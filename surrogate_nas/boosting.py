@@ -5,6 +5,8 @@ Notation: X (n, d) rows with NaN where inactive; y (n,), larger is better.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import lightgbm
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 FloatArray = npt.NDArray[np.float64]
+LeafArray = npt.NDArray[np.int16]
 
 
 def normal_scores(y: FloatArray) -> FloatArray:
@@ -63,3 +66,30 @@ def fit_trees(x: FloatArray, y: FloatArray, seed: int) -> lightgbm.Booster:
 def predict_trees(booster: lightgbm.Booster, x: FloatArray) -> FloatArray:
     """Predict rows (n, d) -> (n,), on one thread: more only wait for each other on few rows."""
     return np.asarray(booster.predict(x, num_threads=1), dtype=float)
+
+
+def leaf_numbers(models: Sequence[lightgbm.Booster], x: FloatArray, most: int) -> LeafArray:
+    """Return which leaves rows (n, d) fall into, in the first trees of each of r models, (n, t).
+
+    Args:
+        models: The models; without any there are no trees, and t is 0.
+        x: The rows.
+        most: Largest t, an equal number a model.
+    """
+    if not models or not len(x):
+        return np.zeros((len(x), 0), dtype=np.int16)
+    each = max(most // len(models), 1)
+    found = [
+        model.predict(x, pred_leaf=True, num_iteration=each, num_threads=1) for model in models
+    ]
+    return np.hstack([np.reshape(one, (len(x), -1)) for one in found]).astype(np.int16)
+
+
+def same_leaf(a: LeafArray, b: LeafArray) -> FloatArray:
+    """Return the share of t trees that put rows in the same leaf, (n, t), (m, t) -> (n, m)."""
+    if not len(a) or not len(b):
+        return np.zeros((len(a), len(b)))
+    together = np.zeros((len(a), len(b)), dtype=np.uint16)
+    for left, right in zip(a.T, b.T, strict=True):  # tree by tree: the fastest order by far
+        together += left[:, None] == right
+    return np.asarray(together / max(a.shape[1], 1))

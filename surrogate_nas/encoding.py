@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from scipy.spatial.distance import cdist
 
-from surrogate_nas.draw import Draw, from_unit, random_chooser, to_unit
+from surrogate_nas.draw import Draw, from_unit, random_chooser, replay_chooser, to_unit
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import Distributions, SearchSpace, distributions, fingerprint
 
@@ -22,6 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 Params = Mapping[str, Any]
 
 _ABSENT = object()
+_TRAIT_DRAWS = 400
+_CONSTANT = 1e-9
 
 
 @final
@@ -98,6 +102,42 @@ class Encoding:
             blocks.append(self.feature_rows(params, partly_known=partly_known))
         return np.hstack(blocks)
 
+    def traits(self, rows: FloatArray) -> FloatArray:
+        """Return what of encoded rows (n, d) describes an architecture as a whole, (n, q).
+
+        These are the space's own features or, where it has none, the counts of equal choices: two
+        architectures may differ in all parameters and still be much alike. The sum of absolute
+        differences of two random architectures is 1 on average. What is unknown is at the mean.
+        """
+        shift, scale = self._trait_units
+        return np.asarray(np.nan_to_num((rows[:, self._trait_columns] - shift) / scale))
+
+    @property
+    def _trait_columns(self) -> slice:
+        n_counts = sum(len(choices) for choices, _ in self._groups)
+        n_features = len(self._features)
+        return slice(len(self.columns) - (n_features or n_counts), len(self.columns))
+
+    @cached_property
+    def _trait_units(self) -> tuple[FloatArray, FloatArray]:
+        """Mean of each trait over the space, and the number that it is divided by, (q,) each."""
+        choose = random_chooser(np.random.default_rng(0))
+        params = []
+        for _ in range(_TRAIT_DRAWS):
+            # In the order of the columns: the same space may suggest them in another. Counts are
+            # of these alone, as a file knows no conditions of a function's choices.
+            wanted = {name: choose(name, one) for name, one in self.distributions.items()}
+            if self._features:
+                draw = Draw(replay_chooser(wanted, choose))
+                self.space.suggest(draw)
+                wanted = draw.params
+            params.append(wanted)
+        values = self.encode(params)[:, self._trait_columns]
+        apart = np.abs(values[: _TRAIT_DRAWS // 2] - values[_TRAIT_DRAWS // 2 :]).mean(axis=0)
+        constant = apart < _CONSTANT
+        scale = np.where(constant, np.inf, apart) * max(int((~constant).sum()), 1)
+        return values.mean(axis=0), scale
+
     def feature_rows(self, params: Sequence[Params], *, partly_known: bool = False) -> FloatArray:
         """Return the space's own features, (n, number of them).
 
@@ -169,6 +209,11 @@ def distance(a: FloatArray, b: FloatArray, is_category: npt.NDArray[np.bool_]) -
         both = np.isnan(left) & np.isnan(right)
         total += np.where(absent, np.where(both, 0.0, 1.0), apart)
     return total / max(len(is_category), 1)
+
+
+def trait_distance(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the sum of absolute differences of traits, (n, q), (m, q) -> (n, m)."""
+    return np.asarray(cdist(a, b, "cityblock"))
 
 
 def _place(distribution: BaseDistribution, value: Any) -> float:

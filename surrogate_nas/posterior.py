@@ -5,18 +5,22 @@ Model of the target task's values y at n architectures, in units of an unknown s
     y / s = offset + Phi w + g + noise,    w ~ N(t mu, t_w^2 diag(v)),    g ~ GP(0, t_g^2 k),
 
 with Phi (n, r) the basis functions (past tasks' predictions), mu (r,) and v (r,) their prior mean
-and variance, k = exp(-distance / length) and a flat prior on the offset. What this conditions on
-is Gaussian, so every posterior is closed form (Rasmussen & Williams 2006, ch. 2.7: a Gaussian
-process with explicit basis functions). The five hyperparameters (t, t_w, t_g, length, noise) live
-on a small grid: each point of it is one hypothesis, from "past tasks say nothing here" to "this
-task is their mean", and predictions average over the hypotheses by their evidence. Larger is
-better.
+and variance, and a flat prior on the offset. The kernel k is exp(-distance / length), where the
+distance counts parameters, traits or both, or k is the share of the past tasks' trees that put two
+architectures in the same leaf (the kernel of Breiman 2000, "Some infinity theory for predictor
+ensembles"): those trees split where past tasks differ. What
+this conditions on is Gaussian, so every posterior is closed form (Rasmussen & Williams 2006, ch.
+2.7: a Gaussian process with explicit basis functions). The hyperparameters (t, t_w, t_g, k, noise)
+live on a small grid: each point of it is one hypothesis, from "past tasks say nothing here" over
+"this task is their mean" to "this task is like one of them", and predictions average over the
+hypotheses by their evidence. Larger is better.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import final
 
 import numpy as np
@@ -24,19 +28,25 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
 
 _OFFSET_VARIANCE = 100.0
 _SCALE_WEIGHT = 1.0
 """How many observations the prior guess of the scale is worth."""
-_MAX_EVIDENCE = 200
+_MAX_EVIDENCE = 100
 """Observations that decide between hypotheses; beyond, more only confirm them."""
 _KEPT = 0.99
 """Share of the probability that predictions average over: the likeliest hypotheses that hold it.
 Few results need many of them, at little cost each; many results leave a few."""
 
-TRANSFERS = ((0.0, 0.0), (1.0, 0.15), (1.0, 0.5), (1.0, 1.5))
+NOTHING, MEAN, ONE = 0.0, 1.0, 2.0
+"""What past tasks say of the target: nothing, that it is like their mean, or like one of them."""
+TRANSFERS = ((NOTHING, 0.0), (MEAN, 0.15), (MEAN, 0.5), (MEAN, 1.5), (ONE, 0.3))
 RESIDUALS = (0.15, 0.5, 1.5)
-LENGTHS = (0.25, 1.0)
+KERNELS = (
+    *((0.25, 0.0, 0.0), (1.0, 0.0, 0.0), (0.25, 0.5, 0.0), (1.0, 0.5, 0.0), (1.0, 1.0, 0.0)),
+    (1.0, 0.0, 1.0),
+)
 NOISES = (0.03, 0.2)
 
 
@@ -46,23 +56,64 @@ class Hypotheses:
     """The grid of hyperparameters, each array (g,)."""
 
     transfer: FloatArray
-    """Factor of the basis functions' prior mean: 0 ignores past tasks."""
+    """What past tasks say: NOTHING, MEAN or ONE."""
     weight: FloatArray
-    """How far the weights may stray from it."""
+    """How far the basis functions' weights may stray from it."""
     residual: FloatArray
     """Standard deviation of what no past task knows."""
     length: FloatArray
-    """Distance over which that is alike, as a share of the parameters."""
+    """Distance over which that is alike."""
+    traits: FloatArray
+    """Share of the traits in this distance, the rest being the parameters', 0 to 1."""
+    leaves: FloatArray
+    """1 where sharing leaves says what is alike, 0 where the distance does."""
     noise: FloatArray
     """Standard deviation of training the same architecture again."""
 
     @staticmethod
-    def grid(*, with_basis: bool) -> Hypotheses:
-        """All combinations; without basis functions those that differ in the residual alone."""
-        transfers = TRANSFERS if with_basis else TRANSFERS[:1]
-        rows = list(itertools.product(transfers, RESIDUALS, LENGTHS, NOISES))
-        table = np.array([(t, w, r, length, n) for (t, w), r, length, n in rows])
+    def grid(
+        *,
+        with_basis: bool = True,
+        transfers: Sequence[tuple[float, float]] = TRANSFERS,
+        residuals: Sequence[float] = RESIDUALS,
+        kernels: Sequence[tuple[float, float, float]] = KERNELS,
+        noises: Sequence[float] = NOISES,
+    ) -> Hypotheses:
+        """All combinations; without basis functions those that need none.
+
+        Args:
+            with_basis: Whether there are past tasks.
+            transfers: Pairs of transfer and weight.
+            residuals: Standard deviations.
+            kernels: Length, traits and leaves.
+            noises: Standard deviations.
+        """
+        if not with_basis:
+            transfers = ((NOTHING, 0.0),)
+            kernels = [kernel for kernel in kernels if not kernel[2]]
+        rows = itertools.product(transfers, residuals, kernels, noises)
+        table = np.array([(*pair, r, *kernel, noise) for pair, r, kernel, noise in rows])
         return Hypotheses(*table.T)
+
+    def __len__(self) -> int:
+        return len(self.noise)
+
+    def rows(self) -> FloatArray:
+        """Return one row a hypothesis, (g, 7)."""
+        return np.column_stack([getattr(self, f.name) for f in fields(self)])
+
+    def spread_out(self, n_tasks: int) -> tuple[Hypotheses, IndexArray, IndexArray]:
+        """Write "like one of them" out: one hypothesis for each past task that it may be.
+
+        Returns:
+            The longer grid (h,), the place of each in this one (h,), and its past task, or -1.
+        """
+        repeats = np.where(self.transfer == ONE, n_tasks, 1)
+        origin = np.repeat(np.arange(len(self)), repeats)
+        task = np.concatenate(
+            [np.arange(n_tasks) if t == ONE else np.array([-1]) for t in self.transfer]
+        )
+        return Hypotheses(*self.rows()[origin].T), origin, task
 
 
 @final
@@ -74,57 +125,102 @@ class Basis:
         values: Phi, (n, r).
         mean: Prior mean of the weights, (r,).
         variance: Prior variance of the weights for a weight scale of 1, (r,).
+        tasks: Weights that make each of q past tasks, (q, r): what "like one of them" may mean.
     """
 
     values: FloatArray
     mean: FloatArray
     variance: FloatArray
+    tasks: FloatArray
 
-    def take(self, rows: npt.NDArray[np.intp]) -> Basis:
+    def take(self, rows: IndexArray) -> Basis:
         """Return the basis at some of the architectures."""
-        return Basis(self.values[rows], self.mean, self.variance)
+        return replace(self, values=self.values[rows])
+
+    def weight_means(self, transfer: FloatArray, task: IndexArray) -> FloatArray:
+        """Prior means of the weights under hypotheses (h,), (h, r)."""
+        means = np.where((transfer == MEAN)[:, None], self.mean, 0.0)
+        is_one = task >= 0
+        means[is_one] = self.tasks[task[is_one]]
+        return means
+
+
+@final
+@dataclass(frozen=True)
+class Nearness:
+    """How alike n architectures are to m others.
+
+    Args:
+        parameters: Share of the parameters in which they differ, 0 to 1, (n, m).
+        traits: How much their traits differ, 1 for two random architectures, (n, m).
+        together: Share of the past tasks' trees that put both in the same leaf, (n, m).
+    """
+
+    parameters: FloatArray
+    traits: FloatArray
+    together: FloatArray
+
+    def take(self, rows: IndexArray) -> Nearness:
+        """Return the nearness of some architectures to each other, where n = m."""
+        at = np.ix_(rows, rows)
+        return Nearness(self.parameters[at], self.traits[at], self.together[at])
+
+    def kernel(self, length: float, traits: float, leaves: float) -> FloatArray:
+        """Correlation of the residual, (n, m)."""
+        if leaves:
+            return self.together
+        distance = (1.0 - traits) * self.parameters + traits * self.traits
+        return np.asarray(np.exp(-distance / length))
 
 
 def log_evidence(
-    hypotheses: Hypotheses, basis: Basis, distance: FloatArray, y: FloatArray
+    hypotheses: Hypotheses, basis: Basis, near: Nearness, y: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return each hypothesis's log marginal likelihood and its inverse scale, both (g,).
+    """Return each hypothesis's log marginal likelihood and its inverse scale, both (h,).
+
+    Under "like one of them" both are per past task; see :meth:`Hypotheses.spread_out`, whose
+    longer grid the results belong to.
 
     Args:
         hypotheses: The grid.
         basis: Basis functions at the n observed architectures.
-        distance: Distances between them, (n, n).
+        near: Nearness of these to each other, (n, n).
         y: Their values in units of the prior guess of the scale, (n,).
     """
+    every, _, task = hypotheses.spread_out(len(basis.tasks))
     n = len(y)
     if n == 0:
-        return np.zeros(len(hypotheses.noise)), np.ones(len(hypotheses.noise))
-    factors = np.linalg.cholesky(_covariances(hypotheses, basis, distance))
-    center = y.mean()
-    prior = hypotheses.transfer[:, None] * (basis.values @ basis.mean)  # (g, n)
-    stacked = np.stack([np.broadcast_to(y - center, prior.shape), prior], axis=-1)  # (g, n, 2)
-    white = np.linalg.solve(factors, stacked)
-    a = (white[..., 0] ** 2).sum(axis=1) + _SCALE_WEIGHT
-    b = (white[..., 0] * white[..., 1]).sum(axis=1)
-    c = (white[..., 1] ** 2).sum(axis=1)
+        return np.zeros(len(every)), np.ones(len(every))
+    shapes, shape_of = np.unique(every.rows()[:, 1:], axis=0, return_inverse=True)
+    factors = np.linalg.cholesky(_covariances(shapes, basis, near))
+    prior = basis.weight_means(every.transfer, task) @ basis.values.T  # (h, n)
+    centered = np.broadcast_to(y - y.mean(), (len(shapes), n))[..., None]
+    white_y = np.linalg.solve(factors, centered)[shape_of, :, 0]
+    white_prior = np.empty_like(prior)
+    for index, factor in enumerate(factors):
+        own = shape_of == index
+        white_prior[own] = np.linalg.solve(factor, prior[own].T).T
+    a = (white_y**2).sum(axis=1) + _SCALE_WEIGHT
+    b = (white_y * white_prior).sum(axis=1)
+    c = (white_prior**2).sum(axis=1)
     total = n + _SCALE_WEIGHT
     # The inverse scale that maximizes total * log(u) - (u^2 a - 2 u b + c) / 2.
     inverse_scale = (b + np.sqrt(b**2 + 4 * total * a)) / (2 * a)
-    log_det = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+    log_det = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)[shape_of]
     fit = inverse_scale**2 * a - 2 * inverse_scale * b + c
     return total * np.log(inverse_scale) - 0.5 * fit - log_det, inverse_scale
 
 
-def _covariances(hypotheses: Hypotheses, basis: Basis, distance: FloatArray) -> FloatArray:
-    """Covariance of y / s under every hypothesis, (g, n, n)."""
-    n = len(distance)
+def _covariances(shapes: FloatArray, basis: Basis, near: Nearness) -> FloatArray:
+    """Covariance of y / s for rows of hypotheses without transfer, (h, n, n)."""
+    n = len(near.parameters)
     linear = (basis.values * basis.variance) @ basis.values.T
-    kernels = {length: np.exp(-distance / length) for length in set(hypotheses.length)}
-    covariances = np.empty((len(hypotheses.noise), n, n))
-    for index, out in enumerate(covariances):
-        out[:] = hypotheses.residual[index] ** 2 * kernels[hypotheses.length[index]]
-        out += hypotheses.weight[index] ** 2 * linear + _OFFSET_VARIANCE
-        out[np.diag_indices(n)] += hypotheses.noise[index] ** 2
+    kernels = {kind: near.kernel(*kind) for kind in {tuple(row[2:5]) for row in shapes}}
+    covariances = np.empty((len(shapes), n, n))
+    for (weight, residual, *kind, noise), out in zip(shapes, covariances, strict=True):
+        out[:] = residual**2 * kernels[tuple(kind)]
+        out += weight**2 * linear + _OFFSET_VARIANCE
+        out[np.diag_indices(n)] += noise**2
     return covariances
 
 
@@ -133,42 +229,49 @@ class Posterior:
     """The model conditioned on the target's observations.
 
     Args:
+        hypotheses: The grid.
         basis: Basis functions at the n observed architectures.
-        distance: Distances between them, (n, n).
+        near: Nearness of these to each other, (n, n).
         y: Their values in units of the prior guess of the scale, (n,).
         log_prior: Log prior of each hypothesis of the grid, (g,).
     """
 
     def __init__(
-        self, basis: Basis, distance: FloatArray, y: FloatArray, log_prior: FloatArray
+        self,
+        hypotheses: Hypotheses,
+        basis: Basis,
+        near: Nearness,
+        y: FloatArray,
+        log_prior: FloatArray,
     ) -> None:
-        self._hypotheses = Hypotheses.grid(with_basis=basis.values.shape[1] > 0)
-        self._basis = basis
+        every, origin, task = hypotheses.spread_out(len(basis.tasks))
+        self._transfer = every.transfer
         self._center = float(y.mean()) if len(y) else 0.0
         rows = _spread(y)
-        evidence, scale = log_evidence(
-            self._hypotheses, basis.take(rows), distance[np.ix_(rows, rows)], y[rows]
-        )
-        score = evidence + log_prior
+        evidence, scale = log_evidence(hypotheses, basis.take(rows), near.take(rows), y[rows])
+        score = evidence + (log_prior - np.log(np.bincount(origin)))[origin]
         probability = np.exp(score - score.max())
         self.probability: FloatArray = probability / probability.sum()
-        """Posterior probability of each hypothesis, (g,)."""
+        """Posterior probability of each hypothesis of the grid as it is spread out, (h,)."""
         order = np.argsort(-self.probability, kind="stable")
         kept = order[: np.searchsorted(self.probability[order].cumsum(), _KEPT) + 1]
+        means = basis.weight_means(every.transfer, task)
+        shapes = every.rows()
         self._members = [
-            _Member(self._hypotheses, int(g), basis, distance, y - self._center, float(scale[g]))
-            for g in kept
+            _Member(shapes[h], means[h], basis, near, y - self._center, float(scale[h]))
+            for h in kept
         ]
         self._share = self.probability[kept] / self.probability[kept].sum()
 
-    def predict(self, basis: Basis, distance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(self, basis: Basis, near: Nearness) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation of the noise-free value, each (m,).
 
         Args:
             basis: Basis functions at the m candidates.
-            distance: Distances from the candidates to the observed architectures, (m, n).
+            near: Nearness of these to the observed architectures, (m, n).
         """
-        parts = [member.predict(basis, distance) for member in self._members]
+        kernels = {member.kernel: near.kernel(*member.kernel) for member in self._members}
+        parts = [member.predict(basis, kernels[member.kernel]) for member in self._members]
         means = np.stack([mean for mean, _ in parts])
         variances = np.stack([variance for _, variance in parts])
         mean = self._share @ means
@@ -188,7 +291,7 @@ class Posterior:
     @property
     def transfer(self) -> float:
         """Posterior probability that past tasks say anything about this one."""
-        return float(self.probability[self._hypotheses.transfer > 0].sum())
+        return float(self.probability[self._transfer != NOTHING].sum())
 
 
 @final
@@ -197,55 +300,54 @@ class _Member:
 
     def __init__(
         self,
-        hypotheses: Hypotheses,
-        index: int,
+        shape: FloatArray,
+        mean: FloatArray,
         basis: Basis,
-        distance: FloatArray,
+        near: Nearness,
         y: FloatArray,
         inverse_scale: float,
     ) -> None:
-        self._transfer = hypotheses.transfer[index]
-        self._weight = hypotheses.weight[index]
-        self._residual = hypotheses.residual[index]
-        self._length = hypotheses.length[index]
+        _, self._weight, self._residual, *kernel, noise = shape.tolist()
+        self.kernel = (kernel[0], kernel[1], kernel[2])
         self._scale = 1.0 / inverse_scale
-        self.noise = hypotheses.noise[index] * self._scale
+        self.noise = noise * self._scale
+        self._mean = mean
         self._observed = basis.values
-        prior = self._transfer * (basis.values @ basis.mean)
-        covariance = self._cross(basis.variance, basis.values, basis.values, distance)
-        covariance[np.diag_indices(len(y))] += hypotheses.noise[index] ** 2
+        covariance = self._cross(
+            basis.variance, basis.values, basis.values, near.kernel(*self.kernel)
+        )
+        covariance[np.diag_indices(len(y))] += noise**2
         self._factor = cho_factor(covariance, lower=True) if len(y) else None
         self._alpha = (
-            cho_solve(self._factor, y * inverse_scale - prior)
+            cho_solve(self._factor, y * inverse_scale - basis.values @ mean)
             if self._factor is not None
             else np.zeros(0)
         )
         pull = self._weight**2 * basis.variance * (basis.values.T @ self._alpha)
-        self.weights = self._transfer * basis.mean + pull
+        self.weights = mean + pull
 
     def _cross(
-        self, variance: FloatArray, left: FloatArray, right: FloatArray, distance: FloatArray
+        self, variance: FloatArray, left: FloatArray, right: FloatArray, kernel: FloatArray
     ) -> FloatArray:
         """Covariance between two sets of architectures, in units of the scale squared."""
         linear = self._weight**2 * (left * variance) @ right.T
-        kernel = self._residual**2 * np.exp(-distance / self._length)
-        return np.asarray(linear + kernel + _OFFSET_VARIANCE)
+        return np.asarray(linear + self._residual**2 * kernel + _OFFSET_VARIANCE)
 
-    def predict(self, basis: Basis, distance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(self, basis: Basis, kernel: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of the noise-free value at m candidates, each (m,)."""
-        mean = self._transfer * (basis.values @ basis.mean)
+        mean = basis.values @ self._mean
         own = self._weight**2 * (basis.values**2 @ basis.variance) + self._residual**2
         if self._factor is None:
             # Nothing observed: the offset is unknown and the same for all, so it is left out.
             return mean * self._scale, own * self._scale**2
-        cross = self._cross(basis.variance, basis.values, self._observed, distance)
+        cross = self._cross(basis.variance, basis.values, self._observed, kernel)
         mean = mean + cross @ self._alpha
         white = solve_triangular(self._factor[0], cross.T, lower=True)
         variance = own + _OFFSET_VARIANCE - (white**2).sum(axis=0)
         return mean * self._scale, np.maximum(variance, 0.0) * self._scale**2
 
 
-def _spread(y: FloatArray) -> npt.NDArray[np.intp]:
+def _spread(y: FloatArray) -> IndexArray:
     """Rows that decide between hypotheses: all, or the best half and an even share of the rest."""
     if len(y) <= _MAX_EVIDENCE:
         return np.arange(len(y))

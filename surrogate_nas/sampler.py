@@ -15,10 +15,11 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas.acquisition import ACQUISITIONS
 from surrogate_nas.candidates import Limits, Pool
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.past import Direction, from_trials
-from surrogate_nas.screening import PoolMix, Screened, TargetTrials, screen
+from surrogate_nas.screening import PoolMix, Screened, ScreeningRules, TargetTrials, screen
 from surrogate_nas.shadow import BaseSamplerLike, Shadow
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
 from surrogate_nas.surrogate import MetaSurrogate
@@ -48,6 +49,10 @@ class SurrogateSampler(BaseSampler):
     A study's trials follow from the seed and the storage alone: a stopped study continues as if
     it had never been stopped. With several objectives the base sampler's own trials are used.
 
+    Where there are past tasks, the study's user attributes say what they are worth to it by now:
+    ``transfer``, the probability that they say anything; ``past_task_weights``, how much each
+    counts; ``past_tasks_ignored``, those that count for nothing.
+
     Args:
         space: A SearchSpace, a dict of distributions or a define-by-run function; None means the
             surrogate's own, or, without one, the parameters that all finished trials share, as
@@ -60,12 +65,18 @@ class SurrogateSampler(BaseSampler):
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
         n_startup_trials: Finished trials before the surrogate has a say when there are no past
             tasks; until then the base sampler's proposals are trained.
+        n_control_trials: Trials after the first that are controls, where there are past tasks: of
+            random draws the one whose prediction is in the middle. Against it past tasks that
+            mislead are found out at once.
         mix: Composition of the pool; by default with 8 proposals of the base sampler, or one of
             GPSampler.
+        acquisition: What ranks the candidates: "log_ei" (log expected improvement), "mean" (never
+            explores) or "ucb" (mean plus one standard deviation).
         seed: Fixes the study; None draws one.
 
     Raises:
-        SpaceError: The space or a limit is unusable, or there are limits without screening.
+        SpaceError: The space, a limit or the acquisition is unusable, or there are limits without
+            screening.
         SurrogateMismatchError: The surrogate was fitted to another space.
     """
 
@@ -78,12 +89,20 @@ class SurrogateSampler(BaseSampler):
         n_candidates: int = 256,
         limits: Mapping[str, float] | None = None,
         n_startup_trials: int = 5,
+        n_control_trials: int = 1,
         mix: PoolMix | None = None,
+        acquisition: str = "log_ei",
         seed: int | None = None,
     ) -> None:
         if n_candidates < 1:
             raise SpaceError(
                 expected="n_candidates of at least 1", got=f"{n_candidates}", fix="use 256"
+            )
+        if acquisition not in ACQUISITIONS:
+            raise SpaceError(
+                expected=f"an acquisition among {', '.join(ACQUISITIONS)}",
+                got=repr(acquisition),
+                fix="use the default, which is log_ei",
             )
         if limits and n_candidates == 1:
             raise SpaceError(
@@ -97,11 +116,15 @@ class SurrogateSampler(BaseSampler):
         self._make_base: BaseSamplerLike = base_sampler or _tpe
         # A base that has seen the real study refuses the shadow's, so this one never meets it.
         self._base = self._real_base()
-        self._n_candidates = n_candidates
-        self._n_startup = n_startup_trials
         # One proposal of the Gaussian process sampler costs as much as all the rest together.
         slow = isinstance(self._base, GPSampler)
-        self._mix = mix or PoolMix(n_base=1 if slow else 8)
+        self._rules = ScreeningRules(
+            size=n_candidates,
+            n_startup=n_startup_trials,
+            n_control=n_control_trials,
+            mix=mix or PoolMix(n_base=1 if slow else 8),
+            acquisition=acquisition,
+        )
         self._limits = dict(limits or {})
         self._last: tuple[Distributions, _Screens] | None = None
         self._inferred = optuna.search_space.IntersectionSearchSpace()
@@ -186,7 +209,7 @@ class SurrogateSampler(BaseSampler):
 
     def _passes(self, study: optuna.Study) -> bool:
         """Whether the base sampler's own trials are wanted."""
-        return self._n_candidates == 1 or len(study.directions) > 1
+        return self._rules.size == 1 or len(study.directions) > 1
 
     def _infer(self, study: optuna.Study) -> _Screens | None:
         """The parameters that all finished trials share, as a space."""
@@ -213,6 +236,8 @@ class SurrogateSampler(BaseSampler):
             storage.set_trial_system_attr(trial._trial_id, key, value)
         for key, number in chosen.attributes().items():
             storage.set_trial_user_attr(trial._trial_id, key, number)
+        for key, value in chosen.study_attributes().items():
+            storage.set_study_user_attr(study._study_id, key, value)
         return chosen
 
     def _screened(
@@ -228,9 +253,7 @@ class SurrogateSampler(BaseSampler):
             screens.surrogate,
             known.target_trials(study.directions[0]),
             lambda n: shadow.proposals(screens.space, n),
-            size=self._n_candidates,
-            n_startup=self._n_startup,
-            mix=self._mix,
+            self._rules,
         )
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from surrogate_nas.acquisition import log_expected_improvement
+from surrogate_nas.acquisition import ACQUISITIONS
 from surrogate_nas.candidates import Candidate, Pool
 from surrogate_nas.past import Direction, PastTask
-from surrogate_nas.surrogate import MetaSurrogate, TargetModel
+from surrogate_nas.surrogate import MetaSurrogate
+from surrogate_nas.target import TargetModel
 
 FloatArray = npt.NDArray[np.float64]
 Proposals = Callable[[int], Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]]
@@ -21,6 +22,9 @@ Proposals = Callable[[int], Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]
 _logger = logging.getLogger(__name__)
 
 _PARENTS = 5
+_IGNORED = 0.1
+"""Probability of any transfer, or share of an equal weight, below which past tasks are ignored."""
+_MOST_NAMED = 100
 _CLIMBS = 4
 """Steps in which the pool climbs the acquisition; a single one misses ordered choices."""
 
@@ -45,6 +49,28 @@ class PoolMix:
 
 @final
 @dataclass(frozen=True)
+class ScreeningRules:
+    """How a sampler screens.
+
+    Args:
+        size: Wanted number of candidates.
+        n_startup: Results needed before a surrogate without past tasks has a say.
+        n_control: Trainings after the first that are controls where there are past tasks: of
+            random draws the one in the middle of what they predict. Past tasks that mislead choose
+            architectures that are all alike bad; without one from elsewhere nothing shows it.
+        mix: Composition of the pool.
+        acquisition: A name in :data:`surrogate_nas.acquisition.ACQUISITIONS`.
+    """
+
+    size: int = 256
+    n_startup: int = 5
+    n_control: int = 1
+    mix: PoolMix = PoolMix()
+    acquisition: str = "log_ei"
+
+
+@final
+@dataclass(frozen=True)
 class Screened:
     """The chosen candidate and what was known when it was chosen.
 
@@ -55,7 +81,9 @@ class Screened:
         n_infeasible: Draws turned away because they exceed a limit.
         predicted_value: Predicted measurement, in the target's units; None without a surrogate.
         predicted_std: Its standard deviation.
-        acquisition: Log expected improvement.
+        acquisition: Log expected improvement, or what else was asked for.
+        transfer: Probability that past tasks say anything about this one; None without any.
+        past_tasks: How much each of them counts in the prediction.
     """
 
     candidate: Candidate
@@ -65,6 +93,8 @@ class Screened:
     predicted_value: float | None = None
     predicted_std: float | None = None
     acquisition: float | None = None
+    transfer: float | None = None
+    past_tasks: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_repeat(self) -> bool:
@@ -73,8 +103,25 @@ class Screened:
 
     def attributes(self) -> dict[str, float]:
         """Return what is stored with the trial: flat, numeric, known values only."""
-        named = {name: value for name, value in vars(self).items() if name != "candidate"}
+        apart = ("candidate", "past_tasks")
+        named = {name: value for name, value in vars(self).items() if name not in apart}
         return {name: value for name, value in named.items() if value is not None}
+
+    def study_attributes(self) -> dict[str, Any]:
+        """Return what past tasks are worth to the study by now; nothing without any."""
+        if self.transfer is None:
+            return {}
+        least = _IGNORED / len(self.past_tasks)
+        is_off = self.transfer < _IGNORED
+        off = [name for name, w in self.past_tasks.items() if is_off or abs(w) < least]
+        strongest = sorted(self.past_tasks, key=lambda name: -abs(self.past_tasks[name]))
+        return {
+            "transfer": round(self.transfer, 4),
+            "past_task_weights": {
+                name: round(self.past_tasks[name], 4) for name in strongest[:_MOST_NAMED]
+            },
+            "past_tasks_ignored": off[:_MOST_NAMED],
+        }
 
 
 @final
@@ -98,10 +145,7 @@ def screen(
     surrogate: MetaSurrogate,
     trials: TargetTrials,
     propose: Proposals,
-    *,
-    size: int,
-    n_startup: int,
-    mix: PoolMix,
+    rules: ScreeningRules,
 ) -> Screened:
     """Fill the pool and choose from it.
 
@@ -110,43 +154,57 @@ def screen(
         surrogate: What past tasks say.
         trials: The target's results so far.
         propose: Asks the base sampler for a number of proposals.
-        size: Wanted number of candidates.
-        n_startup: Results needed before a surrogate without past tasks has a say.
-        mix: Composition of the pool.
+        rules: How it is done.
 
     Raises:
         InfeasibleError: Nothing satisfies the limits.
     """
-    for params, attrs in propose(min(mix.n_base, size)):
-        pool.add_proposal(params, attrs)
     n_observed = 0 if trials.observed is None else len(trials.observed)
-    if not surrogate.tasks and n_observed < n_startup:
-        if not pool.candidates:
-            pool.add_random(1)
-        return _first(pool)
-    pool.add_neighbours(_best(trials.observed), int(mix.near_observed * size))
-    room = max(size - len(pool.candidates), 0)
-    n_last = min(int(mix.near_predicted * size), room)
-    pool.add_random(max(room - n_last, 1))
+    n_climb = 0
+    is_control = bool(surrogate.tasks) and 0 < n_observed + len(trials.pending) <= rules.n_control
+    if is_control:
+        pool.add_random(rules.size)
+    else:
+        for params, attrs in propose(min(rules.mix.n_base, rules.size)):
+            pool.add_proposal(params, attrs)
+        if not surrogate.tasks and n_observed < rules.n_startup:
+            if not pool.candidates:
+                pool.add_random(1)
+            return _first(pool)
+        pool.add_neighbours(_best(trials.observed), int(rules.mix.near_observed * rules.size))
+        room = max(rules.size - len(pool.candidates), 0)
+        n_climb = min(int(rules.mix.near_predicted * rules.size), room)
+        pool.add_random(max(room - n_climb, 1))
     if not pool.candidates:
         return _first(pool)
     target = surrogate.condition(
         trials.observed, direction=trials.direction, pending=trials.pending
     )
+    return _chosen(pool, target, n_climb, rules.acquisition, is_control=is_control)
+
+
+def _chosen(
+    pool: Pool, target: TargetModel, n_climb: int, name: str, *, is_control: bool
+) -> Screened:
+    """Add so many neighbours of the best that are predicted, and choose the highest score.
+
+    Or the middle prediction for a control: if past tasks have it all upside down, the middle stays
+    where it is, while a single random draw may be as bad as what they recommend.
+    """
     mean, std = target.latent([c.params for c in pool.candidates])
-    score = acquisition(target, mean, std)
+    score = acquisition(target, mean, std, name)
     for step in range(_CLIMBS):
         # The pool climbs: each step looks around the best that the last one has found.
         top = np.argsort(-score, kind="stable")[:_PARENTS]
         first = len(pool.candidates)
-        n_step = n_last * (step + 1) // _CLIMBS - n_last * step // _CLIMBS
+        n_step = n_climb * (step + 1) // _CLIMBS - n_climb * step // _CLIMBS
         pool.add_neighbours([pool.candidates[i].params for i in top], n_step)
         added = [c.params for c in pool.candidates[first:]]
         if added:
             more_mean, more_std = target.latent(added)
             mean, std = np.append(mean, more_mean), np.append(std, more_std)
-            score = acquisition(target, mean, std)
-    chosen = int(np.argmax(score))
+            score = acquisition(target, mean, std, name)
+    chosen = int(np.argsort(mean, kind="stable")[len(mean) // 2] if is_control else score.argmax())
     value, deviation = target.own_units(mean[[chosen]], std[[chosen]])
     return Screened(
         candidate=pool.candidates[chosen],
@@ -156,13 +214,17 @@ def screen(
         predicted_value=float(value[0]),
         predicted_std=float(deviation[0]),
         acquisition=float(score[chosen]),
+        transfer=target.transfer if target.weights else None,
+        past_tasks=target.weights,
     )
 
 
-def acquisition(target: TargetModel, mean: FloatArray, std: FloatArray) -> FloatArray:
-    """Log expected improvement; before the first result, over the best that is predicted."""
+def acquisition(
+    target: TargetModel, mean: FloatArray, std: FloatArray, name: str = "log_ei"
+) -> FloatArray:
+    """Score candidates; before the first result, against the best that is predicted."""
     incumbent = float(mean.max()) if target.incumbent is None else target.incumbent
-    return log_expected_improvement(mean, std, incumbent)
+    return ACQUISITIONS[name](mean, std, incumbent)
 
 
 def _best(observed: PastTask | None) -> list[Mapping[str, Any]]:

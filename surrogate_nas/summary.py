@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -36,6 +37,9 @@ class StudySummary:
         predicted: Predictions of the completed trials that had one, (n,).
         measured: What these reached, (n,).
         stds: Standard deviations of the predictions, (n,).
+        transfer: Probability, by now, that past tasks say anything about this one; None without.
+        past_task_weights: How much each of them counts in the predictions, strongest first.
+        past_tasks_ignored: Those that count for nothing.
     """
 
     name: str
@@ -51,6 +55,9 @@ class StudySummary:
     predicted: tuple[float, ...]
     measured: tuple[float, ...]
     stds: tuple[float, ...]
+    transfer: float | None = None
+    past_task_weights: Mapping[str, float] = field(default_factory=dict)
+    past_tasks_ignored: tuple[str, ...] = ()
 
     @property
     def best(self) -> FrozenTrial | None:
@@ -107,6 +114,9 @@ def summarize(study: optuna.Study) -> StudySummary:
         predicted=tuple(predicted for predicted, _, _ in guesses),
         measured=tuple(measured for _, measured, _ in guesses),
         stds=tuple(std for _, _, std in guesses),
+        transfer=finite(attrs.get("transfer")),
+        past_task_weights=_weights(attrs.get("past_task_weights")),
+        past_tasks_ignored=_names(attrs.get("past_tasks_ignored")),
     )
 
 
@@ -120,6 +130,18 @@ def finite(found: Any) -> float | None:
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
         return None
     return float(found)
+
+
+def _weights(found: Any) -> dict[str, float]:
+    """What of a study's attribute are named numbers."""
+    named = found if isinstance(found, dict) else {}
+    numbers = {str(name): finite(weight) for name, weight in named.items()}
+    return {name: weight for name, weight in numbers.items() if weight is not None}
+
+
+def _names(found: Any) -> tuple[str, ...]:
+    """What of a study's attribute are names."""
+    return tuple(str(name) for name in found) if isinstance(found, list) else ()
 
 
 def _value(trial: FrozenTrial) -> float:

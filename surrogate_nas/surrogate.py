@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from surrogate_nas.basis import PastBasis, PastModels, empty_basis, fit_models
 from surrogate_nas.draw import Draw, random_chooser
-from surrogate_nas.encoding import Encoding, distance
+from surrogate_nas.encoding import Encoding, distance, trait_distance
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
 from surrogate_nas.mapping import SpaceMapping
-from surrogate_nas.past import Direction, Given, PastTask, as_observations, signed
-from surrogate_nas.posterior import Basis, Posterior
-from surrogate_nas.scaling import TargetScale
+from surrogate_nas.past import Direction, Given, PastTask, as_observations
+from surrogate_nas.posterior import Hypotheses
+from surrogate_nas.rows import RowMemory
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space
 from surrogate_nas.surrogate_file import (
     FilePath,
@@ -25,12 +25,12 @@ from surrogate_nas.surrogate_file import (
     read_surrogate,
     write_surrogate,
 )
+from surrogate_nas.target import TargetModel
 from surrogate_nas.task_summary import task_summary
 
 FloatArray = npt.NDArray[np.float64]
 
 _SPACE_DRAWS = 1000
-_CACHED_ROWS = 20_000
 
 
 @final
@@ -51,12 +51,18 @@ class MetaSurrogate:
         """Each past task's name, number of pairs, scale, direction, meta-features and notes, and
         its quality: how well the others predict it before any result of it, as Spearman's rank
         correlation (see :meth:`surrogate_nas.basis.PastModels.basis`), or None."""
-        self._basis = basis
-        self._rows: dict[tuple[Any, ...], tuple[FloatArray, FloatArray]] = {}
+        self.basis = basis
+        """The fitted basis functions and their prior."""
+        self.rows = RowMemory(encoding, basis)
 
     @classmethod
     def fit(
-        cls, space: SpaceLike, past: Sequence[PastTask] = (), *, seed: int = 0
+        cls,
+        space: SpaceLike,
+        past: Sequence[PastTask] = (),
+        *,
+        seed: int = 0,
+        hypotheses: Hypotheses | None = None,
     ) -> MetaSurrogate:
         """Fit to past tasks; without any, it learns from the target alone.
 
@@ -65,13 +71,15 @@ class MetaSurrogate:
             past: Past tasks. One of an earlier form of the space is used as far as it goes; see
                 :func:`surrogate_nas.map_to_space`.
             seed: Fixes the fit bit for bit.
+            hypotheses: What the target may be like; the default suits all tables that it was
+                measured on, others are for studies of it.
 
         Raises:
             SpaceError: The space has no parameters.
             PastTaskError: A past task cannot rank anything, or knows less than half of the
                 parameters.
         """
-        return PastFit.of(space, past, seed=seed).surrogate()
+        return PastFit.of(space, past, seed=seed, hypotheses=hypotheses).surrogate()
 
     def predict(
         self,
@@ -123,7 +131,7 @@ class MetaSurrogate:
         if space is self.encoding.space:
             return self
         encoding = _checked_encoding(space, self.encoding)
-        return MetaSurrogate(encoding, self._basis, self.tasks)
+        return MetaSurrogate(encoding, self.basis, self.tasks)
 
     def save(self, path: FilePath) -> None:
         """Write to a file, as a whole or not at all: JSON text, to read with :meth:`load`.
@@ -134,7 +142,7 @@ class MetaSurrogate:
         Raises:
             SurrogateFileError: The folder is missing, or the space's choices have no form in JSON.
         """
-        write_surrogate(path, self.encoding, self._basis, self.tasks)
+        write_surrogate(path, self.encoding, self.basis, self.tasks)
 
     @classmethod
     def load(cls, path: FilePath, *, space: SpaceLike | None = None) -> MetaSurrogate:
@@ -153,39 +161,10 @@ class MetaSurrogate:
         encoding = saved.encoding() if space is None else _checked_encoding(as_space(space), saved)
         return cls(encoding, saved.basis, saved.tasks)
 
-    def rows(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
-        """Return kernel coordinates (n, p) and basis functions (n, r), each row remembered."""
-        keys = [tuple(sorted(one.items())) for one in params]
-        if len(self._rows) > _CACHED_ROWS:
-            self._rows = {}
-        rows = self._rows  # another thread may start afresh in between
-        new = [i for i, key in enumerate(keys) if key not in rows]
-        if new:
-            fresh = [params[i] for i in new]
-            points = self.encoding.points(fresh)
-            rows_of = self.encoding.encode(fresh, points) if self.tasks else None
-            values = None if rows_of is None else self._basis.raw(rows_of)
-            for j, i in enumerate(new):
-                rows[keys[i]] = (points[j], values[j] if values is not None else _NOTHING)
-        picked = [rows[key] for key in keys]
-        p = len(self.encoding.is_category)
-        stacked = np.array([point for point, _ in picked]).reshape(len(picked), p)
-        r = len(self._basis.boosters)
-        return stacked, np.array([value for _, value in picked]).reshape(len(picked), r)
-
-    def basis_at(self, values: FloatArray) -> Basis:
-        """Attach the prior of the weights to basis functions (n, r)."""
-        return Basis(values, self._basis.mean, self._basis.variance)
-
-    @property
-    def log_prior(self) -> FloatArray:
-        """Log prior of the posterior's hypotheses, (g,)."""
-        return self._basis.log_prior
-
     @property
     def loadings(self) -> FloatArray:
         """Each past task as a sum of basis functions, (number of past tasks, r)."""
-        return self._basis.loadings
+        return self.basis.loadings
 
     @property
     def typical_scale(self) -> float:
@@ -209,7 +188,14 @@ class PastFit:
     models: PastModels | None
 
     @classmethod
-    def of(cls, space: SpaceLike, past: Sequence[PastTask], *, seed: int) -> PastFit:
+    def of(
+        cls,
+        space: SpaceLike,
+        past: Sequence[PastTask],
+        *,
+        seed: int,
+        hypotheses: Hypotheses | None = None,
+    ) -> PastFit:
         """Fit one model to each past task; see :meth:`MetaSurrogate.fit`."""
         encoding = Encoding(as_space(space))
         if not past:
@@ -218,12 +204,23 @@ class PastFit:
             _check(task)
         mapping = SpaceMapping(encoding.space, known=encoding.distributions)
         past = [mapping.apply(task) for task in past]
+        rows = [encoding.encode(task.params, partly_known=True) for task in past]
+        p = len(encoding.is_category)
+
+        def distances(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+            apart = distance(a[:, :p], b[:, :p], encoding.is_category)
+            return apart, trait_distance(a[:, p:], b[:, p:]) if a.shape[1] > p else apart
+
         models = fit_models(
-            [encoding.encode(task.params, partly_known=True) for task in past],
-            [encoding.points(task.params) for task in past],
+            rows,
+            [
+                np.hstack([encoding.points(task.params), encoding.traits(x)])
+                for task, x in zip(past, rows, strict=True)
+            ],
             [task.gains for task in past],
             space_rows=encoding.encode(_draws(encoding.space, _SPACE_DRAWS, seed)),
-            distance=lambda a, b: distance(a, b, encoding.is_category),
+            distances=distances,
+            hypotheses=Hypotheses.grid() if hypotheses is None else hypotheses,
             seed=seed,
         )
         return cls(encoding, tuple(past), models)
@@ -240,85 +237,6 @@ class PastFit:
     def empty(self) -> MetaSurrogate:
         """Return a surrogate of the same space that knows no past tasks."""
         return MetaSurrogate(self.encoding, empty_basis(), ())
-
-
-_NOTHING = np.zeros(0)
-
-
-@final
-class TargetModel:
-    """A MetaSurrogate conditioned on one target's results.
-
-    Args:
-        surrogate: What past tasks say.
-        params: Parameters of the n architectures evaluated so far.
-        gains: Their values, larger is better, (n,).
-        direction: Which way is better in the target's own units.
-        pending: Parameters of architectures in training.
-    """
-
-    def __init__(
-        self,
-        surrogate: MetaSurrogate,
-        params: Sequence[Mapping[str, Any]],
-        gains: FloatArray,
-        direction: Direction,
-        pending: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
-        self._surrogate = surrogate
-        self._direction = direction
-        self._scale = TargetScale.fit(gains, surrogate.typical_scale)
-        y = self._scale.forward(gains)
-        self._posterior, self._points = self._fit(params, y)
-        if pending and len(y):
-            believed, _ = self.latent(pending)
-            self._posterior, self._points = self._fit(
-                [*params, *pending], np.concatenate([y, believed])
-            )
-        self.incumbent = float(y.max()) if len(y) else None
-        """Best value so far, in working units (larger is better); None without results."""
-
-    def _fit(
-        self, params: Sequence[Mapping[str, Any]], y: FloatArray
-    ) -> tuple[Posterior, FloatArray]:
-        """The posterior of values in working units, and the coordinates that it stands on."""
-        points, values = self._surrogate.rows(params)
-        near = distance(points, points, self._surrogate.encoding.is_category)
-        basis = self._surrogate.basis_at(values)
-        return Posterior(basis, near, y, self._surrogate.log_prior), points
-
-    def latent(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
-        """Predict the noise-free value in working units, larger is better, (m,) each."""
-        points, values = self._surrogate.rows(params)
-        near = distance(points, self._points, self._surrogate.encoding.is_category)
-        return self._posterior.predict(self._surrogate.basis_at(values), near)
-
-    def own_units(self, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Turn latent predictions into measured values: center and half of the 68% interval."""
-        std = np.hypot(std, self._posterior.noise)
-        low, high = self._scale.backward(mean - std), self._scale.backward(mean + std)
-        center = self._scale.backward(mean)
-        return signed(center, self._direction), (high - low) / 2
-
-    def predict(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
-        """Predict measured values in the target's own units, (m,) each."""
-        return self.own_units(*self.latent(params))
-
-    @property
-    def transfer(self) -> float:
-        """Probability that past tasks say anything about this one, 0 to 1."""
-        return self._posterior.transfer if self._surrogate.tasks else 0.0
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """How much each past task counts in the predictions."""
-        loadings = self._surrogate.loadings
-        if not len(loadings):
-            return {}
-        # Spread each basis function's weight over the tasks that it stands for.
-        share = loadings @ (self._posterior.weights / np.maximum((loadings**2).sum(axis=0), 1e-12))
-        names = [str(task["name"]) for task in self._surrogate.tasks]
-        return dict(zip(names, share.tolist(), strict=True))
 
 
 def _checked_encoding(space: SearchSpace, fitted: Encoding | SavedSurrogate) -> Encoding:

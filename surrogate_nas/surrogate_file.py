@@ -15,7 +15,7 @@ import math
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
@@ -36,7 +36,7 @@ from surrogate_nas.checked_json import (
 )
 from surrogate_nas.encoding import Encoding
 from surrogate_nas.errors import SurrogateFileError
-from surrogate_nas.posterior import Hypotheses
+from surrogate_nas.posterior import MEAN, NOTHING, ONE, Hypotheses
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace
 from surrogate_nas.space_record import (
     MOST_COLUMNS,
@@ -52,9 +52,9 @@ FloatArray = npt.NDArray[np.float64]
 FilePath: TypeAlias = str | os.PathLike[str]
 
 FORMAT = "surrogate_nas.surrogate"
-SCHEMA = 2
-"""Of the files that are written. Those of schema 1 are read, too: their past tasks have no quality
-and no notes."""
+SCHEMA = 3
+"""Of the files that are written. Older ones are read, too: past tasks have no quality and no notes
+in schema 1, and hypotheses no traits and no leaves before schema 3."""
 MAX_BYTES = 64 * 2**20
 """Size of a file; looked at before it is read."""
 
@@ -71,6 +71,10 @@ _MOST_REACH = 1e6
 reach some ten deviations; beyond a thousand the posterior's covariance would lose its definiteness
 to rounding."""
 _WHOLE = 2**53
+_SCHEMA_OF_KERNELS = 3
+_MOST_HYPOTHESES = 1_000
+_HYPOTHESIS_RANGE = ((0.0, 0.0, 1e-2, 0.0, 1e-2), (2.0, 10.0, 100.0, 1.0, 10.0))
+"""Of weight, residual, length, traits and noise."""
 
 
 @final
@@ -170,7 +174,7 @@ def _body(
         "shift": basis.shift.tolist(),
         "spread": basis.spread.tolist(),
         "loadings": basis.loadings.tolist(),
-        "hypotheses": _hypotheses(with_basis=len(trees) > 0),
+        "hypotheses": basis.hypotheses.rows().tolist(),
         "log_prior": basis.log_prior.tolist(),
     }
 
@@ -180,13 +184,6 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "of a checkout"
-
-
-def _hypotheses(*, with_basis: bool) -> list[list[float]]:
-    """The grid that `log_prior` belongs to, one row a hypothesis."""
-    grid = Hypotheses.grid(with_basis=with_basis)
-    rows: list[list[float]] = np.column_stack(astuple(grid)).tolist()
-    return rows
 
 
 def checksum(body: Mapping[str, Any]) -> str:
@@ -323,12 +320,7 @@ def _basis(file: Mapping[str, Any], n_tasks: int, n_columns: int) -> PastBasis:
     if (len(texts) > 0) != (n_tasks > 0):
         raise damaged("boosters just where there are past tasks", f"{len(texts)} boosters")
     r = len(texts)
-    if file["hypotheses"] != (grid := _hypotheses(with_basis=r > 0)):
-        raise SurrogateFileError(
-            expected="a surrogate whose prior is of this version's hypotheses",
-            got="one of others",
-            fix="fit the surrogate again with this version of surrogate_nas",
-        )
+    hypotheses = _hypotheses(file["hypotheses"], file["schema"], with_basis=r > 0)
     trees = [read_trees(read_text(text, "a booster"), n_columns) for text in texts]
     shift = _vector(file["shift"], "shift", r, -1e6, 1e6)
     spread = _vector(file["spread"], "spread", r, 1e-9, 1e6)
@@ -338,10 +330,32 @@ def _basis(file: Mapping[str, Any], n_tasks: int, n_columns: int) -> PastBasis:
     loadings = np.zeros((n_tasks, r), order="F")
     for index, row in enumerate(rows):
         loadings[index] = _vector(row, "loadings", r, -1e3, 1e3)
-    log_prior = _vector(file["log_prior"], "log_prior", len(grid), -1e3, 1e3)
+    log_prior = _vector(file["log_prior"], "log_prior", len(hypotheses), -1e3, 1e3)
     _check_reach(trees, shift, spread, loadings)
     boosters = tuple(make_booster(one, n_columns) for one in trees)
-    return PastBasis(boosters, shift, spread, loadings, log_prior)
+    return PastBasis(boosters, shift, spread, loadings, hypotheses, log_prior)
+
+
+def _hypotheses(value: Any, schema: int, *, with_basis: bool) -> Hypotheses:
+    """Read one row a hypothesis, each number within bounds that keep covariances definite."""
+    width = len(fields(Hypotheses))
+    rows = []
+    for item in read_list(value, "hypotheses", _MOST_HYPOTHESES, least=1):
+        row = list(read_list(item, "a hypothesis", width))
+        if schema < _SCHEMA_OF_KERNELS:
+            row = [*row[:4], 0.0, 0.0, *row[4:]]
+        rows.append(_vector(row, "a hypothesis", width, 0.0, 1e3))
+    hypotheses = Hypotheses(*np.array(rows).T)
+    kinds = (NOTHING, MEAN, ONE) if with_basis else (NOTHING,)
+    if not np.isin(hypotheses.transfer, kinds).all():
+        raise damaged(f"hypotheses of transfer {kinds}", "others")
+    if not np.isin(hypotheses.leaves, (0.0, 1.0) if with_basis else (0.0,)).all():
+        raise damaged("hypotheses with leaves of 0 or 1, and of 1 beside past tasks", "others")
+    numbers = hypotheses.rows()[:, [1, 2, 3, 4, 6]]
+    low, high = _HYPOTHESIS_RANGE
+    if not ((numbers >= low) & (numbers <= high)).all():
+        raise damaged(f"weight, residual, length, traits and noise from {low} to {high}", "others")
+    return hypotheses
 
 
 def _vector(value: Any, where: str, n: int, low: float, high: float) -> FloatArray:

@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from surrogate_nas.acquisition import log_expected_improvement
+from surrogate_nas.acquisition import (
+    ACQUISITIONS,
+    log_expected_improvement,
+    predicted_mean,
+    upper_confidence_bound,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -127,8 +132,30 @@ def test_grows_with_the_standard_deviation_below_the_incumbent(
     assert narrow < wide
 
 
-def test_does_not_change_its_arguments() -> None:
+def test_the_mean_is_all_that_it_looks_at() -> None:
+    mean = np.array([0.5, -2.0, 3.0])
+    for std in (np.zeros(3), np.array([9.0, 0.1, 4.0])):
+        for incumbent in (-5.0, 5.0):
+            np.testing.assert_array_equal(predicted_mean(mean, std, incumbent), mean)
+
+
+def test_the_upper_confidence_bound_is_one_standard_deviation_above() -> None:
+    mean, std = np.array([0.5, -2.0, 3.0]), np.array([2.0, 5.0, 0.0])
+    for incumbent in (-5.0, 5.0):
+        bound = upper_confidence_bound(mean, std, incumbent)
+        np.testing.assert_array_equal(bound, [2.5, 3.0, 3.0])
+
+
+def test_they_choose_differently_where_the_mean_and_what_is_unknown_disagree() -> None:
+    # The surest, a little above the best so far; a bolder one; one that nothing is known of.
+    mean, std = np.array([0.3, 0.0, -2.0]), np.array([0.01, 0.9, 2.8])
+    chosen = {name: int(np.argmax(f(mean, std, 0.2))) for name, f in ACQUISITIONS.items()}
+    assert chosen == {"mean": 0, "ucb": 1, "log_ei": 2}
+
+
+@pytest.mark.parametrize("name", list(ACQUISITIONS))
+def test_does_not_change_its_arguments(name: str) -> None:
     mean, std = np.array([1.0, -2.0]), np.array([0.0, 1.0])
-    log_expected_improvement(mean, std, 0.5)
+    ACQUISITIONS[name](mean, std, 0.5)
     assert mean.tolist() == [1.0, -2.0]
     assert std.tolist() == [0.0, 1.0]

@@ -8,18 +8,27 @@ import pytest
 from scipy.stats import spearmanr
 
 from surrogate_nas import basis
-from surrogate_nas.basis import MAX_BASIS, PastBasis, PastModels, empty_basis, fit_models
-from surrogate_nas.boosting import normal_scores, predict_trees
-from surrogate_nas.posterior import TRANSFERS, Basis, Hypotheses, Posterior
+from surrogate_nas.basis import MAX_BASIS, POOLED, PastBasis, PastModels, empty_basis, fit_models
+from surrogate_nas.boosting import leaf_numbers, normal_scores, predict_trees
+from surrogate_nas.posterior import (
+    MEAN,
+    ONE,
+    TRANSFERS,
+    Basis,
+    Hypotheses,
+    Nearness,
+    Posterior,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
-GRID = Hypotheses.grid(with_basis=True)
+GRID = Hypotheses.grid()
 
 
-def near(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Mean absolute difference of coordinates."""
-    return np.asarray(np.abs(a[:, None] - b[None]).mean(axis=2))
+def near(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean absolute difference of coordinates, and again in place of traits."""
+    apart = np.asarray(np.abs(a[:, None] - b[None]).mean(axis=2))
+    return apart, apart
 
 
 def shapes(x: FloatArray) -> list[FloatArray]:
@@ -42,9 +51,15 @@ class Tasks:
     def fit(self, seed: int = 0) -> PastBasis:
         return self.models(seed).basis()[0]
 
-    def models(self, seed: int = 0) -> PastModels:
+    def models(self, seed: int = 0, hypotheses: Hypotheses = GRID) -> PastModels:
         return fit_models(
-            self.rows, self.rows, self.gains, space_rows=self.space_rows, distance=near, seed=seed
+            self.rows,
+            self.rows,
+            self.gains,
+            space_rows=self.space_rows,
+            distances=near,
+            hypotheses=hypotheses,
+            seed=seed,
         )
 
 
@@ -69,23 +84,67 @@ def mixes(n_tasks: int, seed: int = 1) -> FloatArray:
 def test_no_past_tasks_make_an_empty_basis() -> None:
     empty = empty_basis()
     assert empty.mean.shape == empty.variance.shape == (0,)
-    values = empty(np.zeros((7, 3)))
-    assert values.values.shape == (7, 0)
-    hypotheses = Hypotheses.grid(with_basis=False)
-    assert empty.log_prior.shape == hypotheses.noise.shape
-    Posterior(values.take(np.arange(0)), np.zeros((0, 0)), np.zeros(0), empty.log_prior)
+    rows = np.zeros((7, 3))
+    assert empty.raw(rows).shape == empty.leaves(rows).shape == (7, 0)
+    assert empty.hypotheses.rows().tolist() == Hypotheses.grid(with_basis=False).rows().tolist()
+    assert empty.log_prior.shape == (len(empty.hypotheses),)
+    nothing = Nearness(*np.zeros((3, 0, 0)))
+    seen = empty.at(empty.raw(rows[:0]))
+    model = Posterior(empty.hypotheses, seen, nothing, np.zeros(0), empty.log_prior)
+    assert model.transfer == 0
 
 
-@pytest.mark.parametrize("n_tasks", [1, 3, MAX_BASIS])
-def test_few_tasks_have_a_basis_function_each(n_tasks: int) -> None:
+def test_one_task_has_one_basis_function() -> None:
+    fitted = tasks(mixes(1)).fit()
+    assert len(fitted.boosters) == 1
+    np.testing.assert_array_equal(fitted.loadings, [[1.0]])
+
+
+@pytest.mark.parametrize("n_tasks", [2, 3, MAX_BASIS])
+def test_few_tasks_have_a_basis_function_each_and_one_together(n_tasks: int) -> None:
     past = tasks(mixes(n_tasks))
     fitted = past.fit()
-    assert len(fitted.boosters) == n_tasks
-    np.testing.assert_array_equal(fitted.loadings, np.eye(n_tasks))
-    np.testing.assert_allclose(fitted.mean, 1 / n_tasks)
-    np.testing.assert_allclose(fitted.variance, 1 / n_tasks)
+    assert len(fitted.boosters) == n_tasks + 1
+    wanted = np.column_stack([np.eye(n_tasks), np.full(n_tasks, POOLED)])
+    np.testing.assert_allclose(fitted.loadings, wanted / np.hypot(1, POOLED))
+    # A task's own and the common function are as sure as one alone would be.
+    np.testing.assert_allclose((fitted.loadings**2).sum(axis=1), 1.0)
+    np.testing.assert_allclose(fitted.mean, fitted.loadings.mean(axis=0))
+    np.testing.assert_allclose(fitted.variance, (fitted.loadings**2).mean(axis=0))
     for k, (x, y) in enumerate(zip(past.rows, past.gains, strict=True)):
         assert spearmanr(fitted.raw(x)[:, k], y).statistic > 0.9
+
+
+def test_the_common_function_knows_what_no_task_alone_has_seen() -> None:
+    # Eight halves of one and the same task, with few architectures each.
+    past = tasks(np.tile([[0.5, 0.3, 0.2]], (8, 1)), n=25)
+    x = np.random.default_rng(7).random((300, 4))
+    truth = np.stack(shapes(x), axis=1) @ [0.5, 0.3, 0.2]
+    *own, together = (spearmanr(one, truth).statistic for one in past.fit().raw(x).T)
+    assert together > np.max(own)
+    assert together > 0.9
+
+
+def test_the_common_function_reads_some_of_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    past = tasks(mixes(3))
+    whole = past.fit()
+    monkeypatch.setattr(basis, "_POOLED_ROWS", 60)
+    some = past.fit()
+    *own, together = whole.raw(past.space_rows).T
+    *same, other = some.raw(past.space_rows).T
+    np.testing.assert_array_equal(own, same)
+    assert 0.5 < np.corrcoef(together, other)[0, 1] < 0.999
+
+
+@pytest.mark.parametrize("n_tasks", [1, 3, MAX_BASIS + 2])
+def test_leaves_are_those_of_the_first_trees_of_each_function(n_tasks: int) -> None:
+    past = tasks(mixes(n_tasks))
+    fitted = past.fit()
+    found = fitted.leaves(past.space_rows)
+    assert found.shape[0] == len(past.space_rows)
+    assert len(fitted.boosters) <= found.shape[1] <= basis._LEAVES
+    wanted = leaf_numbers(fitted.boosters, past.space_rows, basis._LEAVES)
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_basis_functions_are_standardized_over_space_and_past_architectures() -> None:
@@ -107,14 +166,17 @@ def test_many_past_architectures_are_represented_by_some(monkeypatch: pytest.Mon
     assert chosen <= pooled
 
 
-def test_calling_it_attaches_the_prior() -> None:
+def test_the_prior_of_the_weights_is_attached() -> None:
     past = tasks(mixes(2))
     fitted = past.fit()
-    called = fitted(past.space_rows)
-    assert isinstance(called, Basis)
-    np.testing.assert_array_equal(called.values, fitted.raw(past.space_rows))
-    np.testing.assert_array_equal(called.mean, fitted.mean)
-    np.testing.assert_array_equal(called.variance, fitted.variance)
+    values = fitted.raw(past.space_rows)
+    for y in (None, np.arange(200.0)):
+        attached = fitted.at(values, y)
+        assert isinstance(attached, Basis)
+        np.testing.assert_array_equal(attached.values, values)
+        np.testing.assert_array_equal(attached.mean, fitted.mean)
+        np.testing.assert_array_equal(attached.variance, fitted.variance)
+        np.testing.assert_array_equal(attached.tasks, fitted.loadings)
 
 
 def test_units_of_past_tasks_do_not_matter() -> None:
@@ -171,7 +233,35 @@ def test_many_tasks_are_compressed(many: tuple[Tasks, PastBasis]) -> None:
     assert len(fitted.boosters) == MAX_BASIS
     assert fitted.loadings.shape == (N_MANY, MAX_BASIS)
     assert fitted.raw(past.space_rows).shape == (200, MAX_BASIS)
-    assert fitted.log_prior.shape == GRID.noise.shape
+    assert fitted.log_prior.shape == (len(GRID),)
+
+
+def test_of_many_tasks_the_target_may_be_like_those_that_rank_its_results_best(
+    many: tuple[Tasks, PastBasis],
+) -> None:
+    past, fitted = many
+    values = fitted.raw(past.space_rows)
+    predictions = values @ fitted.loadings.T
+    for sign in (1.0, -1.0):
+        y = sign * predictions[:, 5] + 0.1 * np.random.default_rng(0).normal(size=200)
+        correlations = [np.corrcoef(one, y)[0, 1] for one in predictions.T]
+        best = np.sort(np.argsort(correlations)[-basis._ONE_OF :])
+        assert (5 in best) == (sign > 0)
+        attached = fitted.at(values, y)
+        np.testing.assert_array_equal(attached.tasks, fitted.loadings[best])
+    assert basis._ONE_OF < N_MANY
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_few_results_choose_among_many_tasks_without_an_error(
+    many: tuple[Tasks, PastBasis], n: int
+) -> None:
+    past, fitted = many
+    values = fitted.raw(past.space_rows[:n])
+    for y in (None, np.zeros(n), np.arange(float(n))):
+        attached = fitted.at(values, y)
+        assert attached.tasks.shape == (basis._ONE_OF, MAX_BASIS)
+        assert np.isfinite(attached.tasks).all()
 
 
 def test_loadings_give_each_task_back(
@@ -179,7 +269,7 @@ def test_loadings_give_each_task_back(
 ) -> None:
     _, fitted = many
     x = np.random.default_rng(5).random((300, 4))
-    again, wanted = fitted.raw(x) @ fitted.loadings.T, uncompressed.raw(x)
+    again, wanted = fitted.raw(x) @ fitted.loadings.T, uncompressed.raw(x)[:, :N_MANY]
     correlations = [np.corrcoef(a, w)[0, 1] for a, w in zip(again.T, wanted.T, strict=True)]
     assert np.min(correlations) > 0.8
     assert np.mean(correlations) > 0.9
@@ -191,7 +281,7 @@ def test_compression_keeps_the_mean_of_all_tasks(
     _, fitted = many
     x = np.random.default_rng(6).random((300, 4))
     mean = fitted.raw(x) @ fitted.mean
-    wanted = uncompressed.raw(x).mean(axis=1)
+    wanted = uncompressed.raw(x)[:, :N_MANY].mean(axis=1)
     assert spearmanr(mean, wanted).statistic > 0.9
     assert mean.std() == pytest.approx(wanted.std(), rel=0.1)
 
@@ -219,6 +309,13 @@ def test_the_prior_is_a_probability_that_rules_nothing_out() -> None:
     assert log_prior.min() >= np.log(1 / len(log_prior) / 5) - 1e-9
 
 
+def test_the_prior_is_of_the_hypotheses_that_were_asked_for() -> None:
+    own = Hypotheses.grid(transfers=[(MEAN, 0.5), (ONE, 0.3)], noises=[0.1])
+    fitted = tasks(mixes(3)).models(hypotheses=own).basis()[0]
+    assert fitted.hypotheses is own
+    assert fitted.log_prior.shape == (len(own),)
+
+
 def masses(fitted: PastBasis) -> list[float]:
     """Prior probability of each way to use past tasks, in the order of TRANSFERS."""
     prior = np.exp(fitted.log_prior)
@@ -235,15 +332,20 @@ def test_the_prior_learns_what_past_tasks_say_of_each_other() -> None:
     rng = np.random.default_rng(3)
     unrelated = replace(alike, gains=[rng.permutation(y) for y in alike.gains])
 
-    ignored, mean, _, any_sign = masses(alike.fit())
+    # Four pairs of twins: in all others there is one task to be like.
+    pairs = tasks(np.repeat(3 * np.random.default_rng(5).normal(size=(4, 3)), 2, axis=0))
+
+    ignored, mean, _, any_sign, one = masses(alike.fit())
     assert mean > 0.7
-    assert max(ignored, any_sign) < 0.1
-    ignored, mean, _, any_sign = masses(contrary.fit())
-    assert any_sign > 0.7
+    assert max(ignored, any_sign, one) < 0.1
+    ignored, mean, _, any_sign, one = masses(contrary.fit())
+    assert any_sign + one > 0.7
     assert max(ignored, mean) < 0.1
     ignored, *used = masses(unrelated.fit())
     assert ignored > 0.7
     assert max(used) < 0.1
+    ignored, mean, near_mean, any_sign, one = masses(pairs.fit())
+    assert one > max(ignored, mean, near_mean, any_sign)
 
 
 def test_quality_says_how_well_the_others_predict_a_task() -> None:

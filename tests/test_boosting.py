@@ -5,7 +5,14 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import norm, spearmanr
 
-from surrogate_nas.boosting import fit_trees, normal_scores, predict_trees, rank_correlation
+from surrogate_nas.boosting import (
+    fit_trees,
+    leaf_numbers,
+    normal_scores,
+    predict_trees,
+    rank_correlation,
+    same_leaf,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -92,3 +99,52 @@ def test_rank_correlation_is_spearmans_and_zero_where_nothing_is_ranked() -> Non
     assert rank_correlation(b, np.exp(b)) == 1.0
     assert rank_correlation(b, -b) == -1.0
     assert rank_correlation(np.ones(50), b) == 0.0
+
+
+@pytest.mark.parametrize(("most", "each"), [(2, 1), (3, 1), (20, 10), (1, 1), (10_000, 60)])
+def test_leaf_numbers_are_those_of_the_first_trees_of_each_model(most: int, each: int) -> None:
+    models = [fit_trees(*rows(100, seed=seed), seed=seed) for seed in (0, 1)]
+    x, _ = rows(30, seed=2)
+    found = leaf_numbers(models, x, most)
+    wanted = [np.asarray(model.predict(x, pred_leaf=True))[:, :each] for model in models]
+    assert found.dtype == np.int16
+    np.testing.assert_array_equal(found, np.hstack(wanted))
+
+
+def test_rows_in_the_same_leaf_of_a_tree_are_predicted_alike_by_it() -> None:
+    model = fit_trees(*rows(100), seed=0)
+    x, _ = rows(30, seed=1)
+    (leaves,) = leaf_numbers([model], x, 1).T
+    first = np.asarray(model.predict(x, num_iteration=1))
+    assert len(set(leaves.tolist())) > 3
+    for leaf in set(leaves.tolist()):
+        assert len(set(first[leaves == leaf].tolist())) == 1
+
+
+def test_leaf_numbers_without_models_or_rows() -> None:
+    model = fit_trees(*rows(100), seed=0)
+    assert leaf_numbers([], np.zeros((4, 5)), 10).shape == (4, 0)
+    assert leaf_numbers([model], np.zeros((0, 5)), 10).shape[0] == 0
+
+
+def test_same_leaf_is_the_share_of_trees() -> None:
+    a = np.array([[0, 1, 2, 3], [0, 0, 0, 0]], dtype=np.int16)
+    b = np.array([[0, 1, 2, 3], [0, 1, 5, 5], [4, 4, 4, 4]], dtype=np.int16)
+    np.testing.assert_array_equal(same_leaf(a, b), [[1.0, 0.5, 0.0], [0.25, 0.25, 0.0]])
+
+
+@pytest.mark.parametrize(("n", "m", "t"), [(0, 3, 0), (3, 0, 0), (0, 0, 0), (2, 3, 0)])
+def test_without_rows_or_trees_nothing_is_in_the_same_leaf(n: int, m: int, t: int) -> None:
+    a, b = np.zeros((n, t), dtype=np.int16), np.zeros((m, t), dtype=np.int16)
+    np.testing.assert_array_equal(same_leaf(a, b), np.zeros((n, m)))
+
+
+def test_same_leaf_is_a_kernel() -> None:
+    # Symmetric, 1 with itself, and no negative variance of anything.
+    models = [fit_trees(*rows(100), seed=0)]
+    leaves = leaf_numbers(models, rows(40, seed=1)[0], 20)
+    together = same_leaf(leaves, leaves)
+    np.testing.assert_array_equal(together, together.T)
+    np.testing.assert_array_equal(np.diag(together), 1.0)
+    assert np.linalg.eigvalsh(together).min() > -1e-9
+    assert 0 < together[~np.eye(40, dtype=bool)].mean() < 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution
 
-from surrogate_nas.candidates import Limits, Pool
+from surrogate_nas.acquisition import ACQUISITIONS
+from surrogate_nas.candidates import Candidate, Limits, Pool
 from surrogate_nas.past import Direction, PastTask
-from surrogate_nas.screening import PoolMix, Screened, TargetTrials, screen
+from surrogate_nas.screening import PoolMix, Screened, ScreeningRules, TargetTrials, screen
 from surrogate_nas.space import Distributions, ParameterSpace
 from surrogate_nas.surrogate import MetaSurrogate
 
@@ -71,11 +73,26 @@ def screened(
     mix: PoolMix = USUAL,
     limits: Mapping[str, float] | None = None,
     seed: int = 0,
+    n_control: int = 1,
+    acquisition: str = "log_ei",
 ) -> tuple[Screened, Pool]:
     pool = Pool(SPACE, Limits(SPACE, limits), frozenset(seen), {}, np.random.default_rng(seed))
     base = base or propose()
-    chosen = screen(pool, surrogate, trials, base, size=size, n_startup=5, mix=mix)
-    return chosen, pool
+    rules = ScreeningRules(size, 5, n_control, mix, acquisition)
+    return screen(pool, surrogate, trials, base, rules), pool
+
+
+def past_tasks(*signs: float) -> list[PastTask]:
+    """Past tasks that agree with the target, those of a negative sign contradicting it."""
+    rng = np.random.default_rng(0)
+    drawn = [params("".join(rng.choice(list(OPS), 4))) for _ in range(60)]
+    return [
+        PastTask(f"past {i}", drawn, [sign * value(one) + i for one in drawn])
+        for i, sign in enumerate(signs)
+    ]
+
+
+THREE = MetaSurrogate.fit(SPACE, past_tasks(1, 1, 1))
 
 
 def test_before_the_first_results_the_base_is_followed() -> None:
@@ -110,14 +127,148 @@ def test_startup_ends_with_the_results() -> None:
 
 
 def test_past_tasks_have_a_say_from_the_first_trial() -> None:
-    rng = np.random.default_rng(0)
-    drawn = [params("".join(rng.choice(list(OPS), 4))) for _ in range(60)]
-    past = [PastTask(f"past {i}", drawn, [value(one) + i for one in drawn]) for i in range(3)]
-
-    chosen, _ = screened(surrogate=MetaSurrogate.fit(SPACE, past), size=128)
+    chosen, _ = screened(surrogate=THREE, size=128)
 
     assert list(chosen.candidate.params.values()).count("a") >= 3
     assert chosen.predicted_value is not None
+
+
+def test_after_the_first_trial_past_tasks_are_compared_with_a_control() -> None:
+    base = propose("bbbb", "cccc")
+    drawn = []
+    for seed in range(8):
+        chosen, pool = screened(results(1), base, surrogate=THREE, seed=seed)
+        assert {candidate.source for candidate in pool.candidates} == {"random"}
+        drawn.append("".join(chosen.candidate.params.values()))
+
+    assert base.wanted == []
+    assert len(set(drawn)) > 4
+    # Past tasks like each a; they neither recommend it nor advise against it.
+    assert 0 < np.mean([word.count("a") for word in drawn]) < 2
+
+
+def test_a_control_is_predicted_all_the_same() -> None:
+    trials = results(1)
+    chosen, _ = screened(trials, surrogate=THREE)
+    predicted, std = THREE.predict([chosen.candidate.params], trials.observed)
+
+    assert chosen.n_candidates == 32
+    assert chosen.predicted_value == pytest.approx(predicted[0])
+    assert chosen.predicted_std == pytest.approx(std[0])
+    assert chosen.transfer is not None
+
+
+def test_a_training_that_is_not_done_yet_counts_as_the_first() -> None:
+    pending = TargetTrials(None, "maximize", [params("abcd")])
+    _, pool = screened(pending, surrogate=THREE)
+
+    assert {candidate.source for candidate in pool.candidates} == {"random"}
+
+
+@pytest.mark.parametrize("n_control", [0, 1, 3])
+def test_so_many_trainings_after_the_first_are_controls(n_control: int) -> None:
+    pools = [
+        screened(results(n) if n else NOTHING, surrogate=THREE, n_control=n_control)[1]
+        for n in range(6)
+    ]
+    drawn = [{candidate.source for candidate in pool.candidates} == {"random"} for pool in pools]
+
+    assert drawn == [False, *[True] * n_control, *[False] * (5 - n_control)]
+
+
+def test_a_control_is_the_one_in_the_middle_of_the_predictions() -> None:
+    chosen, pool = screened(results(1), surrogate=THREE)
+    target = THREE.condition(results(1).observed)
+    mean, _ = target.latent([candidate.params for candidate in pool.candidates])
+    place = [candidate.key for candidate in pool.candidates].index(chosen.candidate.key)
+
+    assert len(mean) == 32
+    assert (mean < mean[place]).sum() <= 16
+    assert (mean > mean[place]).sum() <= 16
+
+
+def test_without_past_tasks_there_is_nothing_to_compare() -> None:
+    one, _ = screened(results(1), propose("bbbb"), n_control=3)
+    late, _ = screened(results(5), n_control=9)
+
+    assert one.candidate.params == params("bbbb")
+    assert late.n_candidates == 32
+
+
+def test_a_control_keeps_to_limits_and_repeats_nothing() -> None:
+    space = ParameterSpace({"x": CategoricalDistribution((1, 2, 3, 4, 5, 6, 7, 8))})
+    past = PastTask("past", [{"x": x} for x in range(1, 9)], [float(x) for x in range(8)])
+    known = MetaSurrogate.fit(space, [past])
+    observed = PastTask("target", [{"x": 2}], [1.0])
+    seen = frozenset([space.canonical({"x": 2})])
+    for seed in range(10):
+        pool = Pool(space, Limits(space, {"x": 3}), seen, {}, np.random.default_rng(seed))
+        trials = TargetTrials(observed, "maximize", [])
+        chosen = screen(pool, known, trials, propose(), ScreeningRules())
+        assert chosen.candidate.params["x"] in (1, 3)
+
+
+@pytest.mark.parametrize("name", list(ACQUISITIONS))
+def test_the_acquisition_that_was_asked_for_ranks_the_pool(name: str) -> None:
+    trials = results(20)
+    chosen, pool = screened(trials, mix=ONLY_RANDOM, acquisition=name)
+    target = FRESH.condition(trials.observed)
+    mean, std = target.latent([candidate.params for candidate in pool.candidates])
+    assert target.incumbent is not None
+    scores = ACQUISITIONS[name](mean, std, target.incumbent)
+
+    assert chosen.candidate is pool.candidates[int(np.argmax(scores))]
+    assert chosen.acquisition == pytest.approx(scores.max())
+
+
+def test_what_past_tasks_are_worth_is_stored() -> None:
+    chosen, _ = screened(results(20), surrogate=MetaSurrogate.fit(SPACE, past_tasks(1, -1, 1)))
+    attributes = chosen.study_attributes()
+
+    assert chosen.attributes()["transfer"] == chosen.transfer
+    assert "past_tasks" not in chosen.attributes()
+    assert attributes["transfer"] == pytest.approx(chosen.transfer, abs=1e-4)
+    assert attributes["transfer"] > 0.9
+    weights = attributes["past_task_weights"]
+    assert set(weights) == {"past 0", "past 1", "past 2"}
+    assert max(weights, key=weights.__getitem__) != "past 1"
+    assert weights["past 0"] > 0 > weights["past 1"]
+    assert json.loads(json.dumps(attributes)) == attributes
+
+
+def test_without_past_tasks_nothing_is_said_of_them() -> None:
+    chosen, _ = screened(results(20))
+
+    assert chosen.transfer is None
+    assert chosen.study_attributes() == {}
+    assert screened()[0].study_attributes() == {}
+
+
+def of_worth(transfer: float | None, **past: float) -> dict[str, Any]:
+    """The study attributes of a choice where past tasks have these weights."""
+    candidate = Candidate({}, {}, "", "random", {})
+    return Screened(candidate, 1, 0, 0, transfer=transfer, past_tasks=past).study_attributes()
+
+
+def test_past_tasks_of_hardly_any_weight_are_said_to_be_ignored() -> None:
+    # With four of them, a tenth of an equal weight is 0.025.
+    found = of_worth(0.8, a=0.024, b=-0.6, c=0.026, d=-0.01)
+
+    assert found["past_tasks_ignored"] == ["a", "d"]
+    assert list(found["past_task_weights"]) == ["b", "c", "a", "d"]
+
+
+def test_where_past_tasks_hardly_say_anything_all_are_ignored() -> None:
+    assert of_worth(0.09, a=0.5, b=0.4)["past_tasks_ignored"] == ["a", "b"]
+    assert of_worth(0.11, a=0.5, b=0.4)["past_tasks_ignored"] == []
+
+
+def test_of_very_many_past_tasks_the_strongest_are_named() -> None:
+    many = {f"past {k}": 0.001 * k for k in range(300)}
+    found = of_worth(0.9, **many)
+
+    assert list(found["past_task_weights"]) == [f"past {k}" for k in range(299, 199, -1)]
+    assert of_worth(0.0, **many)["past_tasks_ignored"] == [f"past {k}" for k in range(100)]
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
@@ -126,7 +277,8 @@ def test_predictions_are_in_the_target_s_units(direction: Direction) -> None:
     reached = value(chosen.candidate.params) * (1 if direction == "maximize" else -1)
 
     assert list(chosen.candidate.params.values()).count("a") >= 3
-    assert chosen.predicted_value == pytest.approx(reached, abs=5)
+    # Values go from 70 to 90, and the best architectures are beyond what was observed.
+    assert chosen.predicted_value == pytest.approx(reached, abs=8)
     assert chosen.predicted_std is not None
     assert 0 < chosen.predicted_std < 20
 
@@ -210,9 +362,8 @@ def test_limits_hold_for_the_chosen_and_are_counted() -> None:
     observed = PastTask("target", [{"x": x} for x in range(1, 9)], [float(x) for x in range(8)])
     trials = TargetTrials(observed, "maximize", [])
 
-    chosen = screen(
-        pool, MetaSurrogate.fit(space), trials, propose(), size=8, n_startup=5, mix=ONLY_RANDOM
-    )
+    rules = ScreeningRules(size=8, mix=ONLY_RANDOM)
+    chosen = screen(pool, MetaSurrogate.fit(space), trials, propose(), rules)
 
     assert chosen.candidate.params["x"] <= 3
     assert chosen.n_candidates == 3

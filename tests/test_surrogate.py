@@ -19,13 +19,14 @@ from optuna.trial import create_trial
 from scipy.stats import spearmanr
 from torch import nn
 
-from surrogate_nas import surrogate as module
 from surrogate_nas.basis import MAX_BASIS
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import PastTaskError, SpaceError, SurrogateMismatchError
 from surrogate_nas.past import Direction, Given, PastTask
+from surrogate_nas.posterior import MEAN, NOTHING, Hypotheses
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape, as_space, distributions
-from surrogate_nas.surrogate import MetaSurrogate, TargetModel
+from surrogate_nas.surrogate import MetaSurrogate
+from surrogate_nas.target import TargetModel
 
 FloatArray = npt.NDArray[np.float64]
 Params = list[dict[str, Any]]
@@ -258,8 +259,8 @@ def test_learns_an_easy_function_from_the_target_alone(alone: MetaSurrogate) -> 
 def test_past_tasks_teach_what_a_few_results_cannot(past: str, alone: MetaSurrogate) -> None:
     fitted = MetaSurrogate.fit(SPACE, PAST[past])
     assert spearmanr(fitted.predict(CANDIDATES)[0], TRUTH).statistic > 0.9
-    for n in (5, 12):
-        assert error(fitted, n) < 0.6 * error(alone, n)
+    for n, factor in ((5, 0.6), (12, 0.75)):
+        assert error(fitted, n) < factor * error(alone, n)
     assert error(fitted, 60) < 0.15 * CONSTANT
 
 
@@ -279,7 +280,7 @@ def test_unrelated_past_tasks_do_little_harm(n_past: int, alone: MetaSurrogate) 
 def test_meaningless_past_tasks_do_passing_harm(alone: MetaSurrogate) -> None:
     # A world in which all tasks are noise: that it expects the same of the target costs a little.
     fitted = MetaSurrogate.fit(SPACE, [meaningless(k) for k in range(6)])
-    for n, factor in ((5, 1.25), (12, 1.4), (25, 1.15), (60, 1.1)):
+    for n, factor in ((5, 1.35), (12, 1.4), (25, 1.15), (60, 1.1)):
         assert error(fitted, n) < factor * error(alone, n)
 
 
@@ -382,6 +383,40 @@ def test_own_units_give_center_and_half_of_the_interval(mixed: MetaSurrogate) ->
     assert np.all(certain < std)
 
 
+def test_measured_is_the_latent_value_with_the_noise_of_training_again(
+    mixed: MetaSurrogate,
+) -> None:
+    model = mixed.condition(TWELVE)
+    latent, latent_std = model.latent(CANDIDATES)
+    mean, std = model.measured(CANDIDATES)
+    np.testing.assert_array_equal(mean, latent)
+    noise = np.sqrt(std**2 - latent_std**2)
+    assert noise.min() > 0
+    np.testing.assert_allclose(noise, noise[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_working_units_are_those_of_latent_predictions(
+    mixed: MetaSurrogate, direction: Direction
+) -> None:
+    params, values = TWELVE
+    model = mixed.condition(TWELVE, direction=direction)
+    gains = np.array(values) if direction == "maximize" else -np.array(values)
+    working = model.working_units(gains)
+    assert model.incumbent == working.max()
+    own, _ = model.own_units(working, np.ones(12))
+    np.testing.assert_allclose(own, values)
+    assert np.corrcoef(model.latent(params)[0], working)[0, 1] > 0.9
+
+
+def test_measured_predictions_cover_measurements_in_working_units(mixed: MetaSurrogate) -> None:
+    params, values = pairs(200, 50)
+    model = mixed.condition(pairs(20, 51))
+    mean, std = model.measured(params)
+    score = (model.working_units(np.array(values)) - mean) / std
+    assert 0.4 < np.std(score) < 1.5
+
+
 def test_pending_architectures_make_their_neighbourhood_better_known(
     surrogate: MetaSurrogate,
 ) -> None:
@@ -418,8 +453,9 @@ def test_a_copy_of_the_target_gets_the_largest_weight(n_past: int) -> None:
 
 
 def test_without_results_all_past_tasks_weigh_the_same(mixed: MetaSurrogate) -> None:
-    weights = mixed.condition(None).weights
-    assert len(set(weights.values())) == 1
+    weights = list(mixed.condition(None).weights.values())
+    # Not to the last digit: of hypotheses that are alike, some are the least likely ones left out.
+    np.testing.assert_allclose(weights, weights[0], rtol=0.01)
     many = MetaSurrogate.fit(SPACE, PAST["many"]).condition(None).weights
     assert np.std(list(many.values())) < 0.2 * np.mean(list(many.values()))
 
@@ -537,48 +573,30 @@ def test_the_first_results_are_as_uncertain_as_past_tasks_were_spread(n: int) ->
     assert np.all(std < 0.3)
 
 
-def test_prior_and_loadings_are_those_of_the_basis(surrogate: MetaSurrogate) -> None:
+def test_the_basis_belongs_to_the_past_tasks(surrogate: MetaSurrogate) -> None:
     n = len(surrogate.tasks)
-    assert surrogate.loadings.shape == (n, min(n, MAX_BASIS))
-    assert surrogate.log_prior.shape == ((48,) if n else (12,))
+    r = {0: 0, 1: 1}.get(n, min(n + 1, MAX_BASIS))
+    assert surrogate.loadings is surrogate.basis.loadings
+    assert surrogate.loadings.shape == (n, r)
+    assert len(surrogate.basis.boosters) == r
+    grid = Hypotheses.grid(with_basis=n > 0)
+    np.testing.assert_array_equal(surrogate.basis.hypotheses.rows(), grid.rows())
+    assert surrogate.basis.log_prior.shape == (len(grid),)
 
 
-# Rows
-
-
-def test_rows_are_coordinates_and_basis_functions(surrogate: MetaSurrogate) -> None:
-    params = [*CANDIDATES[:5], CANDIDATES[0], CANDIDATES[0]]
-    points, values = surrogate.rows(params)
-    np.testing.assert_array_equal(points, surrogate.encoding.points(params))
-    assert values.shape == (7, min(len(surrogate.tasks), MAX_BASIS))
-    np.testing.assert_array_equal(values[5:], values[[0, 0]])
-    again = surrogate.rows(list(reversed(params)))
-    np.testing.assert_array_equal(again[0], points[::-1])
-    np.testing.assert_array_equal(again[1], values[::-1])
-
-
-def test_rows_are_computed_once(mixed: MetaSurrogate, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = draw(6, 77)
-    wanted = mixed.rows(params)
-
-    def never(*_: Any) -> None:
-        raise AssertionError("a row was computed again")
-
-    monkeypatch.setattr(type(mixed.encoding), "encode", never)
-    found = mixed.rows([dict(reversed(one.items())) for one in params])
-    for now, before in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(now, before)
-
-
-def test_memory_of_rows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CACHED_ROWS", 10)
-    fitted = MetaSurrogate.fit(SPACE, [related(0)])
-    for seed in range(10):
-        params = draw(8, seed)
-        points, values = fitted.rows(params)
-        np.testing.assert_array_equal(points, fitted.encoding.points(params))
-        assert values.shape == (8, 1)
-        assert len(fitted._rows) <= 10 + 8
+def test_hypotheses_of_one_s_own_are_used() -> None:
+    params, values = pairs(20, 60)
+    shuffled = np.random.default_rng(0).permutation(values).tolist()
+    certain = Hypotheses.grid(transfers=[(MEAN, 0.15)])
+    fitted = MetaSurrogate.fit(SPACE, PAST["two tasks"], hypotheses=certain)
+    assert fitted.basis.hypotheses is certain
+    # Whatever the target says: there is no hypothesis that past tasks say nothing.
+    assert fitted.condition((params, shuffled)).transfer == pytest.approx(1.0)
+    never = Hypotheses.grid(transfers=[(NOTHING, 0.0)])
+    ignoring = MetaSurrogate.fit(SPACE, PAST["two tasks"], hypotheses=never)
+    model = ignoring.condition((params, values))
+    assert model.transfer == 0
+    assert list(model.weights.values()) == [0.0, 0.0]
 
 
 # Other spaces

@@ -15,13 +15,15 @@ import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from torch import nn
 
-from studies.fuzz_surrogate.study import draw
+from studies.fuzz_surrogate.study import draw, signed
 from surrogate_nas import MetaSurrogate, PastTask, SearchSpace, spaces
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
+from surrogate_nas.posterior import MEAN, ONE, Hypotheses
 from surrogate_nas.space import Architecture, ReferenceShape, SpaceLike, TaskShape
 from surrogate_nas.space_record import READY_SPACES
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
-from tests.surrogates import PLAIN, fit
+from surrogate_nas.surrogate_file import SCHEMA
+from tests.surrogates import PLAIN, as_written_before, fit
 
 
 def conditional(trial: optuna.trial.BaseTrial) -> None:
@@ -112,6 +114,49 @@ def test_predictions_are_the_same_in_another_process(tmp_path: Path) -> None:
     )
     found = json.loads(done.stdout)
     assert found == [one.tolist() for one in surrogate.predict(params, given)]
+
+
+def test_hypotheses_of_one_s_own_are_kept(tmp_path: Path) -> None:
+    own = Hypotheses.grid(
+        transfers=[(MEAN, 0.5), (ONE, 0.1)], kernels=[(0.3, 0.2, 0.0)], noises=[0.1]
+    )
+    past = [
+        PastTask(
+            f"past {k}", draw(PLAIN, 20, np.random.default_rng(k)), [float(i) for i in range(20)]
+        )
+        for k in range(2)
+    ]
+    surrogate = MetaSurrogate.fit(PLAIN, past, hypotheses=own)
+    surrogate.save(tmp_path / "a.surrogate")
+    loaded = MetaSurrogate.load(tmp_path / "a.surrogate")
+    np.testing.assert_array_equal(loaded.basis.hypotheses.rows(), own.rows())
+    assert_same(predictions(loaded, PLAIN), predictions(surrogate, PLAIN))
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("n_past", [0, 1, 3])
+def test_files_of_older_schemas_are_read(tmp_path: Path, n_past: int, schema: int) -> None:
+    fresh = fit(PLAIN, n_past)
+    fresh.save(tmp_path / "new.surrogate")
+    document = json.loads((tmp_path / "new.surrogate").read_bytes())
+    old = as_written_before(document, schema)
+    (tmp_path / "old.surrogate").write_bytes(signed(old))
+
+    loaded = MetaSurrogate.load(tmp_path / "old.surrogate")
+    hypotheses = loaded.basis.hypotheses
+    assert [[*row[:4], row[6]] for row in hypotheses.rows().tolist()] == old["hypotheses"]
+    assert not hypotheses.leaves.any()
+    assert not hypotheses.traits.any()
+    assert loaded.basis.log_prior.tolist() == old["log_prior"]
+    np.testing.assert_array_equal(loaded.loadings, np.eye(n_past))
+    assert [task["name"] for task in loaded.tasks] == [task["name"] for task in fresh.tasks]
+    for found in predictions(loaded, PLAIN):
+        assert np.isfinite(found).all()
+    # What is saved again is of today's schema, and the same surrogate.
+    loaded.save(tmp_path / "again.surrogate")
+    assert json.loads((tmp_path / "again.surrogate").read_bytes())["schema"] == SCHEMA
+    again = MetaSurrogate.load(tmp_path / "again.surrogate")
+    assert_same(predictions(again, PLAIN), predictions(loaded, PLAIN))
 
 
 def test_ready_spaces_come_back_as_they_were(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from studies.fuzz_surrogate.study import HARMLESS, draw, run, signed
 from surrogate_nas import MetaSurrogate
 from surrogate_nas.errors import SurrogateFileError
 from surrogate_nas.spaces import CellSpace
-from surrogate_nas.surrogate_file import MAX_BYTES
+from surrogate_nas.surrogate_file import MAX_BYTES, SCHEMA
 from tests.surrogates import PLAIN, fit
 
 Edit = Callable[[dict[str, Any]], object]
@@ -137,9 +138,10 @@ def test_other_spelling_of_the_same_json_is_accepted(tmp_path: Path, saved: byte
 def test_a_newer_schema_asks_for_an_update(
     tmp_path: Path, saved: bytes, versions: Any, maker: str
 ) -> None:
-    document = {**json.loads(saved), "schema": 3, "novelty": 1, "versions": versions}
+    newer = SCHEMA + 1
+    document = {**json.loads(saved), "schema": newer, "novelty": 1, "versions": versions}
     error = refusal(tmp_path, json.dumps(document).encode())
-    assert "schema 3, made by surrogate_nas" in error.got
+    assert f"schema {newer}, made by surrogate_nas" in error.got
     assert maker in error.got
     assert error.fix == "update the surrogate_nas package"
 
@@ -158,6 +160,7 @@ def _set(*path: str | int, to: Any) -> Edit:
     return edit
 
 
+NUMBERS = "weight, residual, length, traits and noise from"
 CATEGORY = ("parameters", 1, "distribution")
 RATE = ("parameters", 2, "distribution", "attributes")
 WIDTH = ("parameters", 0, "distribution", "attributes")
@@ -223,16 +226,33 @@ WIDTH = ("parameters", 0, "distribution", "attributes")
         (_set("boosters", to=[""] * 65), "0 to 64 items as boosters"),
         (_set("boosters", 0, to=""), "LightGBM's model text"),
         (_set("boosters", 0, to=None), "a text"),
-        (lambda d: d["boosters"].pop(), "1 items as shift"),
-        (_set("shift", to=[0.0]), "2 to 2 items as shift"),
+        (lambda d: d["boosters"].pop(), "2 to 2 items as shift"),
+        (_set("shift", to=[0.0]), "3 to 3 items as shift"),
         (_set("shift", 0, to=None), "shift"),
         (_set("spread", 0, to=0.0), "spread"),
         (_set("spread", 0, to=-1.0), "spread"),
         (_set("spread", 0, to=1e-8), "predictions within 1000 standard deviations"),
-        (_set("loadings", to=[[1.0, 0.0]]), "2 to 2 items as loadings"),
-        (_set("loadings", 0, to=[1.0]), "2 to 2 items as loadings"),
+        (_set("loadings", to=[[1.0, 0.0, 0.0]]), "2 to 2 items as loadings"),
+        (_set("loadings", 0, to=[1.0]), "3 to 3 items as loadings"),
         (_set("loadings", 0, 0, to=[1.0]), "a number from -1000 to 1000 as loadings"),
-        (_set("hypotheses", 0, 0, to=9.0), "this version's hypotheses"),
+        (_set("hypotheses", to=[]), "1 to 1000 items as hypotheses"),
+        (_set("hypotheses", to=[[0.0] * 7] * 1001), "1 to 1000 items as hypotheses"),
+        (_set("hypotheses", 0, to=0.0), "a list as a hypothesis"),
+        (_set("hypotheses", 0, to=[0.0] * 6), "7 to 7 items as a hypothesis"),
+        (_set("hypotheses", 0, to=[0.0] * 8), "0 to 7 items as a hypothesis"),
+        (_set("hypotheses", 0, 0, to="1"), "a number from 0 to 1000 as a hypothesis"),
+        (_set("hypotheses", 0, 0, to=3.0), "hypotheses of transfer (0.0, 1.0, 2.0)"),
+        (_set("hypotheses", 0, 0, to=0.5), "hypotheses of transfer (0.0, 1.0, 2.0)"),
+        (_set("hypotheses", 0, 1, to=2.1), NUMBERS),
+        (_set("hypotheses", 0, 2, to=10.1), NUMBERS),
+        (_set("hypotheses", 0, 3, to=0.0), NUMBERS),
+        (_set("hypotheses", 0, 3, to=101.0), NUMBERS),
+        (_set("hypotheses", 0, 4, to=1.1), NUMBERS),
+        (_set("hypotheses", 0, 4, to=-0.1), "a number from 0 to 1000 as a hypothesis"),
+        (_set("hypotheses", 0, 5, to=0.5), "hypotheses with leaves of 0 or 1"),
+        (_set("hypotheses", 0, 6, to=0.0), NUMBERS),
+        (_set("hypotheses", 0, 6, to=11.0), NUMBERS),
+        (lambda d: d["hypotheses"].pop(), "items as log_prior"),
         (_set("log_prior", 0, to="0"), "log_prior"),
         (lambda d: d["log_prior"].pop(), "items as log_prior"),
     ],
@@ -245,6 +265,45 @@ def test_a_made_up_file_is_refused(
     error = refusal(tmp_path, signed(document))
     assert expected in error.expected
     assert "again" in error.fix
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [(0, 1.0, "hypotheses of transfer (0.0,)"), (5, 1.0, "and of 1 beside past tasks")],
+    ids=["transfer", "leaves"],
+)
+def test_hypotheses_of_past_tasks_without_any_are_refused(
+    tmp_path: Path, saved_cells: bytes, place: int, value: float, expected: str
+) -> None:
+    document = json.loads(saved_cells)
+    document["hypotheses"][0][place] = value
+    assert expected in refusal(tmp_path, signed(document)).expected
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_an_old_file_has_old_hypotheses(tmp_path: Path, saved: bytes, schema: int) -> None:
+    document = {**json.loads(saved), "schema": schema}
+    if schema == 1:
+        for task in document["tasks"]:
+            del task["quality"], task["notes"]
+    assert "a hypothesis" in refusal(tmp_path, signed(document)).expected
+
+
+def test_the_most_extreme_hypotheses_allowed_still_give_a_posterior(
+    tmp_path: Path, saved: bytes
+) -> None:
+    document = json.loads(saved)
+    weights, residuals, lengths = (0.0, 2.0), (0.0, 10.0), (0.01, 100.0)
+    rest = itertools.product(weights, residuals, lengths, (0.0, 1.0), (0.0, 1.0), (0.01, 10.0))
+    document["hypotheses"] = [[float(k % 3), *row] for k, row in enumerate(rest)]
+    document["log_prior"] = [0.0] * len(document["hypotheses"])
+    path = tmp_path / "a.surrogate"
+    path.write_bytes(signed(document))
+    params = draw(PLAIN, 140, np.random.default_rng(0))
+    values = np.random.default_rng(1).normal(size=130).tolist()
+    loaded = MetaSurrogate.load(path)
+    for given in (None, (params[:1], values[:1]), (params[:130], values)):
+        assert np.isfinite(loaded.predict(params, given)).all()
 
 
 def test_more_choices_than_columns_are_refused(tmp_path: Path, saved: bytes) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from studies.fuzz_surrogate.study import signed
 from surrogate_nas import MetaSurrogate
+from surrogate_nas.surrogate_file import SCHEMA
 from surrogate_nas.task_summary import (
     MOST_NOTE,
     MOST_NOTES,
@@ -16,7 +17,7 @@ from surrogate_nas.task_summary import (
     task_summary,
     write_summary,
 )
-from tests.surrogates import PLAIN, fit
+from tests.surrogates import PLAIN, as_written_before, fit
 from tests.synthetic import SPACE, past_tasks
 
 
@@ -39,23 +40,22 @@ def test_a_single_past_task_has_no_quality(tmp_path: Path) -> None:
 
 
 def test_files_of_schema_1_are_read_without_quality_and_notes(tmp_path: Path) -> None:
-    surrogate = fit(PLAIN, 2)
     path = tmp_path / "a.surrogate"
-    surrogate.save(path)
+    fit(PLAIN, 2).save(path)
     document: dict[str, Any] = json.loads(path.read_bytes())
-    assert document["schema"] == 2
-    document["schema"] = 1
-    for task in document["tasks"]:
-        del task["quality"], task["notes"]
-    path.write_bytes(signed(document))
-    old = MetaSurrogate.load(path)
+    loaded = []
+    for schema in (1, 2):
+        path.write_bytes(signed(as_written_before(document, schema)))
+        loaded.append(MetaSurrogate.load(path))
+    old, later = loaded
     assert [(task["quality"], task["notes"]) for task in old.tasks] == [(None, []), (None, [])]
+    assert all(task["quality"] is not None for task in later.tasks)
     params = [{"width": 8, "op": "conv", "rate": 0.01}, {"width": 64, "op": "pool", "rate": 0.1}]
     assert [one.tolist() for one in old.predict(params)] == [
-        one.tolist() for one in surrogate.predict(params)
+        one.tolist() for one in later.predict(params)
     ]
     old.save(path)
-    assert json.loads(path.read_bytes())["schema"] == 2
+    assert json.loads(path.read_bytes())["schema"] == SCHEMA
     assert MetaSurrogate.load(path).tasks == old.tasks
 
 
@@ -70,4 +70,4 @@ def test_more_notes_than_a_file_may_hold_are_cut_short() -> None:
 @pytest.mark.parametrize("quality", [None, -1.0, 0.25, 1.0])
 def test_what_is_written_is_read_back(quality: float | None) -> None:
     summary = task_summary(past_tasks(n_tasks=1)[0], quality)
-    assert read_summary(json.loads(json.dumps(write_summary(summary))), 2) == summary
+    assert read_summary(json.loads(json.dumps(write_summary(summary))), SCHEMA) == summary

@@ -58,6 +58,18 @@ def load_study(address: str, name: str) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=storage)
 
 
+def _transfer_words(summary: sn.StudySummary) -> str:
+    """What past tasks are worth to a study."""
+    ignored = summary.past_tasks_ignored
+    weights = {n: w for n, w in summary.past_task_weights.items() if n not in ignored}
+    if not weights:
+        return "Past tasks mislead or say nothing here, and are ignored."
+    named = ", ".join(f"{name} {weight:.2f}" for name, weight in list(weights.items())[:_NAMED])
+    more = f" and {len(weights) - _NAMED} more" if len(weights) > _NAMED else ""
+    off = f"; ignored: {len(ignored)}" if ignored else ""
+    return f"Past tasks count with probability {summary.transfer:.2f}: {named}{more}{off}"
+
+
 def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> None:
     """Print what a study has come to, the answer first."""
     best = summary.best
@@ -77,6 +89,8 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
         f"{summary.n_duplicates:,} equivalent to earlier ones, {summary.n_infeasible:,} beyond a "
         "limit"
     )
+    if summary.transfer is not None:
+        print(_transfer_words(summary))
     if not math.isnan(summary.rank_correlation):
         print(
             f"Predicted before training against measured: rank correlation "

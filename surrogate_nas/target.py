@@ -1,0 +1,113 @@
+"""TargetModel: a surrogate conditioned on the target task's own results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, final
+
+import numpy as np
+import numpy.typing as npt
+
+from surrogate_nas.basis import PastBasis
+from surrogate_nas.past import Direction, signed
+from surrogate_nas.posterior import Posterior
+from surrogate_nas.rows import RowMemory, Rows
+from surrogate_nas.scaling import TargetScale
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Surrogate(Protocol):
+    """What a target model takes from the surrogate that it conditions."""
+
+    tasks: tuple[dict[str, Any], ...]
+    basis: PastBasis
+    rows: RowMemory
+
+    @property
+    def typical_scale(self) -> float:
+        """Spread of past tasks' values."""
+
+
+@final
+class TargetModel:
+    """A surrogate conditioned on one target's results.
+
+    Args:
+        surrogate: What past tasks say.
+        params: Parameters of the n architectures evaluated so far.
+        gains: Their values, larger is better, (n,).
+        direction: Which way is better in the target's own units.
+        pending: Parameters of architectures in training.
+    """
+
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        params: Sequence[Mapping[str, Any]],
+        gains: FloatArray,
+        direction: Direction,
+        pending: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._surrogate = surrogate
+        self._direction = direction
+        self._scale = TargetScale.fit(gains, surrogate.typical_scale)
+        y = self._scale.forward(gains)
+        self._posterior, self._rows = self._fit(params, y)
+        if pending and len(y):
+            believed, _ = self.latent(pending)
+            self._posterior, self._rows = self._fit(
+                [*params, *pending], np.concatenate([y, believed])
+            )
+        self.incumbent = float(y.max()) if len(y) else None
+        """Best value so far, in working units (larger is better); None without results."""
+
+    def _fit(self, params: Sequence[Mapping[str, Any]], y: FloatArray) -> tuple[Posterior, Rows]:
+        """The posterior of values in working units, and the rows that it stands on."""
+        basis = self._surrogate.basis
+        rows = self._surrogate.rows(params)
+        near = self._surrogate.rows.nearness(rows, rows)
+        prior = basis.at(rows.values, y)
+        return Posterior(basis.hypotheses, prior, near, y, basis.log_prior), rows
+
+    def latent(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
+        """Predict the noise-free value in working units, larger is better, (m,) each."""
+        rows = self._surrogate.rows(params)
+        near = self._surrogate.rows.nearness(rows, self._rows)
+        return self._posterior.predict(self._surrogate.basis.at(rows.values), near)
+
+    def measured(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
+        """Predict a measurement, noise included, in working units, (m,) each."""
+        mean, std = self.latent(params)
+        return mean, np.hypot(std, self._posterior.noise)
+
+    def working_units(self, gains: FloatArray) -> FloatArray:
+        """Return values, larger is better, in the units of :meth:`latent`, (m,)."""
+        return self._scale.forward(gains)
+
+    def own_units(self, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Turn latent predictions into measured values: center and half of the 68% interval."""
+        std = np.hypot(std, self._posterior.noise)
+        low, high = self._scale.backward(mean - std), self._scale.backward(mean + std)
+        center = self._scale.backward(mean)
+        return signed(center, self._direction), (high - low) / 2
+
+    def predict(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
+        """Predict measured values in the target's own units, (m,) each."""
+        return self.own_units(*self.latent(params))
+
+    @property
+    def transfer(self) -> float:
+        """Probability that past tasks say anything about this one, 0 to 1."""
+        return self._posterior.transfer if self._surrogate.tasks else 0.0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much each past task counts in the predictions."""
+        loadings = self._surrogate.basis.loadings
+        if not len(loadings):
+            return {}
+        # Spread each basis function's weight over the tasks that it stands for.
+        share = loadings @ (self._posterior.weights / np.maximum((loadings**2).sum(axis=0), 1e-12))
+        names = [str(task["name"]) for task in self._surrogate.tasks]
+        return dict(zip(names, share.tolist(), strict=True))
