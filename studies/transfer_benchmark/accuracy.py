@@ -1,0 +1,119 @@
+"""How well a surrogate ranks a table, and whether its intervals hold what they promise.
+
+Run as ``python -m studies.transfer_benchmark.accuracy`` from the top folder. One JSON line for
+each table, target, seed, use of past tasks and number of labels, which are rows drawn at random.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import multiprocessing
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import kendalltau
+
+import surrogate_nas as sn
+from studies.transfer_benchmark.peers import append, read_runs
+from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder
+
+HERE = Path(__file__).parent
+LABELS = (10, 16, 20, 50, 78)
+LEVELS = (0.5, 0.8, 0.95)
+N_JUDGED = 2000
+Job = tuple[str, str, int, bool, Path]
+
+
+@cache
+def _table(name: str, where: Path) -> Table:
+    return Table(name, where)
+
+
+def judge(job: Job) -> list[dict[str, Any]]:
+    """Condition on rows drawn at random and judge what is predicted for other rows.
+
+    Kendall's tau is over the whole table, as published predictors report it; coverage over at most
+    N_JUDGED rows that were not given.
+    """
+    name, target, seed, is_warm, bench = job
+    table = _table(name, bench / "tables")
+    values, space = table.values[target], TableSpace(table)
+    past = table.past(target, seed) if is_warm else []
+    surrogate = sn.MetaSurrogate.fit(space, past, seed=seed)
+    rng = np.random.default_rng([seed, 10, table.layout.tasks.index(target)])
+    order = rng.permutation(np.flatnonzero(np.isfinite(values)))
+    params = [table.params(row) for row in order]
+    lines = []
+    for n in LABELS:
+        given = params[:n], values[order[:n]].tolist()
+        mean, std = surrogate.condition(given).measured(params)
+        measured = surrogate.condition(given).working_units(values[order])
+        rest = slice(n, n + N_JUDGED)
+        apart = np.abs(measured - mean)[rest] / std[rest]
+        coverage = {str(p): float(np.mean(apart <= ndtri(0.5 + p / 2))) for p in LEVELS}
+        tau = float(kendalltau(mean, values[order]).statistic)
+        lines.append(
+            {
+                **{"table": name, "target": target, "seed": seed, "past": is_warm, "labels": n},
+                **{"kendall": round(tau, 4), "coverage": coverage},
+            }
+        )
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Judge what is not recorded yet and print means."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--bench", metavar="FOLDER", help="holds tables/ and peers/")
+    parser.add_argument("--out", type=Path, default=HERE / "raw", metavar="FOLDER")
+    parser.add_argument("--tables", nargs="+", choices=sorted(LAYOUTS), default=list(LAYOUTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args(argv)
+    bench = folder(arguments.bench)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "accuracy.jsonl"
+    done = {(r["table"], r["target"], r["seed"], r["past"]) for r in read_runs(path)}
+    jobs: list[Job] = [
+        (name, target, seed, is_warm, bench)
+        for name in arguments.tables
+        for seed in arguments.seeds
+        for target in LAYOUTS[name].tasks
+        for is_warm in (True, False)
+        if (name, target, seed, is_warm) not in done
+    ]
+    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+        for lines in pool.imap_unordered(judge, jobs):
+            append(path, lines)
+    print_table(read_runs(path))
+
+
+def print_table(lines: Sequence[dict[str, Any]]) -> None:
+    """Print means over targets and seeds."""
+    print("| table | past tasks | labels | Kendall's tau | in 50 % | in 80 % | in 95 % |")
+    print("|---|---|---|---|---|---|---|")
+    for name in LAYOUTS:
+        for is_warm in (True, False):
+            for n in LABELS:
+                own = [
+                    line
+                    for line in lines
+                    if (line["table"], line["past"], line["labels"]) == (name, is_warm, n)
+                ]
+                if own:
+                    tau = np.mean([line["kendall"] for line in own])
+                    held = [np.mean([line["coverage"][str(p)] for line in own]) for p in LEVELS]
+                    cells = " | ".join(f"{100 * share:.0f} %" for share in held)
+                    print(f"| {name} | {'yes' if is_warm else 'no'} | {n} | {tau:.3f} | {cells} |")
+
+
+if __name__ == "__main__":
+    main()

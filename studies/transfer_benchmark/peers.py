@@ -1,0 +1,98 @@
+"""Other tools' recorded runs on the same cases, and what curves are compared by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from studies.transfer_benchmark.tables import FloatArray, Table, regret
+
+Case: TypeAlias = tuple[str, int]
+"""Target and seed."""
+Curves: TypeAlias = dict[Case, FloatArray]
+"""Normalized regret after each training, (budget,), by case."""
+
+BUDGET = 50
+_DRAWS = 2000
+
+
+def read_runs(path: Path) -> list[dict[str, Any]]:
+    """Read one JSON object a line, but for a last one that a stopped run left unfinished."""
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def append(path: Path, runs: Iterable[Mapping[str, Any]]) -> None:
+    """Add lines to a file, in the place of an unfinished one at its end."""
+    if path.exists() and not (text := path.read_text()).endswith("\n"):
+        path.write_text(text.rpartition("\n")[0] + "\n" if "\n" in text else "")
+    with path.open("a") as file:
+        file.writelines(json.dumps(run) + "\n" for run in runs)
+
+
+def curves(table: Table, runs: Iterable[Mapping[str, Any]]) -> Curves:
+    """Return each recorded run's regret; runs of less than the budget are left out."""
+    found = {}
+    for run in runs:
+        if run["table"] == table.name and len(run["rows"]) >= BUDGET:
+            rows = run["rows"][:BUDGET]
+            found[run["target"], run["seed"]] = regret(table.values[run["target"]], rows)
+    return found
+
+
+def read_peers(path: Path, table: Table) -> dict[str, Curves]:
+    """Return all other methods' curves on a table, by method."""
+    by_method: dict[str, list[dict[str, Any]]] = {}
+    for run in read_runs(path):
+        if run["table"] == table.name:
+            by_method.setdefault(run["method"], []).append(run)
+    return {method: curves(table, runs) for method, runs in by_method.items()}
+
+
+def mean_curve(found: Curves) -> FloatArray:
+    """Mean over seeds inside a target, then over targets, (budget,)."""
+    targets = sorted({target for target, _ in found})
+    means = [
+        np.mean([c for (t, _), c in found.items() if t == target], axis=0) for target in targets
+    ]
+    return np.asarray(np.mean(means, axis=0))
+
+
+def trainings_to(found: Curves, level: float) -> int | None:
+    """Return the smallest number of trainings whose mean regret is at or below a level."""
+    hits = np.flatnonzero(mean_curve(found) <= level)
+    return int(hits[0]) + 1 if len(hits) else None
+
+
+def harm(found: Curves, baseline: Curves, n: int) -> float:
+    """Share of common cases that are worse than the baseline's after n trainings."""
+    common = found.keys() & baseline.keys()
+    return float(np.mean([found[c][n - 1] > baseline[c][n - 1] + 1e-12 for c in common]))
+
+
+def interval(found: Curves, n: int, minus: Curves | None = None) -> tuple[float, float, float]:
+    """Return mean regret after n trainings, or its difference to another method's, with 95 %.
+
+    By a two-level bootstrap: targets with replacement, then seeds inside each.
+    """
+    if minus is not None:
+        found = {case: found[case] - minus[case] for case in found.keys() & minus.keys()}
+    targets = sorted({target for target, _ in found})
+    values = [
+        np.array([c[n - 1] for (t, _), c in found.items() if t == target]) for target in targets
+    ]
+    rng = np.random.default_rng(0)
+    means = np.empty(_DRAWS)
+    for draw in range(_DRAWS):
+        chosen = rng.integers(len(targets), size=len(targets))
+        means[draw] = np.mean(
+            [values[i][rng.integers(len(values[i]), size=len(values[i]))].mean() for i in chosen]
+        )
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(np.mean([v.mean() for v in values])), float(low), float(high)

@@ -1,0 +1,133 @@
+"""SurrogateSampler in ordinary ``study.optimize`` on benchmark tables, by the peers' protocol.
+
+Run as ``python -m studies.transfer_benchmark.study`` from the top folder; README.md beside this
+file says how. One JSON line a run; stopped runs continue.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from studies.transfer_benchmark.hostile import HOSTILE
+from studies.transfer_benchmark.methods import METHODS
+from studies.transfer_benchmark.peers import BUDGET, append, read_runs
+from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder
+
+HERE = Path(__file__).parent
+_TOLD = 20
+
+
+Job = tuple[str, str, str, int, int, str, Path]
+"""Method, table, target, seed, pairs a past task, what is done to past tasks, folder."""
+
+
+@cache
+def _table(name: str, where: Path) -> Table:
+    return Table(name, where)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Run one case and return its line."""
+    method, name, target, seed, n_pairs, kind, bench = job
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    table = _table(name, bench / "tables")
+    values, space = table.values[target], TableSpace(table)
+    own_seed = 1000 * seed + table.layout.tasks.index(target)
+    began = time.perf_counter()
+    past = table.past(target, seed, n_pairs)
+    if kind != "true":
+        past = HOSTILE[kind](table, target, past, np.random.default_rng([seed, 99]))
+    sampler = METHODS[method](space, past, own_seed)
+    setup = time.perf_counter() - began
+    rows: list[int] = []
+    trained: list[int] = []
+    asks = 0
+
+    def objective(trial: optuna.Trial) -> float:
+        nonlocal asks
+        asks += 1
+        row = table.row(space.suggest(trial))
+        if row is None or not np.isfinite(values[row]):
+            return float("nan")  # Optuna fails the trial; nothing was trained
+        if row not in rows:
+            rows.append(row)
+            trained.append(trial.number)
+            if len(rows) == BUDGET:
+                trial.study.stop()
+        return float(values[row])
+
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    began = time.perf_counter()
+    study.optimize(objective, n_trials=20 * BUDGET)
+    seconds = (time.perf_counter() - began) / max(asks, 1)
+    return {
+        **{"method": method, "table": name, "target": target, "seed": seed},
+        **{"pairs": n_pairs, "past": kind, "rows": rows},
+        **{"predicted": [_predicted(study.trials[number]) for number in trained]},
+        **{"asks": asks, "transfer": study.user_attrs.get("transfer")},
+        **{"setup_s": round(setup, 3), "ask_s": round(seconds, 4)},
+    }
+
+
+def _predicted(trial: optuna.trial.FrozenTrial) -> float | None:
+    """What was predicted for a trial before its training, or None."""
+    value = trial.user_attrs.get("predicted_value")
+    return None if value is None else float(f"{value:.5g}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse arguments and run the cases that are not recorded yet."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--bench", metavar="FOLDER", help="holds tables/ and peers/")
+    parser.add_argument("--out", type=Path, default=HERE / "raw", metavar="FOLDER")
+    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=["ours"])
+    parser.add_argument("--tables", nargs="+", choices=sorted(LAYOUTS), default=list(LAYOUTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--pairs", type=int, nargs="+", default=[100])
+    parser.add_argument("--past", nargs="+", choices=["true", *HOSTILE], default=["true"])
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args(argv)
+    bench = folder(arguments.bench)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    jobs = []
+    for method in arguments.methods:
+        for name in arguments.tables:
+            path = arguments.out / f"{method}-{name}.jsonl"
+            done = {
+                (line["target"], line["seed"], line["pairs"], line["past"])
+                for line in read_runs(path)
+            }
+            jobs += [
+                (method, name, target, seed, n_pairs, kind, bench)
+                for seed in arguments.seeds
+                for target in LAYOUTS[name].tasks
+                for n_pairs in arguments.pairs
+                for kind in arguments.past
+                if (target, seed, n_pairs, kind) not in done
+            ]
+    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+        times = []
+        for line in pool.imap_unordered(run, jobs):
+            append(arguments.out / f"{line['method']}-{line['table']}.jsonl", [line])
+            times.append(line["ask_s"])
+            if len(times) % _TOLD == 0 or len(times) == len(jobs):
+                median = statistics.median(times)
+                print(f"{len(times)} of {len(jobs)} runs, {median:.3f} s an ask", flush=True)
+
+
+if __name__ == "__main__":
+    main()

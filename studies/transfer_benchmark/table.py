@@ -1,0 +1,128 @@
+"""The table and the pictures of README.md beside this file, from the recorded runs.
+
+Run as ``python -m studies.transfer_benchmark.table`` from the top folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studies.transfer_benchmark.hostile import HOSTILE
+from studies.transfer_benchmark.methods import METHODS
+from studies.transfer_benchmark.peers import (
+    BUDGET,
+    Curves,
+    curves,
+    harm,
+    interval,
+    mean_curve,
+    read_peers,
+    read_runs,
+    trainings_to,
+)
+from studies.transfer_benchmark.pictures import draw_harm, draw_predictions, draw_regret
+from studies.transfer_benchmark.tables import LAYOUTS, Table, folder
+
+HERE = Path(__file__).parent
+PEERS = ("random", "tpe", "portfolio_tpe", "lgbm_static", "syne_cts", "stack")
+HOSTILE_AT = (10, 20, 30, 50)
+
+
+def ours(
+    table: Table, runs: Sequence[Mapping[str, Any]], past: str = "true", n_pairs: int = 100
+) -> Curves:
+    """Return the curves of one method under one kind of past tasks."""
+    return curves(table, [r for r in runs if (r["past"], r["pairs"]) == (past, n_pairs)])
+
+
+def line(method: str, found: Curves, tpe: Curves) -> str:
+    """One row of the table."""
+    level = float(mean_curve(tpe)[-1])
+    reached = trainings_to(found, level)
+    cells = [f"{mean_curve(found)[n - 1]:.3f}" for n in (1, 3, 5, 10)]
+    for n in (20, 50):
+        mean, low, high = interval(found, n)
+        cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
+    common = len(found.keys() & tpe.keys())
+    for n in (10, 50):
+        cells.append(f"{100 * harm(found, tpe, n):.0f} %" if common and method != "tpe" else "–")
+    return f"| {method} | {len(found)} | {reached or f'over {BUDGET}'} | {' | '.join(cells)} |"
+
+
+def print_table(table: Table, peers: Mapping[str, Curves], own: Mapping[str, Curves]) -> None:
+    """Print what all methods need on one table."""
+    print(f"\n**{table.name}**\n")
+    print("| method | runs | to TPE's 50 | n=1 | 3 | 5 | 10 | 20 | 50 | harm 10 | harm 50 |")
+    print("|" + "---|" * 11)
+    for method in PEERS:
+        if method in peers:
+            print(line(method, peers[method], peers["tpe"]))
+    for method, found in own.items():
+        if found:
+            print(line(f"**{method}**", found, peers["tpe"]))
+
+
+def print_hostile(table: Table, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Print mean regret with past tasks that mislead, as a ratio to that without any."""
+    cold = ours(table, runs["no_past"])
+    for kind in HOSTILE:
+        found = ours(table, runs["ours"], kind)
+        if found and cold:
+            common = found.keys() & cold.keys()
+            mean = mean_curve({c: found[c] for c in common})
+            base = mean_curve({c: cold[c] for c in common})
+            ratio = [f"{mean[n - 1] / base[n - 1]:.2f}" for n in HOSTILE_AT]
+            worst = float((mean[9:] / np.maximum(base[9:], 1e-9)).max())
+            shares = " | ".join(ratio)
+            print(f"| {table.name} | {kind} | {len(common)} | {shares} | {worst:.2f} |")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the tables and draw the pictures of what is recorded."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--bench", metavar="FOLDER", help="holds tables/ and peers/")
+    parser.add_argument("--out", type=Path, default=HERE / "raw", metavar="FOLDER")
+    parser.add_argument("--pictures", type=Path, default=HERE, metavar="FOLDER")
+    arguments = parser.parse_args(argv)
+    bench = folder(arguments.bench)
+    tables = {name: Table(name, bench / "tables") for name in LAYOUTS}
+    runs = {
+        name: {method: read_runs(arguments.out / f"{method}-{name}.jsonl") for method in METHODS}
+        for name in tables
+    }
+    peers = {
+        name: read_peers(bench / "peers" / "peers.jsonl", table) for name, table in tables.items()
+    }
+    shown: dict[str, dict[str, Curves]] = {}
+    for name, table in tables.items():
+        own = {method: ours(table, found) for method, found in runs[name].items()}
+        for n_pairs in (20, 1000):
+            own[f"ours, {n_pairs} pairs"] = ours(table, runs[name]["ours"], n_pairs=n_pairs)
+        print_table(table, peers[name], own)
+        shown[name] = {
+            **{m: peers[name][m] for m in ("random", "tpe", "portfolio_tpe", "stack")},
+            **{m: own[m] for m in ("no_past", "ours") if own[m]},
+        }
+    print("\n**Past tasks that mislead**: mean regret over that without past tasks\n")
+    print("| table | past tasks | runs | n=10 | 20 | 30 | 50 | worst from 10 on |")
+    print("|" + "---|" * 8)
+    for name, table in tables.items():
+        print_hostile(table, runs[name])
+    draw_regret(shown, arguments.pictures / "regret.png")
+    draw_harm(shown, arguments.pictures / "harm.png")
+    draw_predictions(
+        {
+            name: [(r, tables[name].values[r["target"]]) for r in found["ours"]]
+            for name, found in runs.items()
+        },
+        arguments.pictures / "predicted.png",
+    )
+
+
+if __name__ == "__main__":
+    main()
