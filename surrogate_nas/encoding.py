@@ -112,6 +112,19 @@ class Encoding:
         shift, scale = self._trait_units
         return np.asarray(np.nan_to_num((rows[:, self._trait_columns] - shift) / scale))
 
+    def distances(self, a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return how far architectures are apart in parameters and in traits, (n, m) each.
+
+        Without traits the second is the first.
+
+        Args:
+            a: Their :meth:`points` and :meth:`traits` side by side, (n, p + q).
+            b: The same of the others, (m, p + q).
+        """
+        p = len(self.is_category)
+        apart = distance(a[:, :p], b[:, :p], self.is_category)
+        return apart, trait_distance(a[:, p:], b[:, p:]) if a.shape[1] > p else apart
+
     @property
     def _trait_columns(self) -> slice:
         n_counts = sum(len(choices) for choices, _ in self._groups)

@@ -8,12 +8,12 @@ with Phi (n, r) the basis functions (past tasks' predictions), mu (r,) and v (r,
 and variance, and a flat prior on the offset. The kernel k is exp(-distance / length), where the
 distance counts parameters, traits or both, or k is the share of the past tasks' trees that put two
 architectures in the same leaf (the kernel of Breiman 2000, "Some infinity theory for predictor
-ensembles"): those trees split where past tasks differ. What
-this conditions on is Gaussian, so every posterior is closed form (Rasmussen & Williams 2006, ch.
-2.7: a Gaussian process with explicit basis functions). The hyperparameters (t, t_w, t_g, k, noise)
-live on a small grid: each point of it is one hypothesis, from "past tasks say nothing here" over
-"this task is their mean" to "this task is like one of them", and predictions average over the
-hypotheses by their evidence. Larger is better.
+ensembles"): those trees split where past tasks differ. What this conditions on is Gaussian, so
+every posterior is closed form (Rasmussen & Williams 2006, ch. 2.7: a Gaussian process with
+explicit basis functions). The hyperparameters (t, t_w, t_g, k, noise) live on a small grid: each
+point of it is one hypothesis, from "past tasks say nothing here" over "this task is their mean" to
+"this task is like one of them", and predictions average over the hypotheses by their evidence.
+Larger is better.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from surrogate_nas.basis import PastBasis
 from surrogate_nas.boosting import LeafArray, same_leaf
-from surrogate_nas.encoding import Encoding, distance, trait_distance
+from surrogate_nas.encoding import Encoding
 from surrogate_nas.posterior import Nearness
 
 FloatArray = npt.NDArray[np.float64]
@@ -85,9 +85,5 @@ class RowMemory:
 
     def nearness(self, left: Rows, right: Rows) -> Nearness:
         """Return how alike architectures are, (n, m)."""
-        apart = distance(left.points, right.points, self._encoding.is_category)
-        return Nearness(
-            apart,
-            trait_distance(left.traits, right.traits) if left.traits.shape[1] else apart,
-            same_leaf(left.leaves, right.leaves),
-        )
+        sides = (np.hstack([side.points, side.traits]) for side in (left, right))
+        return Nearness(*self._encoding.distances(*sides), same_leaf(left.leaves, right.leaves))

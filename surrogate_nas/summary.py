@@ -133,14 +133,14 @@ def finite(found: Any) -> float | None:
 
 
 def _weights(found: Any) -> dict[str, float]:
-    """What of a study's attribute are named numbers."""
+    """The named numbers in a study's attribute: anybody may store anything."""
     named = found if isinstance(found, dict) else {}
     numbers = {str(name): finite(weight) for name, weight in named.items()}
     return {name: weight for name, weight in numbers.items() if weight is not None}
 
 
 def _names(found: Any) -> tuple[str, ...]:
-    """What of a study's attribute are names."""
+    """The names in a study's attribute."""
     return tuple(str(name) for name in found) if isinstance(found, list) else ()
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from surrogate_nas.basis import PastBasis, PastModels, empty_basis, fit_models
 from surrogate_nas.draw import Draw, random_chooser
-from surrogate_nas.encoding import Encoding, distance, trait_distance
+from surrogate_nas.encoding import Encoding
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
 from surrogate_nas.mapping import SpaceMapping
 from surrogate_nas.past import Direction, Given, PastTask, as_observations
@@ -71,8 +71,7 @@ class MetaSurrogate:
             past: Past tasks. One of an earlier form of the space is used as far as it goes; see
                 :func:`surrogate_nas.map_to_space`.
             seed: Fixes the fit bit for bit.
-            hypotheses: What the target may be like; the default suits all tables that it was
-                measured on, others are for studies of it.
+            hypotheses: What the target may be like; other than the default are for ablations.
 
         Raises:
             SpaceError: The space has no parameters.
@@ -205,12 +204,6 @@ class PastFit:
         mapping = SpaceMapping(encoding.space, known=encoding.distributions)
         past = [mapping.apply(task) for task in past]
         rows = [encoding.encode(task.params, partly_known=True) for task in past]
-        p = len(encoding.is_category)
-
-        def distances(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-            apart = distance(a[:, :p], b[:, :p], encoding.is_category)
-            return apart, trait_distance(a[:, p:], b[:, p:]) if a.shape[1] > p else apart
-
         models = fit_models(
             rows,
             [
@@ -219,7 +212,7 @@ class PastFit:
             ],
             [task.gains for task in past],
             space_rows=encoding.encode(_draws(encoding.space, _SPACE_DRAWS, seed)),
-            distances=distances,
+            distances=encoding.distances,
             hypotheses=Hypotheses.grid() if hypotheses is None else hypotheses,
             seed=seed,
         )
