@@ -34,7 +34,7 @@ POOLED = 0.5
 """How much the model of all past tasks' pairs counts beside a task's own. It has seen more
 architectures, and fits tasks that agree; its weight is free to move like any other's."""
 _LEAVES = 192
-"""Trees whose leaves say what is alike; more would cost time and change little."""
+"""Trees whose leaves say what is alike, an equal number a model: their count bounds the time."""
 _ONE_OF = 16
 """Past tasks of which the target may be like one; of more, those that rank its results best."""
 _POOLED_ROWS = 20_000
@@ -256,7 +256,8 @@ def _learn_prior(
 
     Each left-out task plays the target: its evidence, under the other tasks as basis, says which
     hypotheses hold in this world of tasks. The prior is the share of tasks that speak for each
-    (empirical Bayes by expectation maximization), never zero.
+    (empirical Bayes by expectation maximization), never zero; all kernels keep an equal share, for
+    past tasks of mere noise would teach that neighbours have nothing in common.
 
     Returns:
         The log prior, and the quality of each of the kept tasks (see :meth:`PastModels.basis`).
@@ -293,7 +294,7 @@ def _learn_prior(
         posterior = likelihood * prior
         posterior /= posterior.sum(axis=1, keepdims=True)
         prior = (posterior.sum(axis=0) + 1.0 / size) / (len(judged) + 1.0)
-    return np.asarray(np.log(prior)), quality
+    return np.log(past.hypotheses.even_over_kernels(prior)), quality
 
 
 def _of_grid(hypotheses: Hypotheses, basis: Basis, near: Nearness, y: FloatArray) -> FloatArray:

@@ -102,6 +102,12 @@ class Hypotheses:
         """Return one row a hypothesis, (g, 7)."""
         return np.column_stack([getattr(self, f.name) for f in fields(self)])
 
+    def even_over_kernels(self, prior: FloatArray) -> FloatArray:
+        """Divide the probability of hypotheses (g,) that differ in the kernel alone equally."""
+        others = np.column_stack([self.transfer, self.weight, self.residual, self.noise])
+        _, group = np.unique(others, axis=0, return_inverse=True)
+        return np.asarray((np.bincount(group, weights=prior) / np.bincount(group))[group])
+
     def spread_out(self, n_tasks: int) -> tuple[Hypotheses, IndexArray, IndexArray]:
         """Write "like one of them" out: one hypothesis for each past task that it may be.
 

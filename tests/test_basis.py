@@ -11,8 +11,11 @@ from surrogate_nas import basis
 from surrogate_nas.basis import MAX_BASIS, POOLED, PastBasis, PastModels, empty_basis, fit_models
 from surrogate_nas.boosting import leaf_numbers, normal_scores, predict_trees
 from surrogate_nas.posterior import (
+    KERNELS,
     MEAN,
+    NOISES,
     ONE,
+    RESIDUALS,
     TRANSFERS,
     Basis,
     Hypotheses,
@@ -314,6 +317,15 @@ def test_the_prior_is_of_the_hypotheses_that_were_asked_for() -> None:
     fitted = tasks(mixes(3)).models(hypotheses=own).basis()[0]
     assert fitted.hypotheses is own
     assert fitted.log_prior.shape == (len(own),)
+
+
+def test_the_prior_leaves_every_kernel_an_equal_share() -> None:
+    # Past tasks of mere noise would teach that neighbours have nothing in common.
+    prior = np.exp(tasks(mixes(4)).fit().log_prior).reshape(
+        len(TRANSFERS), len(RESIDUALS), len(KERNELS), len(NOISES)
+    )
+    np.testing.assert_allclose(prior, np.broadcast_to(prior[:, :, :1], prior.shape))
+    assert prior.max() > 2 * prior.min()
 
 
 def masses(fitted: PastBasis) -> list[float]:

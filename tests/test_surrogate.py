@@ -259,7 +259,7 @@ def test_learns_an_easy_function_from_the_target_alone(alone: MetaSurrogate) -> 
 def test_past_tasks_teach_what_a_few_results_cannot(past: str, alone: MetaSurrogate) -> None:
     fitted = MetaSurrogate.fit(SPACE, PAST[past])
     assert spearmanr(fitted.predict(CANDIDATES)[0], TRUTH).statistic > 0.9
-    for n, factor in ((5, 0.6), (12, 0.75)):
+    for n, factor in ((5, 0.6), (12, 0.6)):
         assert error(fitted, n) < factor * error(alone, n)
     assert error(fitted, 60) < 0.15 * CONSTANT
 
@@ -280,7 +280,7 @@ def test_unrelated_past_tasks_do_little_harm(n_past: int, alone: MetaSurrogate) 
 def test_meaningless_past_tasks_do_passing_harm(alone: MetaSurrogate) -> None:
     # A world in which all tasks are noise: that it expects the same of the target costs a little.
     fitted = MetaSurrogate.fit(SPACE, [meaningless(k) for k in range(6)])
-    for n, factor in ((5, 1.35), (12, 1.4), (25, 1.15), (60, 1.1)):
+    for n, factor in ((5, 1.25), (12, 1.4), (25, 1.15), (60, 1.1)):
         assert error(fitted, n) < factor * error(alone, n)
 
 

@@ -53,9 +53,9 @@ def judge(job: Job) -> list[dict[str, Any]]:
     params = [table.params(row) for row in order]
     lines = []
     for n in LABELS:
-        given = params[:n], values[order[:n]].tolist()
-        mean, std = surrogate.condition(given).measured(params)
-        measured = surrogate.condition(given).working_units(values[order])
+        target_model = surrogate.condition((params[:n], values[order[:n]].tolist()))
+        mean, std = target_model.measured(params)
+        measured = target_model.working_units(values[order])
         rest = slice(n, n + N_JUDGED)
         apart = np.abs(measured - mean)[rest] / std[rest]
         coverage = {str(p): float(np.mean(apart <= ndtri(0.5 + p / 2))) for p in LEVELS}

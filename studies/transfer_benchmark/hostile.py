@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -74,11 +75,11 @@ HOSTILE: dict[str, Callable[[Table, str, Past, np.random.Generator], Past]] = {
 }
 
 
-def _task(name: str, params: Sequence[object], values: Sequence[float]) -> sn.PastTask:
-    return sn.PastTask(name, list(params), list(values), "maximize")  # type: ignore[arg-type]
+def _task(name: str, params: Sequence[Mapping[str, Any]], values: Sequence[float]) -> sn.PastTask:
+    return sn.PastTask(name, list(params), list(values), "maximize")
 
 
-def _renaming(table: Table, rng: np.random.Generator) -> list[dict[object, object]]:
+def _renaming(table: Table, rng: np.random.Generator) -> list[dict[Any, Any]]:
     """For each column another name for each of its choices."""
     renaming = []
     for column in zip(*table.rows, strict=True):
@@ -88,7 +89,7 @@ def _renaming(table: Table, rng: np.random.Generator) -> list[dict[object, objec
     return renaming
 
 
-def _renamed(table: Table, task: sn.PastTask, renaming: list[dict[object, object]]) -> sn.PastTask:
+def _renamed(table: Table, task: sn.PastTask, renaming: list[dict[Any, Any]]) -> sn.PastTask:
     """A task's values at architectures whose choices are renamed."""
     names = table.layout.columns
     params = [
