@@ -5,7 +5,7 @@ Arrays only. Notation: K past tasks, r basis functions, X (n, d) encoded rows, N
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -22,11 +22,10 @@ from surrogate_nas.boosting import (
     rank_correlation,
     same_leaf,
 )
-from surrogate_nas.posterior import Basis, Hypotheses, Nearness, log_evidence
+from surrogate_nas.distillation import Distances, Points, fit_taught, together
+from surrogate_nas.posterior import NOTHING, Basis, Hypotheses, Nearness, log_evidence
 
 FloatArray = npt.NDArray[np.float64]
-Distances = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
-"""Coordinates (n, c), (m, c) -> distances of parameters and of traits, (n, m) each."""
 
 MAX_BASIS = 16
 """Beyond this many past tasks they are compressed: a suggestion's cost must not grow with them."""
@@ -43,6 +42,10 @@ _JUDGED = 24
 """Past tasks that are left out in turn to learn the prior, and to say how well it predicts."""
 _JUDGED_ROWS = 32
 _RANKED_ROWS = 256
+_CHANCE = 2.0
+"""Standard errors by which past tasks must rank each other better than chance to be trusted."""
+_DOUBT = 0.9
+"""Probability that past tasks say nothing where they do not."""
 _FEWEST_RANKED = 5
 """Values below which a rank correlation says nothing."""
 
@@ -114,10 +117,9 @@ class PastModels:
 
     Args:
         boosters: The models of K past tasks.
-        rows: Encoded architectures of each, (n_k, d).
-        points: Their coordinates, (n_k, c).
+        known: Architectures of each, n_k of them.
         gains: Their values, larger is better, (n_k,).
-        landmarks: Encoded architectures that models are compared on, (m, d).
+        landmarks: Architectures that models are compared on, m of them.
         predictions: Of each model there, (m, K).
         distances: Distances between coordinates.
         hypotheses: The posterior's grid.
@@ -125,10 +127,9 @@ class PastModels:
     """
 
     boosters: tuple[lightgbm.Booster, ...]
-    rows: Sequence[FloatArray]
-    points: Sequence[FloatArray]
+    known: Sequence[Points]
     gains: Sequence[FloatArray]
-    landmarks: FloatArray
+    landmarks: Points
     predictions: FloatArray
     distances: Distances
     hypotheses: Hypotheses
@@ -153,14 +154,16 @@ class PastModels:
         log_prior, quality = _learn_prior(self, kept, shift, spread, rng)
         if len(kept) > MAX_BASIS:
             standardized = ((self.predictions - shift) / spread)[:, kept]
-            basis = _compress(standardized, self.landmarks, self.hypotheses, log_prior, self.seed)
+            basis = _compress(
+                standardized, self.landmarks.rows, self.hypotheses, log_prior, self.seed
+            )
             return basis, quality
         boosters = [self.boosters[k] for k in kept]
         shift, spread = shift[kept], spread[kept]
         loadings = np.eye(len(kept))
         if len(kept) > 1:
             pooled = self._pooled(kept)
-            at_landmarks = predict_trees(pooled, self.landmarks)
+            at_landmarks = predict_trees(pooled, self.landmarks.rows)
             boosters.append(pooled)
             shift = np.append(shift, at_landmarks.mean())
             spread = np.append(spread, _safe(at_landmarks.std()))
@@ -172,10 +175,10 @@ class PastModels:
 
     def _pooled(self, kept: Sequence[int]) -> lightgbm.Booster:
         """One model of all pairs of some past tasks, each on its own ranks."""
-        x = np.concatenate([self.rows[k] for k in kept])
+        known = together([self.known[k] for k in kept])
         y = np.concatenate([normal_scores(self.gains[k]) for k in kept])
         rows = np.random.default_rng([self.seed, 3]).permutation(len(y))[:_POOLED_ROWS]
-        return fit_trees(x[rows], y[rows], self.seed)
+        return fit_taught(known.take(rows), y[rows], self.landmarks, self.distances, self.seed)
 
     def agreement(self, task: int) -> FloatArray:
         """Return how each other past task's model ranks one's architectures, Spearman's rho.
@@ -189,16 +192,15 @@ class PastModels:
         rng = np.random.default_rng([self.seed, 2, task])
         rows = rng.permutation(len(self.gains[task]))[:_RANKED_ROWS]
         others = rng.permutation([k for k in range(len(self.boosters)) if k != task])[:_JUDGED]
-        values = _predict_all([self.boosters[k] for k in others], self.rows[task][rows])
+        values = _predict_all([self.boosters[k] for k in others], self.known[task].rows[rows])
         return np.array([rank_correlation(one, self.gains[task][rows]) for one in values.T])
 
 
 def fit_models(
-    rows: Sequence[FloatArray],
-    points: Sequence[FloatArray],
+    known: Sequence[Points],
     gains: Sequence[FloatArray],
     *,
-    space_rows: FloatArray,
+    space: Points,
     distances: Distances,
     hypotheses: Hypotheses,
     seed: int,
@@ -206,23 +208,29 @@ def fit_models(
     """Fit one model to each of K >= 1 past tasks.
 
     Args:
-        rows: Encoded architectures of each past task, (n_k, d).
-        points: Their coordinates, (n_k, c).
+        known: Architectures of each past task, n_k of them.
         gains: Their values, larger is better, (n_k,).
-        space_rows: Encoded random architectures of the space, (m, d).
+        space: Random architectures of the space.
         distances: Distances between coordinates.
         hypotheses: The posterior's grid.
         seed: Fixes subsampling.
     """
+    landmarks = _landmarks(known, space, np.random.default_rng(seed))
+    # Components of many tasks average over them, which does what a teacher does for a few.
+    fit = _fit_alone if len(known) > MAX_BASIS else fit_taught
     models = tuple(
-        fit_trees(x, normal_scores(y), seed + k)
-        for k, (x, y) in enumerate(zip(rows, gains, strict=True))
+        fit(one, normal_scores(y), landmarks, distances, seed + k)
+        for k, (one, y) in enumerate(zip(known, gains, strict=True))
     )
-    landmarks = _landmarks(rows, space_rows, np.random.default_rng(seed))
-    predictions = _predict_all(models, landmarks)
-    return PastModels(
-        models, rows, points, gains, landmarks, predictions, distances, hypotheses, seed
-    )
+    predictions = _predict_all(models, landmarks.rows)
+    return PastModels(models, known, gains, landmarks, predictions, distances, hypotheses, seed)
+
+
+def _fit_alone(
+    known: Points, y: FloatArray, space: Points, distances: Distances, seed: int
+) -> lightgbm.Booster:
+    """Fit trees to the results as they are; arguments as of :func:`fit_taught`."""
+    return fit_trees(known.rows, y, seed)
 
 
 def _compress(
@@ -257,7 +265,8 @@ def _learn_prior(
     Each left-out task plays the target: its evidence, under the other tasks as basis, says which
     hypotheses hold in this world of tasks. The prior is the share of tasks that speak for each
     (empirical Bayes by expectation maximization), never zero; all kernels keep an equal share, for
-    past tasks of mere noise would teach that neighbours have nothing in common.
+    past tasks of mere noise would teach that neighbours have nothing in common. Past tasks that do
+    not even predict each other are doubted from the start.
 
     Returns:
         The log prior, and the quality of each of the kept tasks (see :meth:`PastModels.basis`).
@@ -273,7 +282,7 @@ def _learn_prior(
         ranked = rng.permutation(len(past.gains[task]))[:_RANKED_ROWS]
         others = rng.permutation([k for k in kept if k != task])[:MAX_BASIS]
         models = [past.boosters[k] for k in others]
-        x = past.rows[task][ranked]
+        x = past.known[task].rows[ranked]
         values = (_predict_all(models, x) - shift[others]) / spread[others]
         gains = past.gains[task][ranked]
         if len(gains) >= _FEWEST_RANKED:
@@ -281,10 +290,8 @@ def _learn_prior(
         chosen = ranked[:_JUDGED_ROWS]
         share = np.full(len(others), 1.0 / len(others))
         leaves = leaf_numbers(models, x[:_JUDGED_ROWS], _LEAVES)
-        near = Nearness(
-            *past.distances(past.points[task][chosen], past.points[task][chosen]),
-            same_leaf(leaves, leaves),
-        )
+        points = past.known[task].points[chosen]
+        near = Nearness(*past.distances(points, points), same_leaf(leaves, leaves))
         seen = Basis(values[:_JUDGED_ROWS], share, share, np.eye(len(others)))
         y = normal_scores(gains[:_JUDGED_ROWS])
         evidence[index] = _of_grid(past.hypotheses, seen, near, y)
@@ -294,7 +301,35 @@ def _learn_prior(
         posterior = likelihood * prior
         posterior /= posterior.sum(axis=1, keepdims=True)
         prior = (posterior.sum(axis=0) + 1.0 / size) / (len(judged) + 1.0)
-    return np.log(past.hypotheses.even_over_kernels(prior)), quality
+    prior = past.hypotheses.even_over_kernels(prior)
+    known = [
+        (q, min(len(past.gains[k]), _RANKED_ROWS)) for q, k in zip(quality, kept, strict=True)
+    ]
+    if not _predict_each_other([(q, n) for q, n in known if q is not None]):
+        prior = _doubted(prior, past.hypotheses.transfer == NOTHING)
+    return np.log(prior), quality
+
+
+def _predict_each_other(quality: Sequence[tuple[float, int]]) -> bool:
+    """Whether past tasks rank each other better than chance would.
+
+    Args:
+        quality: Rank correlation of each past task with what the others predict, and the number of
+            its values n: without any relation its variance is 1 / (n - 1). None judged: in dubio
+            pro reo.
+    """
+    total = sum(n for _, n in quality)
+    return not total or sum(q * n for q, n in quality) > _CHANCE * np.sqrt(total)
+
+
+def _doubted(prior: FloatArray, nothing: npt.NDArray[np.bool_]) -> FloatArray:
+    """Give "past tasks say nothing" most of the probability (g,), where that is a hypothesis."""
+    if nothing.all() or not nothing.any():
+        return prior
+    share = np.where(nothing, _DOUBT, 1.0 - _DOUBT)
+    return np.asarray(
+        prior * share / np.where(nothing, prior[nothing].sum(), prior[~nothing].sum())
+    )
 
 
 def _of_grid(hypotheses: Hypotheses, basis: Basis, near: Nearness, y: FloatArray) -> FloatArray:
@@ -323,13 +358,11 @@ def _predict_all(models: Sequence[lightgbm.Booster], x: FloatArray) -> FloatArra
     return np.stack([predict_trees(model, x) for model in models], axis=1)
 
 
-def _landmarks(
-    rows: Sequence[FloatArray], space_rows: FloatArray, rng: np.random.Generator
-) -> FloatArray:
+def _landmarks(known: Sequence[Points], space: Points, rng: np.random.Generator) -> Points:
     """Random architectures of the space and an even share of those that were trained."""
-    pooled = np.concatenate(rows)
-    share = max(_LANDMARKS - len(space_rows), 0)
-    return np.concatenate([space_rows, pooled[rng.permutation(len(pooled))[:share]]])
+    pooled = together(known)
+    share = max(_LANDMARKS - len(space), 0)
+    return together([space, pooled.take(rng.permutation(len(pooled))[:share])])
 
 
 def _safe(spread: FloatArray) -> FloatArray:

@@ -315,8 +315,12 @@ class _Member:
     ) -> None:
         _, self._weight, self._residual, *kernel, noise = shape.tolist()
         self.kernel = (kernel[0], kernel[1], kernel[2])
+        n = len(y)
+        # The scale is estimated from n values: what is predicted is a Student t, n + 2 degrees of
+        # freedom (the prior guess among them), taken for a normal of the same variance.
         self._scale = 1.0 / inverse_scale
-        self.noise = noise * self._scale
+        self._widened = np.sqrt((n + 2.0) / n) * self._scale if n else self._scale
+        self.noise = noise * self._widened
         self._mean = mean
         self._observed = basis.values
         covariance = self._cross(
@@ -350,7 +354,7 @@ class _Member:
         mean = mean + cross @ self._alpha
         white = solve_triangular(self._factor[0], cross.T, lower=True)
         variance = own + _OFFSET_VARIANCE - (white**2).sum(axis=0)
-        return mean * self._scale, np.maximum(variance, 0.0) * self._scale**2
+        return mean * self._scale, np.maximum(variance, 0.0) * self._widened**2
 
 
 def _spread(y: FloatArray) -> IndexArray:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from surrogate_nas.basis import PastBasis, PastModels, empty_basis, fit_models
+from surrogate_nas.distillation import Points
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.encoding import Encoding
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
@@ -203,15 +204,10 @@ class PastFit:
             _check(task)
         mapping = SpaceMapping(encoding.space, known=encoding.distributions)
         past = [mapping.apply(task) for task in past]
-        rows = [encoding.encode(task.params, partly_known=True) for task in past]
         models = fit_models(
-            rows,
-            [
-                np.hstack([encoding.points(task.params), encoding.traits(x)])
-                for task, x in zip(past, rows, strict=True)
-            ],
+            [_points(encoding, task.params, partly_known=True) for task in past],
             [task.gains for task in past],
-            space_rows=encoding.encode(_draws(encoding.space, _SPACE_DRAWS, seed)),
+            space=_points(encoding, _draws(encoding.space, _SPACE_DRAWS, seed)),
             distances=encoding.distances,
             hypotheses=Hypotheses.grid() if hypotheses is None else hypotheses,
             seed=seed,
@@ -278,6 +274,15 @@ def _check(task: PastTask) -> None:
             "together.",
             stacklevel=4,
         )
+
+
+def _points(
+    encoding: Encoding, params: Sequence[Mapping[str, Any]], *, partly_known: bool = False
+) -> Points:
+    """Architectures as the past tasks' models take them."""
+    points = encoding.points(params)
+    rows = encoding.encode(params, points, partly_known=partly_known)
+    return Points(rows, np.hstack([points, encoding.traits(rows)]))
 
 
 def _draws(space: SearchSpace, n: int, seed: int) -> list[dict[str, Any]]:

@@ -23,6 +23,8 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 KERNELS = {"conv_1x1": 1, "conv_3x3": 3}
 """Kernel sizes of the operations that have weights."""
 
+_NODES = 4
+
 Term: TypeAlias = tuple[int, int]
 Sum: TypeAlias = tuple[Term, ...]
 
@@ -75,17 +77,26 @@ class CellGraph:
     def features(self) -> dict[str, float]:
         """Counts of operations and paths, after GRAF (Kadlecová et al. 2024)."""
         paths = self.paths
-        lengths = [_convolutions(path) for path in paths] or [0]
+        lengths = [_convolutions(path) for path in paths]
+        wide = _counts(paths, "conv_3x3")
+        pools = _counts(paths, "avg_pool_3x3")
         growths = [sum(op != "conv_1x1" for op in path) for path in paths] or [0]
         numbers = {
             **{f"{op}_layers": n for op, n in self.n_convolutions.items()},
             "paths": len(paths),
+            "is_dead": not paths,
             "skip_paths": sum(not path for path in paths),
             "pooled_paths": sum("avg_pool_3x3" in path for path in paths),
             "conv_3x3_paths": sum("conv_3x3" in path for path in paths),
-            "shortest_path": min(lengths),
-            "mean_path": sum(lengths) / len(lengths),
-            "longest_path": max(lengths),
+            **{f"paths_of_{n}": lengths.count(n) for n in range(_NODES)},
+            "shortest_path": min(lengths, default=0),
+            "mean_path": sum(lengths) / max(len(lengths), 1),
+            "longest_path": max(lengths, default=0),
+            "conv_3x3_in_paths": sum(wide),
+            "mean_conv_3x3": sum(wide) / len(wide),
+            "most_conv_3x3": max(wide),
+            "mean_pools": sum(pools) / len(pools),
+            "most_pools": max(pools),
             "output_layers": len({source for _, source in self.output} - {0}),
             "mean_receptive_growth": 2 * sum(growths) / len(growths),
             "receptive_growth": 2 * max(growths),
@@ -217,6 +228,11 @@ def _extend(terms: Sum, reaching: list[list[tuple[str, ...]]]) -> Iterator[tuple
     for pools, source in terms:
         for path in reaching[source]:
             yield path + ("avg_pool_3x3",) * pools
+
+
+def _counts(paths: Iterable[tuple[str, ...]], op: str) -> list[int]:
+    """How often an operation occurs on each path; once 0 where there is no path."""
+    return [path.count(op) for path in paths] or [0]
 
 
 def _convolutions(path: Iterable[str]) -> int:
