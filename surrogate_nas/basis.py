@@ -12,6 +12,7 @@ from typing import final
 import lightgbm
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import chi2, norm
 
 from surrogate_nas.boosting import (
     LeafArray,
@@ -42,8 +43,8 @@ _JUDGED = 24
 """Past tasks that are left out in turn to learn the prior, and to say how well it predicts."""
 _JUDGED_ROWS = 32
 _RANKED_ROWS = 256
-_CHANCE = 2.0
-"""Standard errors by which past tasks must rank each other better than chance to be trusted."""
+_CHANCE = 0.02
+"""Past tasks that rank each other no better than chance does with this probability are doubted."""
 _DOUBT = 0.9
 """Probability that past tasks say nothing where they do not."""
 _FEWEST_RANKED = 5
@@ -277,6 +278,7 @@ def _learn_prior(
         return np.zeros(size), quality
     judged = rng.permutation(len(kept))[:_JUDGED]
     evidence = np.empty((len(judged), size))
+    agreement: list[tuple[int, float, FloatArray]] = []
     for index, place in enumerate(judged):
         task = kept[place]
         ranked = rng.permutation(len(past.gains[task]))[:_RANKED_ROWS]
@@ -286,7 +288,10 @@ def _learn_prior(
         values = (_predict_all(models, x) - shift[others]) / spread[others]
         gains = past.gains[task][ranked]
         if len(gains) >= _FEWEST_RANKED:
-            quality[place] = rank_correlation(values.mean(axis=1), gains)
+            by_mean = rank_correlation(values.mean(axis=1), gains)
+            each = np.array([rank_correlation(one, gains) for one in values.T])
+            quality[place] = by_mean
+            agreement.append((len(gains), by_mean, each))
         chosen = ranked[:_JUDGED_ROWS]
         share = np.full(len(others), 1.0 / len(others))
         leaves = leaf_numbers(models, x[:_JUDGED_ROWS], _LEAVES)
@@ -302,24 +307,29 @@ def _learn_prior(
         posterior /= posterior.sum(axis=1, keepdims=True)
         prior = (posterior.sum(axis=0) + 1.0 / size) / (len(judged) + 1.0)
     prior = past.hypotheses.even_over_kernels(prior)
-    known = [
-        (q, min(len(past.gains[k]), _RANKED_ROWS)) for q, k in zip(quality, kept, strict=True)
-    ]
-    if not _predict_each_other([(q, n) for q, n in known if q is not None]):
+    if not _say_anything(agreement):
         prior = _doubted(prior, past.hypotheses.transfer == NOTHING)
     return np.log(prior), quality
 
 
-def _predict_each_other(quality: Sequence[tuple[float, int]]) -> bool:
+def _say_anything(agreement: Sequence[tuple[int, float, FloatArray]]) -> bool:
     """Whether past tasks rank each other better than chance would.
 
+    Without any relation a rank correlation of n values has a variance of 1 / (n - 1). Either the
+    mean of the other tasks ranks a task well, or single ones do, be it upside down.
+
     Args:
-        quality: Rank correlation of each past task with what the others predict, and the number of
-            its values n: without any relation its variance is 1 / (n - 1). None judged: in dubio
-            pro reo.
+        agreement: Of each task that was judged the number of values n, their rank correlation with
+            the mean of the other tasks' predictions, and those with each one's. None judged says
+            nothing against them.
     """
-    total = sum(n for _, n in quality)
-    return not total or sum(q * n for q, n in quality) > _CHANCE * np.sqrt(total)
+    if not agreement:
+        return True
+    total = sum(n - 1 for n, _, _ in agreement)
+    by_mean = sum((n - 1) * rho for n, rho, _ in agreement) / np.sqrt(total)
+    squares = np.concatenate([(n - 1) * each**2 for n, _, each in agreement])
+    chance = min(norm.sf(by_mean), chi2.sf(squares.sum(), len(squares)))
+    return bool(chance < _CHANCE)
 
 
 def _doubted(prior: FloatArray, nothing: npt.NDArray[np.bool_]) -> FloatArray:
