@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from surrogate_nas import basis
 from surrogate_nas.basis import MAX_BASIS, POOLED, PastBasis, PastModels, empty_basis, fit_models
 from surrogate_nas.boosting import leaf_numbers, normal_scores, predict_trees
+from surrogate_nas.distillation import Points
 from surrogate_nas.posterior import (
     KERNELS,
     MEAN,
@@ -56,10 +57,9 @@ class Tasks:
 
     def models(self, seed: int = 0, hypotheses: Hypotheses = GRID) -> PastModels:
         return fit_models(
-            self.rows,
-            self.rows,
+            [Points(x, x) for x in self.rows],
             self.gains,
-            space_rows=self.space_rows,
+            space=Points(self.space_rows, self.space_rows),
             distances=near,
             hypotheses=hypotheses,
             seed=seed,
@@ -160,7 +160,8 @@ def test_basis_functions_are_standardized_over_space_and_past_architectures() ->
 def test_many_past_architectures_are_represented_by_some(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(basis, "_LANDMARKS", 210)
     past = tasks(mixes(2))
-    landmarks = basis._landmarks(past.rows, past.space_rows, np.random.default_rng(0))
+    known, space = [Points(x, x) for x in past.rows], Points(past.space_rows, past.space_rows)
+    landmarks = basis._landmarks(known, space, np.random.default_rng(0)).rows
     assert len(landmarks) == 210
     np.testing.assert_array_equal(landmarks[:200], past.space_rows)
     pooled = {tuple(row) for row in np.concatenate(past.rows)}
@@ -202,10 +203,9 @@ def test_fits_are_the_same_bit_for_bit(n_tasks: int) -> None:
 
 
 def test_a_past_task_that_teaches_nothing_breaks_nothing() -> None:
-    # Two rows are too few for a tree: the model is a constant.
     past = tasks(mixes(2))
     past.rows.append(np.random.default_rng(9).random((2, 4)))
-    past.gains.append(np.array([0.0, 1.0]))
+    past.gains.append(np.array([0.0, 0.0]))
     fitted = past.fit()
     values = fitted.raw(past.space_rows)
     np.testing.assert_allclose(values[:, 2], 0.0, atol=1e-9)
@@ -354,10 +354,35 @@ def test_the_prior_learns_what_past_tasks_say_of_each_other() -> None:
     assert any_sign + one > 0.7
     assert max(ignored, mean) < 0.1
     ignored, *used = masses(unrelated.fit())
-    assert ignored > 0.7
+    assert ignored > 0.88
     assert max(used) < 0.1
     ignored, mean, near_mean, any_sign, one = masses(pairs.fit())
     assert one > max(ignored, mean, near_mean, any_sign)
+
+
+def test_past_tasks_that_rank_each_other_by_chance_say_nothing() -> None:
+    rng = np.random.default_rng(0)
+
+    def judged(rho: float) -> list[tuple[int, float, FloatArray]]:
+        """Six tasks of 101 values, each ranked by five others."""
+        each = [rho + rng.normal(0.0, 0.1, 5) for _ in range(6)]
+        return [(101, float(one.mean()), one) for one in each]
+
+    assert sum(basis._say_anything(judged(0.0)) for _ in range(200)) < 20
+    assert all(basis._say_anything(judged(0.15)) for _ in range(20))
+    # Upside down says something, too, as does one good task for each among four of no worth.
+    assert all(basis._say_anything(judged(-0.25)) for _ in range(20))
+    pairs = [(n, 0.0, np.where(np.arange(5) == 0, 0.8, each)) for n, _, each in judged(0.0)]
+    assert basis._say_anything(pairs)
+    assert basis._say_anything([])
+
+
+def test_doubt_leaves_hypotheses_their_order_and_needs_one_of_no_transfer() -> None:
+    prior = np.array([0.1, 0.3, 0.4, 0.2])
+    doubted = basis._doubted(prior, np.array([True, True, False, False]))
+    np.testing.assert_allclose(doubted, [0.225, 0.675, 0.2 / 3, 0.1 / 3])
+    for same in (True, False):
+        np.testing.assert_array_equal(basis._doubted(prior, np.full(4, same)), prior)
 
 
 def test_quality_says_how_well_the_others_predict_a_task() -> None:
@@ -380,7 +405,7 @@ def test_quality_is_the_rank_correlation_with_the_mean_of_the_others() -> None:
     for task in range(4):
         others = [k for k in range(4) if k != task]
         predicted = [
-            (predict_trees(models.boosters[k], models.rows[task]) - shift[k]) / spread[k]
+            (predict_trees(models.boosters[k], models.known[task].rows) - shift[k]) / spread[k]
             for k in others
         ]
         wanted = spearmanr(np.mean(predicted, axis=0), models.gains[task]).statistic
@@ -425,4 +450,4 @@ def test_leaving_out_is_like_fitting_to_the_others() -> None:
     for one, other in zip(
         left_out.raw(past.space_rows).T, fitted.raw(past.space_rows).T, strict=True
     ):
-        assert np.corrcoef(one, other)[0, 1] > 0.999
+        assert np.corrcoef(one, other)[0, 1] > 0.99

@@ -251,6 +251,16 @@ def test_features_of_a_known_cell() -> None:
         "shortest_path": 0,
         "mean_path": 1,
         "longest_path": 2,
+        "is_dead": 0,
+        "paths_of_0": 1,
+        "paths_of_1": 0,
+        "paths_of_2": 1,
+        "paths_of_3": 0,
+        "conv_3x3_in_paths": 1,
+        "mean_conv_3x3": 0.5,
+        "most_conv_3x3": 1,
+        "mean_pools": 0,
+        "most_pools": 0,
         "output_layers": 1,
         "mean_receptive_growth": 1,
         "receptive_growth": 2,
@@ -259,6 +269,16 @@ def test_features_of_a_known_cell() -> None:
     assert features["log10_parameters"] == pytest.approx(
         np.log10(SPACE.describe(architecture("1-3s-s"))["parameters"])
     )
+
+
+def test_features_of_pools_and_of_a_dead_cell() -> None:
+    # output = 3×3 of the input + average of average of the input
+    features = SPACE.features(architecture("p-s3-p"))
+    known = {"paths": 2, "pooled_paths": 1, "mean_pools": 1, "most_pools": 2, "paths_of_1": 1}
+    assert {name: features[name] for name in known} == known
+    dead = SPACE.features(architecture("------"))
+    assert dead.pop("is_dead") == 1
+    assert not any(dead[name] for name in dead if not name.startswith("log10_"))
 
 
 def test_dead_cell_gives_a_constant_network_that_can_be_trained() -> None:
