@@ -25,6 +25,7 @@ from surrogate_nas.boosting import (
 )
 from surrogate_nas.distillation import Distances, Points, fit_taught, together
 from surrogate_nas.posterior import NOTHING, Basis, Hypotheses, Nearness, log_evidence
+from surrogate_nas.similarity import MetaFeatures, similarity
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -72,18 +73,22 @@ class PastBasis:
     hypotheses: Hypotheses
     log_prior: FloatArray
 
-    def at(self, values: FloatArray, y: FloatArray | None = None) -> Basis:
+    def at(
+        self, values: FloatArray, y: FloatArray | None = None, shares: FloatArray | None = None
+    ) -> Basis:
         """Attach the prior of the weights to basis functions (n, r) from :meth:`raw`.
 
         Args:
             values: The basis functions at n architectures.
             y: What these have reached, (n,), to tell which past tasks the target may be like.
+            shares: How near each past task is by its meta-features, (K,), 1 in all.
         """
         tasks = self.loadings
         if len(tasks) > _ONE_OF:
             match = np.zeros(len(tasks)) if y is None else _match(values @ tasks.T, y)
             tasks = tasks[np.sort(np.argsort(-match, kind="stable")[:_ONE_OF])]
-        return Basis(values, self.mean, self.variance, tasks)
+        near = None if shares is None else shares @ self.loadings
+        return Basis(values, self.mean, self.variance, tasks, near)
 
     def raw(self, x: FloatArray) -> FloatArray:
         """Return standardized basis functions at rows (n, d), shape (n, r)."""
@@ -120,6 +125,7 @@ class PastModels:
         boosters: The models of K past tasks.
         known: Architectures of each, n_k of them.
         gains: Their values, larger is better, (n_k,).
+        features: Their meta-features, or None.
         landmarks: Architectures that models are compared on, m of them.
         predictions: Of each model there, (m, K).
         distances: Distances between coordinates.
@@ -130,6 +136,7 @@ class PastModels:
     boosters: tuple[lightgbm.Booster, ...]
     known: Sequence[Points]
     gains: Sequence[FloatArray]
+    features: Sequence[MetaFeatures | None]
     landmarks: Points
     predictions: FloatArray
     distances: Distances
@@ -201,6 +208,7 @@ def fit_models(
     known: Sequence[Points],
     gains: Sequence[FloatArray],
     *,
+    features: Sequence[MetaFeatures | None],
     space: Points,
     distances: Distances,
     hypotheses: Hypotheses,
@@ -211,6 +219,7 @@ def fit_models(
     Args:
         known: Architectures of each past task, n_k of them.
         gains: Their values, larger is better, (n_k,).
+        features: Their meta-features, or None.
         space: Random architectures of the space.
         distances: Distances between coordinates.
         hypotheses: The posterior's grid.
@@ -224,7 +233,9 @@ def fit_models(
         for k, (one, y) in enumerate(zip(known, gains, strict=True))
     )
     predictions = _predict_all(models, landmarks.rows)
-    return PastModels(models, known, gains, landmarks, predictions, distances, hypotheses, seed)
+    return PastModels(
+        models, known, gains, features, landmarks, predictions, distances, hypotheses, seed
+    )
 
 
 def _fit_alone(
@@ -297,7 +308,8 @@ def _learn_prior(
         leaves = leaf_numbers(models, x[:_JUDGED_ROWS], _LEAVES)
         points = past.known[task].points[chosen]
         near = Nearness(*past.distances(points, points), same_leaf(leaves, leaves))
-        seen = Basis(values[:_JUDGED_ROWS], share, share, np.eye(len(others)))
+        shares = similarity(past.features[task], [past.features[k] for k in others])
+        seen = Basis(values[:_JUDGED_ROWS], share, share, np.eye(len(others)), shares)
         y = normal_scores(gains[:_JUDGED_ROWS])
         evidence[index] = _of_grid(past.hypotheses, seen, near, y)
     likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))

@@ -11,8 +11,9 @@ architectures in the same leaf (the kernel of Breiman 2000, "Some infinity theor
 ensembles"): those trees split where past tasks differ. What this conditions on is Gaussian, so
 every posterior is closed form (Rasmussen & Williams 2006, ch. 2.7: a Gaussian process with
 explicit basis functions). The hyperparameters (t, t_w, t_g, k, noise) live on a small grid: each
-point of it is one hypothesis, from "past tasks say nothing here" over "this task is their mean" to
-"this task is like one of them", and predictions average over the hypotheses by their evidence.
+point of it is one hypothesis, from "past tasks say nothing here" over "this task is their mean",
+or the mean of those that are near by their meta-features, to "this task is like one of them", and
+predictions average over the hypotheses by their evidence.
 Larger is better.
 """
 
@@ -39,8 +40,11 @@ _KEPT = 0.99
 """Share of the probability that predictions average over: the likeliest hypotheses that hold it.
 Few results need many of them, at little cost each; many results leave a few."""
 
-NOTHING, MEAN, ONE = 0.0, 1.0, 2.0
-"""What past tasks say of the target: nothing, that it is like their mean, or like one of them."""
+NOTHING, MEAN, ONE, NEAR = 0.0, 1.0, 2.0, 3.0
+"""What past tasks say of the target: nothing, that it is like their mean, like one of them, or
+like the mean of those that are near it by their meta-features."""
+OF_META_FEATURES = ((NEAR, 0.3),)
+"""More transfers, where past tasks have meta-features."""
 TRANSFERS = ((NOTHING, 0.0), (MEAN, 0.15), (MEAN, 0.5), (MEAN, 1.5), (ONE, 0.3))
 RESIDUALS = (0.15, 0.5, 1.5)
 KERNELS = (
@@ -56,7 +60,7 @@ class Hypotheses:
     """The grid of hyperparameters, each array (g,)."""
 
     transfer: FloatArray
-    """What past tasks say: NOTHING, MEAN or ONE."""
+    """What past tasks say: NOTHING, MEAN, ONE or NEAR."""
     weight: FloatArray
     """How far the basis functions' weights may stray from it."""
     residual: FloatArray
@@ -132,12 +136,15 @@ class Basis:
         mean: Prior mean of the weights, (r,).
         variance: Prior variance of the weights for a weight scale of 1, (r,).
         tasks: Weights that make each of q past tasks, (q, r): what "like one of them" may mean.
+        near: Prior mean of the weights for a target like the past tasks near it, (r,); None where
+            no meta-features say which these are: then it is the mean.
     """
 
     values: FloatArray
     mean: FloatArray
     variance: FloatArray
     tasks: FloatArray
+    near: FloatArray | None = None
 
     def take(self, rows: IndexArray) -> Basis:
         """Return the basis at some of the architectures."""
@@ -146,6 +153,7 @@ class Basis:
     def weight_means(self, transfer: FloatArray, task: IndexArray) -> FloatArray:
         """Prior means of the weights under hypotheses (h,), (h, r)."""
         means = np.where((transfer == MEAN)[:, None], self.mean, 0.0)
+        means[transfer == NEAR] = self.mean if self.near is None else self.near
         is_one = task >= 0
         means[is_one] = self.tasks[task[is_one]]
         return means

@@ -72,6 +72,8 @@ class SurrogateSampler(BaseSampler):
             GPSampler.
         acquisition: What ranks the candidates: "log_ei" (log expected improvement), "mean" (never
             explores) or "ucb" (mean plus one standard deviation).
+        meta_features: Numbers that describe the task, as past tasks have them: they may tell which
+            of these it is like.
         seed: Fixes the study; None draws one.
 
     Raises:
@@ -92,6 +94,7 @@ class SurrogateSampler(BaseSampler):
         n_control_trials: int = 1,
         mix: PoolMix | None = None,
         acquisition: str = "log_ei",
+        meta_features: Mapping[str, float] | None = None,
         seed: int | None = None,
     ) -> None:
         if n_candidates < 1:
@@ -126,6 +129,7 @@ class SurrogateSampler(BaseSampler):
             acquisition=acquisition,
         )
         self._limits = dict(limits or {})
+        self._meta_features = None if meta_features is None else dict(meta_features)
         self._last: tuple[Distributions, _Screens] | None = None
         self._inferred = optuna.search_space.IntersectionSearchSpace()
         self._screens: _Screens | None = None
@@ -251,7 +255,7 @@ class SurrogateSampler(BaseSampler):
         return screen(
             pool,
             screens.surrogate,
-            known.target_trials(study.directions[0]),
+            known.target_trials(study.directions[0], self._meta_features),
             lambda n: shadow.proposals(screens.space, n),
             self._rules,
         )
@@ -269,10 +273,13 @@ class _Known:
         self.replayable: list[FrozenTrial] = []
         """Trials that have all their parameters."""
 
-    def target_trials(self, direction: StudyDirection) -> TargetTrials:
+    def target_trials(
+        self, direction: StudyDirection, meta_features: Mapping[str, float] | None
+    ) -> TargetTrials:
         """Return the results so far and the architectures in training."""
         kind: Direction = "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
-        return TargetTrials(from_trials("target", self.replayable, kind), kind, self.pending)
+        observed = from_trials("target", self.replayable, kind)
+        return TargetTrials(observed, kind, self.pending, meta_features)
 
 
 @final

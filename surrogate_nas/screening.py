@@ -133,11 +133,13 @@ class TargetTrials:
         observed: Results so far; None without any.
         direction: Which way is better.
         pending: Parameters of architectures in training.
+        meta_features: Numbers that describe the task; None where they are unknown.
     """
 
     observed: PastTask | None
     direction: Direction
     pending: Sequence[Mapping[str, Any]]
+    meta_features: Mapping[str, float] | None = None
 
 
 def screen(
@@ -178,7 +180,10 @@ def screen(
     if not pool.candidates:
         return _first(pool)
     target = surrogate.condition(
-        trials.observed, direction=trials.direction, pending=trials.pending
+        trials.observed,
+        direction=trials.direction,
+        pending=trials.pending,
+        meta_features=trials.meta_features,
     )
     return _chosen(pool, target, n_climb, rules.acquisition, is_control=is_control)
 

@@ -66,6 +66,7 @@ def create_study(
         base_sampler=base_sampler,
         n_candidates=n_candidates,
         limits=limits,
+        meta_features=task.meta_features,
         seed=seed,
     )
     opened = open_storage(storage)

@@ -17,8 +17,9 @@ from surrogate_nas.encoding import Encoding
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
 from surrogate_nas.mapping import SpaceMapping
 from surrogate_nas.past import Direction, Given, PastTask, as_observations
-from surrogate_nas.posterior import Hypotheses
+from surrogate_nas.posterior import OF_META_FEATURES, TRANSFERS, Hypotheses
 from surrogate_nas.rows import RowMemory
+from surrogate_nas.similarity import MetaFeatures, similarity
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space
 from surrogate_nas.surrogate_file import (
     FilePath,
@@ -87,6 +88,7 @@ class MetaSurrogate:
         given: Given | None = None,
         *,
         direction: Direction = "maximize",
+        meta_features: MetaFeatures | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """Predict what architectures reach on the target task.
 
@@ -95,11 +97,14 @@ class MetaSurrogate:
             given: The target's own results so far: a study, its trials, a PastTask or
                 (params, values). Without any, predictions are standard scores.
             direction: Which way is better, where `given` does not say so itself.
+            meta_features: Numbers that describe the target, as past tasks have them: what tells
+                past tasks apart may tell which of them it is like.
 
         Returns:
             Mean and standard deviation of the measured value, (m,) each, in the target's units.
         """
-        return self.condition(given, direction=direction).predict(params)
+        target = self.condition(given, direction=direction, meta_features=meta_features)
+        return target.predict(params)
 
     def condition(
         self,
@@ -107,6 +112,7 @@ class MetaSurrogate:
         *,
         direction: Direction = "maximize",
         pending: Sequence[Mapping[str, Any]] = (),
+        meta_features: MetaFeatures | None = None,
     ) -> TargetModel:
         """Condition on the target's own results.
 
@@ -116,11 +122,17 @@ class MetaSurrogate:
             pending: Parameters of architectures in training. They count as if they reached what
                 is predicted for them, so that other workers look elsewhere (the "kriging
                 believer" of Ginsbourger et al. 2010).
+            meta_features: See :meth:`predict`.
         """
         observed = as_observations(given, direction)
+        if meta_features is None and observed is not None:
+            meta_features = observed.meta_features
+        shares = similarity(meta_features, [task["meta_features"] for task in self.tasks])
         if observed is None:
-            return TargetModel(self, [], np.zeros(0), direction, pending)
-        return TargetModel(self, observed.params, observed.gains, observed.direction, pending)
+            return TargetModel(self, [], np.zeros(0), direction, pending, shares)
+        return TargetModel(
+            self, observed.params, observed.gains, observed.direction, pending, shares
+        )
 
     def bind(self, space: SearchSpace) -> MetaSurrogate:
         """Return this surrogate for a space object with the same parameters and features.
@@ -207,9 +219,10 @@ class PastFit:
         models = fit_models(
             [_points(encoding, task.params, partly_known=True) for task in past],
             [task.gains for task in past],
+            features=[task.meta_features for task in past],
             space=_points(encoding, _draws(encoding.space, _SPACE_DRAWS, seed)),
             distances=encoding.distances,
-            hypotheses=Hypotheses.grid() if hypotheses is None else hypotheses,
+            hypotheses=_hypotheses(past) if hypotheses is None else hypotheses,
             seed=seed,
         )
         return cls(encoding, tuple(past), models)
@@ -274,6 +287,13 @@ def _check(task: PastTask) -> None:
             "together.",
             stacklevel=4,
         )
+
+
+def _hypotheses(past: Sequence[PastTask]) -> Hypotheses:
+    """The grid for past tasks, with more in it where meta-features tell them apart."""
+    features = [task.meta_features for task in past]
+    known = len(past) > 2 and any(similarity(one, features) is not None for one in features)
+    return Hypotheses.grid(transfers=TRANSFERS + (OF_META_FEATURES if known else ()))
 
 
 def _points(

@@ -36,7 +36,7 @@ from surrogate_nas.checked_json import (
 )
 from surrogate_nas.encoding import Encoding
 from surrogate_nas.errors import SurrogateFileError
-from surrogate_nas.posterior import MEAN, NOTHING, ONE, Hypotheses
+from surrogate_nas.posterior import MEAN, NEAR, NOTHING, ONE, Hypotheses
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace
 from surrogate_nas.space_record import (
     MOST_COLUMNS,
@@ -52,9 +52,9 @@ FloatArray = npt.NDArray[np.float64]
 FilePath: TypeAlias = str | os.PathLike[str]
 
 FORMAT = "surrogate_nas.surrogate"
-SCHEMA = 3
+SCHEMA = 4
 """Of the files that are written. Older ones are read, too: past tasks have no quality and no notes
-in schema 1, and hypotheses no traits and no leaves before schema 3."""
+in schema 1, hypotheses no traits and no leaves before schema 3, none of meta-features before 4."""
 MAX_BYTES = 64 * 2**20
 """Size of a file; looked at before it is read."""
 
@@ -346,7 +346,7 @@ def _hypotheses(value: Any, schema: int, *, with_basis: bool) -> Hypotheses:
             row = [*row[:4], 0.0, 0.0, *row[4:]]
         rows.append(_vector(row, "a hypothesis", width, 0.0, 1e3))
     hypotheses = Hypotheses(*np.array(rows).T)
-    kinds = (NOTHING, MEAN, ONE) if with_basis else (NOTHING,)
+    kinds = (NOTHING, MEAN, ONE, NEAR) if with_basis else (NOTHING,)
     if not np.isin(hypotheses.transfer, kinds).all():
         raise damaged(f"hypotheses of transfer {kinds}", "others")
     if not np.isin(hypotheses.leaves, (0.0, 1.0) if with_basis else (0.0,)).all():

@@ -39,6 +39,7 @@ class TargetModel:
         gains: Their values, larger is better, (n,).
         direction: Which way is better in the target's own units.
         pending: Parameters of architectures in training.
+        shares: How near each past task is by its meta-features, (K,); None where unknown.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class TargetModel:
         gains: FloatArray,
         direction: Direction,
         pending: Sequence[Mapping[str, Any]] = (),
+        shares: FloatArray | None = None,
     ) -> None:
         self._surrogate = surrogate
+        self._shares = shares
         self._direction = direction
         self._scale = TargetScale.fit(gains, surrogate.typical_scale)
         y = self._scale.forward(gains)
@@ -67,7 +70,7 @@ class TargetModel:
         basis = self._surrogate.basis
         rows = self._surrogate.rows(params)
         near = self._surrogate.rows.nearness(rows, rows)
-        prior = basis.at(rows.values, y)
+        prior = basis.at(rows.values, y, self._shares)
         return Posterior(basis.hypotheses, prior, near, y, basis.log_prior), rows
 
     def latent(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:

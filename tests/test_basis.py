@@ -59,6 +59,7 @@ class Tasks:
         return fit_models(
             [Points(x, x) for x in self.rows],
             self.gains,
+            features=[None] * len(self.rows),
             space=Points(self.space_rows, self.space_rows),
             distances=near,
             hypotheses=hypotheses,

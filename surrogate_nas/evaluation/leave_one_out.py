@@ -97,19 +97,20 @@ def _evaluate(
     one = fitted.past[task]
     rows = np.sort(rng.permutation(len(one))[:_MOST_PAIRS])
     params, gains = [one.params[i] for i in rows], one.gains[rows]
-    before = rank_correlation(warm.condition(None).latent(params)[0], gains)
-    after = {n: _after(warm, params, gains, n, repeats, rng) for n in (10, 30)}
+    known = one.meta_features
+    before = rank_correlation(warm.condition(None, meta_features=known).latent(params)[0], gains)
+    after = {n: _after(warm, one, rows, n, repeats, rng) for n in (10, 30)}
     n_pool = max(int(_POOL_SHARE * len(rows)), 2)
     counts = np.empty((repeats, 3))
     for repeat in range(repeats):
         part = rng.permutation(len(rows))[:n_pool]
-        pool = RecordedPool([params[i] for i in part], gains[part], share)
+        pool = RecordedPool([params[i] for i in part], gains[part], share, known)
         counts[repeat] = (
             pool.trainings(warm, rng),
             pool.trainings(cold, rng),
             pool.expected_random(),
         )
-    target = warm.condition(_some(params, gains, _MOST_GIVEN, rng))
+    target = warm.condition(_some(params, gains, _MOST_GIVEN, rng), meta_features=known)
     return TaskEvaluation(
         name=one.name,
         pairs=len(one),
@@ -127,20 +128,22 @@ def _evaluate(
 
 def _after(
     warm: MetaSurrogate,
-    params: Sequence[Mapping[str, Any]],
-    gains: FloatArray,
+    task: PastTask,
+    rows: npt.NDArray[np.intp],
     n: int,
     repeats: int,
     rng: np.random.Generator,
 ) -> float | None:
     """Mean rank correlation on the rest after n random results; None with too few for a rest."""
+    params, gains = [task.params[i] for i in rows], task.gains[rows]
     if len(gains) < n + _FEWEST_RANKED:
         return None
     found = []
     for _ in range(repeats):
         order = rng.permutation(len(gains))
         rest = order[n:]
-        target = warm.condition(([params[i] for i in order[:n]], gains[order[:n]].tolist()))
+        seen = [params[i] for i in order[:n]], gains[order[:n]].tolist()
+        target = warm.condition(seen, meta_features=task.meta_features)
         mean, _ = target.latent([params[i] for i in rest])
         found.append(rank_correlation(mean, gains[rest]))
     return float(np.mean(found))

@@ -29,11 +29,13 @@ class RecordedPool:
         params: Their parameters, n of them.
         gains: What they reached, larger is better, (n,).
         share: The share of them that counts as good, by value; at least one does, and ties do.
+        meta_features: Numbers that describe the task; None where they are unknown.
     """
 
     params: Sequence[Mapping[str, Any]]
     gains: FloatArray
     share: float
+    meta_features: Mapping[str, float] | None = None
 
     @property
     def good(self) -> npt.NDArray[np.bool_]:
@@ -76,7 +78,7 @@ class RecordedPool:
     ) -> int:
         """The best of the architectures that are left, as screening ranks a pool."""
         seen = [self.params[i] for i in chosen], self.gains[list(chosen)].tolist()
-        target = surrogate.condition(seen)
+        target = surrogate.condition(seen, meta_features=self.meta_features)
         mean, std = target.latent([self.params[i] for i in left])
         return int(left[np.argmax(acquisition(target, mean, std))])
 
