@@ -272,8 +272,9 @@ def test_one_past_task_is_believed_before_there_are_results() -> None:
 @pytest.mark.parametrize("n_past", [1, 6, MAX_BASIS + 4])
 def test_unrelated_past_tasks_do_little_harm(n_past: int, alone: MetaSurrogate) -> None:
     fitted = MetaSurrogate.fit(SPACE, [unrelated(k) for k in range(n_past)])
-    for n in (5, 12, 25):
-        assert error(fitted, n) < 1.15 * error(alone, n)
+    # With one past task there is no other that could tell what it is worth; results must.
+    for n, factor in ((5, 1.2), (12, 1.15), (25, 1.15)):
+        assert error(fitted, n) < factor * error(alone, n)
     assert error(fitted, 60) < 0.15 * CONSTANT
 
 
