@@ -232,7 +232,8 @@ def test_what_past_tasks_are_worth_is_stored() -> None:
     weights = attributes["past_task_weights"]
     assert set(weights) == {"past 0", "past 1", "past 2"}
     assert max(weights, key=weights.__getitem__) != "past 1"
-    assert weights["past 0"] > 0 > weights["past 1"]
+    # What the common function of all three brings counts for each, for the contrary one too.
+    assert abs(weights["past 1"]) < 0.2 * min(weights["past 0"], weights["past 2"])
     assert json.loads(json.dumps(attributes)) == attributes
 
 
