@@ -7,13 +7,11 @@ can only draw from PyTorch's global one, which :func:`seeded` lends and puts bac
 
 from __future__ import annotations
 
-import enum
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, final
+from typing import final
 
 import torch
 from torch import nn
@@ -21,60 +19,24 @@ from torch import nn
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.space import TRAINING_PARAMS
 from surrogate_nas.task import Split, Task
+from surrogate_nas.training.data import Resident
+from surrogate_nas.training.device import find_device, forward, place
+from surrogate_nas.training.outcome import Outcome as Outcome
+from surrogate_nas.training.outcome import StopReason as StopReason
+from surrogate_nas.training.seeding import seeded as seeded
+from surrogate_nas.training.updates import (
+    LEARNING_RATES,
+    WEIGHT_DECAYS,
+    OptimizerName,
+    Schedule,
+    ScheduleName,
+    Updater,
+)
 
-OptimizerName = Literal["sgd", "adamw"]
-ScheduleName = Literal["cosine", "inverse_sqrt"]
 OnEpoch = Callable[[int, float], bool]
-
-_LEARNING_RATES = {"sgd": 0.05, "adamw": 3e-3}
-_WEIGHT_DECAYS = {"sgd": 5e-3, "adamw": 5e-2}
-
-_PREPARED_BYTES = 2**31
-"""A split that is larger than this as float32 stays raw and is prepared batch by batch."""
 
 _EVALUATION_BATCH = 512
 """Rows of one forward pass of an evaluation."""
-
-
-class StopReason(enum.Enum):
-    """Why training ended; the values are what users read."""
-
-    FINISHED = "finished"
-    NOT_FINITE = "loss is not finite"
-    TIME_LIMIT = "time limit"
-    PRUNED = "pruned"
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What training returned.
-
-    Args:
-        values: The validation metric after each completed epoch: the learning curve.
-        losses: The mean training loss of each of these epochs.
-        stop_reason: Why training ended.
-        n_steps: Optimizer steps made, those of an epoch that was cut short included.
-        train_seconds: Wall-clock seconds of the whole call, validation included.
-        images_per_second: Inputs trained on per second, validation excluded; 0 if no epoch ended.
-    """
-
-    values: tuple[float, ...]
-    losses: tuple[float, ...]
-    stop_reason: StopReason
-    n_steps: int
-    train_seconds: float
-    images_per_second: float
-
-    @property
-    def value(self) -> float:
-        """The metric after the last completed epoch, not the best one; NaN if there is none."""
-        return self.values[-1] if self.values else math.nan
-
-    @property
-    def epochs(self) -> int:
-        """Epochs completed and validated."""
-        return len(self.values)
 
 
 @final
@@ -125,7 +87,7 @@ class Trainer:
         schedules = ("cosine", "inverse_sqrt")
         _check("epochs", self.epochs, self.epochs >= 1, "from 1")
         _check("batch_size", self.batch_size, self.batch_size >= 1, "from 1")
-        _check("optimizer", self.optimizer, self.optimizer in _LEARNING_RATES, "'sgd' or 'adamw'")
+        _check("optimizer", self.optimizer, self.optimizer in LEARNING_RATES, "'sgd' or 'adamw'")
         _check("learning_rate", self.learning_rate, 0 < self._peak_rate < math.inf, "above 0")
         _check("weight_decay", self.weight_decay, 0 <= self._decay < math.inf, "from 0")
         _check("schedule", self.schedule, self.schedule in schedules, "'cosine' or 'inverse_sqrt'")
@@ -138,12 +100,17 @@ class Trainer:
     @property
     def _peak_rate(self) -> float:
         rate = self.learning_rate
-        return _LEARNING_RATES.get(self.optimizer, 0.0) if rate is None else rate
+        return LEARNING_RATES.get(self.optimizer, 0.0) if rate is None else rate
 
     @property
     def _decay(self) -> float:
         decay = self.weight_decay
-        return _WEIGHT_DECAYS.get(self.optimizer, 0.0) if decay is None else decay
+        return WEIGHT_DECAYS.get(self.optimizer, 0.0) if decay is None else decay
+
+    def _schedule(self, steps_per_epoch: int) -> Schedule:
+        return Schedule(
+            self.schedule, self._peak_rate, self.epochs, self.warmup_epochs, steps_per_epoch
+        )
 
     def override(self, **training: float) -> Trainer:
         """Return a copy with an architecture's own settings (see ``SearchSpace.training``).
@@ -209,20 +176,9 @@ class Trainer:
         Raises:
             TrainingError: The network's output has the wrong shape.
         """
-        device = _place(network, self.device)
-        return _score(network, task, _Resident(split, task, device))
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's global generators for a while, then put them back as they were.
-
-    A network's initialization and dropout take no generator of their own. The global ones belong
-    to the process: threads that train at the same time share them.
-    """
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
+        device = find_device(self.device)
+        place(network, device)
+        return _score(network, task, Resident(split, task, device))
 
 
 @final
@@ -234,13 +190,12 @@ class _Run:
         self._began = time.perf_counter()
         self._deadline = self._began + (trainer.time_limit_seconds or math.inf)
         self._trainer, self._network, self._task = trainer, network, task
-        self._device = _place(network, trainer.device)
-        self._data = _Resident(task.train, task, self._device)
-        self._validation = _Resident(task.validation, task, self._device)
+        self._device = find_device(trainer.device)
+        place(network, self._device)
+        self._data = Resident(task.train, task, self._device)
+        self._validation = Resident(task.validation, task, self._device)
         self._generator = torch.Generator().manual_seed(seed)
-        self._optimizer = _make_optimizer(trainer, network)
-        params = [p.data for p in network.parameters() if p.requires_grad]
-        self._decaying = [p for p in params if p.ndim > 1]
+        self._updater = Updater(network, trainer.optimizer, trainer._decay)
         self._n_steps, self._n_images, self._busy_seconds = 0, 0, 0.0
 
     def train_epoch(self) -> float | None:
@@ -249,6 +204,7 @@ class _Run:
         began = time.perf_counter()
         total = torch.zeros((), device=self._device)
         batches = self._batches()
+        schedule = trainer._schedule(len(batches))
         network.train()
         for rows in batches:
             if time.perf_counter() > self._deadline:
@@ -256,24 +212,17 @@ class _Run:
             inputs, targets = self._data.take(rows)
             if trainer.augmentation > 0:
                 inputs = task.augment(inputs, trainer.augmentation, self._generator)
-            outputs = _forward(network, inputs, task)
+            outputs = forward(network, inputs, task)
             loss = task.loss(outputs, targets, trainer.label_smoothing)
-            self._optimizer.zero_grad()
+            self._updater.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            self._step(_learning_rate(trainer, self._n_steps, len(batches)))
+            self._updater.step(schedule.rate(self._n_steps))
+            self._n_steps += 1
             total += loss.detach()
         mean_loss = total.item() / len(batches)  # the epoch's only wait for the device
         self._n_images += sum(len(rows) for rows in batches)
         self._busy_seconds += time.perf_counter() - began
         return mean_loss
-
-    def _step(self, rate: float) -> None:
-        """Update the network by its gradients and by decay, apart from each other."""
-        self._optimizer.param_groups[0]["lr"] = rate
-        if self._decaying and self._trainer._decay > 0:
-            torch._foreach_mul_(self._decaying, 1.0 - rate * self._trainer._decay)
-        self._optimizer.step()
-        self._n_steps += 1
 
     def _batches(self) -> list[torch.Tensor]:
         """Deal all rows of the training split into batches, in random order."""
@@ -299,89 +248,15 @@ class _Run:
         )
 
 
-@final
-class _Resident:
-    """A split that lives on the device, prepared once if it is small enough."""
-
-    def __init__(self, split: Split, task: Task, device: torch.device) -> None:
-        numbers = len(split) * math.prod(task.input_shape)
-        self._is_prepared = 4 * numbers <= _PREPARED_BYTES
-        self._task = task
-        inputs = split.inputs.to(device)
-        self._inputs = task.prepare(inputs) if self._is_prepared else inputs
-        self.targets = split.targets.to(device)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def take(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the prepared inputs and the targets of some rows."""
-        inputs, targets = self._inputs.index_select(0, rows), self.targets.index_select(0, rows)
-        return (inputs if self._is_prepared else self._task.prepare(inputs)), targets
-
-    def inputs(self, batch_size: int) -> Iterator[torch.Tensor]:
-        """Yield all prepared inputs in order."""
-        for inputs in torch.split(self._inputs, batch_size):
-            yield inputs if self._is_prepared else self._task.prepare(inputs)
-
-
-def _place(network: nn.Module, device: str | None) -> torch.device:
-    """Move a network to its device, in the memory layout that is fast there."""
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(device)
-    network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return place
-
-
-def _forward(network: nn.Module, inputs: torch.Tensor, task: Task) -> torch.Tensor:
-    """Return a network's outputs (n, n_outputs) in float32."""
-    if inputs.ndim == 4:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cuda", dtype=torch.bfloat16) if inputs.is_cuda else nullcontext():
-        outputs = network(inputs)
-    shape = (len(inputs), task.n_outputs)
-    got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-    if got != shape:
-        raise TrainingError(
-            expected=f"a network whose output has shape {shape}",
-            got=f"{got}",
-            fix="end the network with a layer of task.n_outputs outputs",
-        )
-    result: torch.Tensor = outputs.float()
-    return result
-
-
-def _score(network: nn.Module, task: Task, data: _Resident) -> float:
+def _score(network: nn.Module, task: Task, data: Resident) -> float:
     """Return the metric of a network on a whole split; NaN if an output is not finite."""
     network.eval()
     with torch.inference_mode():
-        outputs = [_forward(network, inputs, task) for inputs in data.inputs(_EVALUATION_BATCH)]
+        outputs = [forward(network, inputs, task) for inputs in data.inputs(_EVALUATION_BATCH)]
     together = torch.cat(outputs).cpu()
     if not together.isfinite().all():
         return math.nan
     return task.score(together, data.targets.cpu())
-
-
-def _learning_rate(trainer: Trainer, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step, counted from 0."""
-    n_steps = trainer.epochs * steps_per_epoch
-    warmup = min(round(trainer.warmup_epochs * steps_per_epoch), n_steps // 4)
-    if step < warmup:
-        return trainer._peak_rate * (step + 1) / warmup
-    if trainer.schedule == "inverse_sqrt":
-        return trainer._peak_rate * math.sqrt(max(warmup, 1) / (step + 1))
-    progress = (step - warmup) / (n_steps - warmup)
-    return trainer._peak_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def _make_optimizer(trainer: Trainer, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimizer; weight decay is not its business, as it is the same for all."""
-    params, rate = list(network.parameters()), trainer._peak_rate
-    is_fused = all(p.device.type in ("cpu", "cuda") for p in params)
-    if trainer.optimizer == "sgd":
-        return torch.optim.SGD(params, lr=rate, momentum=0.9, nesterov=True, fused=is_fused)
-    return torch.optim.Adam(params, lr=rate, fused=is_fused)
 
 
 def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:

@@ -16,7 +16,8 @@ from torch import nn
 
 from surrogate_nas import train as train_module
 from surrogate_nas.errors import TrainingError
-from surrogate_nas.train import Outcome, StopReason, Trainer, _learning_rate, seeded
+from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
+from surrogate_nas.training import data as data_module
 from tests.toys import ARCHITECTURE, Clock, ToySpace, ToyTask
 
 TASK = ToyTask()
@@ -177,7 +178,8 @@ def test_the_learning_rate_rises_then_falls(
     schedule: Any, epochs: int, steps: int, warmup: float
 ) -> None:
     trainer = Trainer(epochs=epochs, schedule=schedule, warmup_epochs=warmup, learning_rate=0.5)
-    rates = [_learning_rate(trainer, step, steps) for step in range(epochs * steps)]
+    plan = trainer._schedule(steps)
+    rates = [plan.rate(step) for step in range(epochs * steps)]
     peak = rates.index(max(rates))
     assert min(rates) > 0
     assert max(rates) <= 0.5
@@ -188,10 +190,10 @@ def test_the_learning_rate_rises_then_falls(
 
 def test_the_schedules_end_where_they_should() -> None:
     cosine = Trainer(epochs=10, learning_rate=1.0)
-    assert _learning_rate(cosine, 99, 10) < 1e-3
+    assert cosine._schedule(10).rate(99) < 1e-3
     root = dataclasses.replace(cosine, schedule="inverse_sqrt")
-    assert _learning_rate(root, 9, 10) == 1.0
-    assert _learning_rate(root, 39, 10) == pytest.approx(0.5)
+    assert root._schedule(10).rate(9) == 1.0
+    assert root._schedule(10).rate(39) == pytest.approx(0.5)
 
 
 def test_pruning_stops_at_once_and_sees_every_epoch() -> None:
@@ -284,7 +286,7 @@ def test_the_time_limit_keeps_whole_epochs(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_large_split_is_prepared_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once, weights_at_once = run(Trainer(epochs=2, batch_size=32))
-    monkeypatch.setattr(train_module, "_PREPARED_BYTES", 0)
+    monkeypatch.setattr(data_module, "_PREPARED_BYTES", 0)
     in_batches, weights_in_batches = run(Trainer(epochs=2, batch_size=32))
     assert at_once.losses == in_batches.losses
     assert at_once.values == in_batches.values
@@ -366,6 +368,12 @@ def test_an_architecture_overrides_its_own_settings_only() -> None:
 def test_label_smoothing_reaches_the_loss() -> None:
     plain, smooth = (run(Trainer(epochs=6, label_smoothing=s))[0].losses[-1] for s in (0.0, 0.5))
     assert smooth > 0.5 > plain
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu", "meta:x", ""])
+def test_a_device_that_does_not_exist_is_explained(name: str) -> None:
+    with pytest.raises(TrainingError, match=r"Expected a device that can be used.*another device"):
+        Trainer(epochs=1, device=name).train(network(), TASK)
 
 
 def test_threads_are_left_alone() -> None:

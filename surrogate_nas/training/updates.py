@@ -1,0 +1,79 @@
+"""How weights change: the learning rate of each step, the optimizer, weight decay."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import nn
+
+OptimizerName = Literal["sgd", "adamw"]
+ScheduleName = Literal["cosine", "inverse_sqrt"]
+
+LEARNING_RATES = {"sgd": 0.05, "adamw": 3e-3}
+WEIGHT_DECAYS = {"sgd": 5e-3, "adamw": 5e-2}
+
+
+@final
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate of each step: a linear warm-up, then half a cosine or a root.
+
+    Args:
+        kind: Its form after the warm-up.
+        peak: The largest rate.
+        epochs: Length of the training.
+        warmup_epochs: Length of the warm-up, at most a quarter of the training.
+        steps_per_epoch: Steps of one epoch.
+    """
+
+    kind: ScheduleName
+    peak: float
+    epochs: int
+    warmup_epochs: float
+    steps_per_epoch: int
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        n_steps = self.epochs * self.steps_per_epoch
+        warmup = min(round(self.warmup_epochs * self.steps_per_epoch), n_steps // 4)
+        if step < warmup:
+            return self.peak * (step + 1) / warmup
+        if self.kind == "inverse_sqrt":
+            return self.peak * math.sqrt(max(warmup, 1) / (step + 1))
+        progress = (step - warmup) / (n_steps - warmup)
+        return self.peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@final
+class Updater:
+    """An optimizer whose weight decay is apart from it, the same for every optimizer.
+
+    Args:
+        network: What is trained.
+        optimizer: Its name.
+        decay: Weight decay of kernels and weight matrices.
+    """
+
+    def __init__(self, network: nn.Module, optimizer: OptimizerName, decay: float) -> None:
+        params = list(network.parameters())
+        is_fused = all(p.device.type in ("cpu", "cuda") for p in params)
+        rate = LEARNING_RATES[optimizer]  # replaced before the first step
+        self.optimizer: torch.optim.Optimizer
+        if optimizer == "sgd":
+            self.optimizer = torch.optim.SGD(
+                params, lr=rate, momentum=0.9, nesterov=True, fused=is_fused
+            )
+        else:
+            self.optimizer = torch.optim.Adam(params, lr=rate, fused=is_fused)
+        self._decaying = [p.data for p in params if p.requires_grad and p.ndim > 1]
+        self._decay = decay
+
+    def step(self, rate: float) -> None:
+        """Update the network by its gradients and by decay, apart from each other."""
+        self.optimizer.param_groups[0]["lr"] = rate
+        if self._decaying and self._decay > 0:
+            torch._foreach_mul_(self._decaying, 1.0 - rate * self._decay)
+        self.optimizer.step()
