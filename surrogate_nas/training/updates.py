@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from torch import nn
@@ -55,25 +55,45 @@ class Updater:
         network: What is trained.
         optimizer: Its name.
         decay: Weight decay of kernels and weight matrices.
+        is_recordable: Whether the learning rate lies in a tensor on the device, where a step that
+            was recorded as a CUDA graph finds it; otherwise it is a number.
     """
 
-    def __init__(self, network: nn.Module, optimizer: OptimizerName, decay: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: OptimizerName,
+        decay: float,
+        *,
+        is_recordable: bool = False,
+    ) -> None:
         params = list(network.parameters())
-        is_fused = all(p.device.type in ("cpu", "cuda") for p in params)
-        rate = LEARNING_RATES[optimizer]  # replaced before the first step
+        options: dict[str, Any] = {"fused": all(p.device.type in ("cpu", "cuda") for p in params)}
+        start: Any = LEARNING_RATES[optimizer]  # replaced before the first step
+        self._rate: torch.Tensor | None = None
+        if is_recordable and params:
+            start = self._rate = torch.full((), start, device=params[0].device)
         self.optimizer: torch.optim.Optimizer
         if optimizer == "sgd":
             self.optimizer = torch.optim.SGD(
-                params, lr=rate, momentum=0.9, nesterov=True, fused=is_fused
+                params, lr=start, momentum=0.9, nesterov=True, **options
             )
         else:
-            self.optimizer = torch.optim.Adam(params, lr=rate, fused=is_fused)
+            options["capturable"] = is_recordable and params[0].is_cuda
+            self.optimizer = torch.optim.Adam(params, lr=start, **options)
         self._decaying = [p.data for p in params if p.requires_grad and p.ndim > 1]
         self._decay = decay
 
-    def step(self, rate: float) -> None:
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the steps to come."""
+        if self._rate is None:
+            self.optimizer.param_groups[0]["lr"] = rate
+        else:
+            self._rate.fill_(rate)
+
+    def step(self) -> None:
         """Update the network by its gradients and by decay, apart from each other."""
-        self.optimizer.param_groups[0]["lr"] = rate
+        rate = self.optimizer.param_groups[0]["lr"]
         if self._decaying and self._decay > 0:
             torch._foreach_mul_(self._decaying, 1.0 - rate * self._decay)
         self.optimizer.step()
