@@ -133,6 +133,25 @@ class Counts(Wraps):
         return inputs / self.count
 
 
+class BeginsOnce(Wraps):
+    """Reads a value in its first pass only, as caches of constants do."""
+
+    scale: list[float]
+
+    def disturb(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not hasattr(self, "scale"):
+            self.scale = [inputs.std().item()]
+        return inputs / self.scale[0]
+
+
+def test_what_happens_once_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constants may be made in the first pass."""
+    recorder = Rerun()
+    use(recorder, monkeypatch)
+    Trainer(epochs=2, batch_size=144).train(BeginsOnce(), TASK)
+    assert recorder.n_replayed == 2
+
+
 class DrawsInPython(Wraps):
     def disturb(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs * random.uniform(0.9, 1.1)

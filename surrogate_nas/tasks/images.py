@@ -82,7 +82,8 @@ class ImageTask(Task):
     def _constant(self, name: str, value: torch.Tensor, device: torch.device) -> torch.Tensor:
         """Keep a copy of a constant on each device, so that no step waits for a transfer."""
         if (name, device) not in self._on_device:
-            self._on_device[name, device] = value.to(device)
+            with torch.inference_mode(False):  # an evaluation may come first
+                self._on_device[name, device] = value.to(device)
         return self._on_device[name, device]
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -138,23 +138,23 @@ class Streamed(Source):
 
     def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[Batch]:
         """Yield a batch for each set of rows, the next ones already under way."""
-        for inputs, targets in ahead(self._send, rows, _AHEAD):
-            if self._stream is not None:
+        for (inputs, targets), arrival in ahead(self._send, rows, _AHEAD):
+            if arrival is not None:
                 current = torch.cuda.current_stream(self._device)
-                current.wait_stream(self._stream)
+                current.wait_event(arrival)
                 for tensor in (inputs, targets):
                     tensor.record_stream(current)
             yield self._task.prepare(inputs), targets
 
-    def _send(self, rows: torch.Tensor) -> Batch:
-        """Gather some rows, and begin to copy them to the device."""
+    def _send(self, rows: torch.Tensor) -> tuple[Batch, torch.cuda.Event | None]:
+        """Gather some rows and begin to copy them; the event is when they have arrived."""
         found = [t.index_select(0, rows) for t in (self._split.inputs, self._split.targets)]
         if self._stream is None:
             inputs, targets = (t.to(self._device) for t in found)
-            return inputs, targets
+            return (inputs, targets), None
         with torch.cuda.stream(self._stream):
             inputs, targets = (t.pin_memory().to(self._device, non_blocking=True) for t in found)
-        return inputs, targets
+            return (inputs, targets), self._stream.record_event()
 
 
 def ahead(make: Callable[[_Key], _Made], keys: Iterable[_Key], n_ahead: int) -> Iterator[_Made]:

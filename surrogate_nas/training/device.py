@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -28,7 +29,15 @@ def find_device(name: str | None) -> torch.device:
             got=f"{name!r}: {str(error).splitlines()[0]}",
             fix="give the Trainer another device, or None for the GPU if there is one",
         ) from error
+    if device.type == "cuda" and ":" not in name:
+        return torch.device("cuda", torch.cuda.current_device())
     return device
+
+
+@lru_cache
+def _autocasts(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 by itself; older GPUs would emulate it slowly."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def place(network: nn.Module, device: torch.device) -> None:
@@ -44,7 +53,8 @@ def forward(network: nn.Module, inputs: torch.Tensor, task: Task) -> torch.Tenso
     """
     if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cuda", dtype=torch.bfloat16) if inputs.is_cuda else nullcontext():
+    is_cast = _autocasts(inputs.device)
+    with torch.autocast("cuda", dtype=torch.bfloat16) if is_cast else nullcontext():
         outputs = network(inputs)
     shape = (len(inputs), task.n_outputs)
     got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__

@@ -67,6 +67,5 @@ class GraphRecorder(Recorder):
 
     def _renew_generators(self) -> None:
         """Free generators from a capture that failed: they would refuse to draw ever after."""
-        index = torch.cuda.current_device() if self._device.index is None else self._device.index
-        for generator in (torch.cuda.default_generators[index], *self._generators):
+        for generator in (torch.cuda.default_generators[self._device.index], *self._generators):
             generator.graphsafe_set_state(generator.clone_state())

@@ -1,4 +1,4 @@
-"""Whether a step can be recorded and replayed: found out by running it once, watched.
+"""Whether a step can be recorded and replayed: found out by running it, watched.
 
 A replayed step repeats the kernels of the recorded one. A network that reads values of tensors to
 decide what to do next, or changes or draws numbers in Python, would do something else each time.
@@ -62,20 +62,23 @@ def _is_mask(index: Any) -> bool:
 
 
 def watched(run: Callable[[], None], network: nn.Module) -> str | None:
-    """Run a step; return why it cannot be replayed, or None.
+    """Run a step twice; return why it cannot be replayed, or None.
 
-    Numbers that modules keep as plain Python values are put back.
+    In the first run constants may still be put on the device; the second one is watched. Numbers
+    that modules keep as plain Python values are put back.
     """
     values = [(module, _plain(module)) for module in network.modules()]
     draws = random.getstate(), _numpy_position()
+    run()
+    changed = {type(module).__name__ for module, before in values if _plain(module) != before}
     watch = _Watch()  # type: ignore[no-untyped-call]
     with watch:
         run()
-    changed = [(m, before) for m, before in values if _plain(m) != before]
-    for module, before in changed:
+    changed |= {type(module).__name__ for module, before in values if _plain(module) != before}
+    for module, before in values:
         module.__dict__.update(before)
     if watch.reason is None and changed:
-        return f"{type(changed[0][0]).__name__} changes numbers that are not tensors"
+        return f"{min(changed)} changes numbers that are not tensors"
     if watch.reason is None and draws != (random.getstate(), _numpy_position()):
         return "it draws random numbers outside PyTorch"
     return watch.reason

@@ -41,8 +41,7 @@ class TrainingState:
         self._generators = dict(generators)
         self._generators["global"] = torch.default_generator
         if device.type == "cuda":
-            index = torch.cuda.current_device() if device.index is None else device.index
-            self._generators["global_cuda"] = torch.cuda.default_generators[index]
+            self._generators["global_cuda"] = torch.cuda.default_generators[device.index]
 
     @property
     def params(self) -> list[torch.Tensor]:

@@ -20,8 +20,9 @@ Step: TypeAlias = Callable[..., None]
 
 _logger = logging.getLogger(__name__)
 
-_WARM_UPS = 2
-"""Steps before recording, after the one that is watched: libraries set themselves up in them."""
+_WARM_UPS = 1
+"""Steps before recording, after two to find out whether it can be done: libraries set themselves
+up in them."""
 
 
 class Recorder(abc.ABC):
