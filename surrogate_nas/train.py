@@ -272,8 +272,10 @@ class _Run:
             progress.losses += (loss,)
             if on_epoch is not None and on_epoch(epoch, value):
                 return StopReason.PRUNED
+            if epoch + 1 == self._trainer.epochs:
+                break
             start = self._step.state.copy()
-            if checkpoint is not None and epoch + 1 < self._trainer.epochs:
+            if checkpoint is not None:
                 progress.seconds = time.perf_counter() - self._began
                 checkpoint.offer(start, progress)
         return StopReason.FINISHED

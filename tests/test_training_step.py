@@ -152,6 +152,30 @@ def test_what_happens_once_does_not_count(monkeypatch: pytest.MonkeyPatch) -> No
     assert recorder.n_replayed == 2
 
 
+class Shy(Wraps):
+    """Fails where operations are watched, as some compiled code does."""
+
+    error: Exception = RuntimeError("no modes")
+
+    def disturb(self, inputs: torch.Tensor) -> torch.Tensor:
+        if torch._C._len_torch_dispatch_stack() > 0:
+            raise self.error
+        return inputs
+
+
+class ShyOfMemory(Shy):
+    error = torch.OutOfMemoryError("out of memory")
+
+
+def test_running_out_of_memory_while_watched_is_no_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is handled as at any other time."""
+    use(Rerun(), monkeypatch)
+    outcome = Trainer(epochs=1, batch_size=8).train(ShyOfMemory(), TASK)
+    assert outcome.stop_reason.value == "out of memory"
+
+
 class DrawsInPython(Wraps):
     def disturb(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs * random.uniform(0.9, 1.1)
@@ -168,6 +192,7 @@ class DrawsInNumpy(Wraps):
         (Branches, "reads a value of a tensor"),
         (Reads, "reads a value of a tensor"),
         (Masks, "selects by a mask"),
+        (Shy, r"cannot be watched (RuntimeError)"),
         (Counts, "Counts changes numbers that are not tensors"),
         (DrawsInPython, "random numbers outside PyTorch"),
         (DrawsInNumpy, "random numbers outside PyTorch"),

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from surrogate_nas.training.memory import is_out_of_memory
+
 _PLAIN = (bool, int, float, str, type(None))
 
 _READS = {
@@ -72,8 +74,14 @@ def watched(run: Callable[[], None], network: nn.Module) -> str | None:
     run()
     changed = {type(module).__name__ for module, before in values if _plain(module) != before}
     watch = _Watch()  # type: ignore[no-untyped-call]
-    with watch:
-        run()
+    try:
+        with watch:
+            run()
+    except Exception as error:
+        # It went well without being watched; some compiled code refuses this.
+        if is_out_of_memory(error):
+            raise
+        watch.reason = f"it cannot be watched ({type(error).__name__})"
     changed |= {type(module).__name__ for module, before in values if _plain(module) != before}
     for module, before in values:
         module.__dict__.update(before)
