@@ -7,22 +7,27 @@ fails its trial, with the reason in the trial's attributes, and never the study.
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import final
 
 import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from surrogate_nas.errors import StudyError
+from surrogate_nas.errors import StudyError, TrainingError
+from surrogate_nas.past import INFEASIBLE
+from surrogate_nas.resuming import INTERRUPTED as INTERRUPTED
+from surrogate_nas.resuming import checkpoint_path, enqueue_again, origin, recover, running
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
 from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
+from surrogate_nas.training.device import find_device
+from surrogate_nas.training.memory import is_out_of_memory
 
 _logger = logging.getLogger(__name__)
-
-INTERRUPTED = "interrupted"
-"""The stop_reason of a trial that its user stopped."""
 
 _ERROR = "error: "
 """How the stop_reason of a trial begins that failed by an exception."""
@@ -42,29 +47,39 @@ class Objective:
     each epoch, from step 0.
 
     A trial's network and training are seeded by
-    ``numpy.random.SeedSequence([trainer.seed, trial.number])``.
+    ``numpy.random.SeedSequence([trainer.seed, trial.number])``; a trial that is run again has the
+    number of the first one there.
 
     How a trial ends:
 
     - complete, with the metric of the last epoch; also when the time limit ended it after at
       least one epoch;
     - pruned, by the pruner, or by a loss that is not finite after at least one epoch;
+    - pruned, with the attribute ``infeasible``, if not even two inputs fit into memory:
+      ``SurrogateSampler`` takes it for as bad as the worst result so far;
     - failed, if no epoch ended, or by an error in building or running the network.
 
-    On KeyboardInterrupt the trial fails and its parameters are enqueued again, so that the next
-    ``study.optimize`` begins with the same architecture. Optuna itself marks the interrupted
-    trial as failed; only an own loop of ``study.ask`` and ``study.tell`` has to tell it.
+    On KeyboardInterrupt (Ctrl-C, or SIGTERM during training) the trial fails and its parameters
+    are enqueued again, so that the next ``study.optimize`` begins with the same architecture.
+    Optuna itself marks the interrupted trial as failed; only an own loop of ``study.ask`` and
+    ``study.tell`` has to tell it.
+
+    With `checkpoints` the same holds for a process that died without a word (``create_study``, or
+    the next trial in the same storage, finds out), and training goes on from its last checkpoint.
+    An architecture in whose training three processes died is given up.
 
     Args:
         task: What networks are trained for.
         space: Where they come from.
         trainer: How they are trained; an architecture's own ``learning_rate``, ``weight_decay``
             and ``augmentation`` take the place of the trainer's.
+        checkpoints: A folder for checkpoints of running trainings, made if need be.
     """
 
     task: Task
     space: SearchSpace
     trainer: Trainer = field(default_factory=Trainer)
+    checkpoints: str | os.PathLike[str] | None = None
 
     def __call__(self, trial: optuna.trial.BaseTrial) -> float:
         """Evaluate one trial; return NaN, by which Optuna fails the trial, if there is no value.
@@ -72,15 +87,26 @@ class Objective:
         Raises:
             optuna.TrialPruned: The trial was stopped early.
             StudyError: The study's direction is not the task's.
+            TrainingError: The trainer's device does not exist, or the first three trials all ran
+                out of memory.
             Exception: What building or training raised, if the study's first trials all failed
                 by errors (three of them, and no other got further), or outside a study.
         """
         self._check_direction(trial)
+        find_device(self.trainer.device)
         try:
-            return self._attempt(trial, self.space.suggest(trial))
+            with self._running(trial):
+                return self._attempt(trial, self.space.suggest(trial))
         except KeyboardInterrupt:
-            _enqueue_again(trial)
+            enqueue_again(trial)
             raise
+
+    def _running(self, trial: optuna.trial.BaseTrial) -> AbstractContextManager[None]:
+        """Say that a trial runs, after a look for trials whose process has died."""
+        if self.checkpoints is None or not isinstance(trial, optuna.Trial):
+            return nullcontext()
+        recover(trial.study)
+        return running(Path(self.checkpoints), trial)
 
     def _attempt(self, trial: optuna.trial.BaseTrial, architecture: Architecture) -> float:
         """Evaluate an architecture; its errors are those of one trial, not of the study."""
@@ -89,18 +115,27 @@ class Objective:
         except optuna.exceptions.OptunaError:
             raise  # the study itself is in trouble, not this network
         except Exception as error:
+            if is_out_of_memory(error):
+                raise _infeasible(trial) from error
             trial.set_user_attr("stop_reason", f"{_ERROR}{type(error).__name__}: {error}"[:500])
+            if (path := self._checkpoint(trial)) is not None:
+                path.unlink(missing_ok=True)
             if _is_bug(trial):
                 raise
             _logger.warning("Trial %d failed by an error.", trial.number, exc_info=True)
             return float("nan")
         return _value(trial, outcome)
 
+    def _checkpoint(self, trial: optuna.trial.BaseTrial) -> Path | None:
+        if self.checkpoints is None or not isinstance(trial, optuna.Trial):
+            return None
+        return checkpoint_path(Path(self.checkpoints), trial)
+
     def _evaluate(self, trial: optuna.trial.BaseTrial, architecture: Architecture) -> Outcome:
         """Describe, build and train an architecture, and note on the trial what is found."""
         space = self.space.for_task(self.task)
         trainer = self.trainer.override(**space.training(architecture))
-        seed = int(np.random.SeedSequence([trainer.seed, trial.number]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([trainer.seed, origin(trial)]).generate_state(1)[0])
 
         def report(epoch: int, value: float) -> bool:
             trial.report(value, step=epoch)
@@ -112,7 +147,9 @@ class Objective:
         trial.set_user_attr("architecture", space.summary(architecture))
         for name, number in description.items():
             trial.set_user_attr(name, number)
-        outcome = trainer.train(network, self.task, on_epoch=report, seed=seed)
+        outcome = trainer.train(
+            network, self.task, on_epoch=report, seed=seed, checkpoint=self._checkpoint(trial)
+        )
         trial.set_user_attr("train_seconds", outcome.train_seconds)
         trial.set_user_attr("epochs", outcome.epochs)
         trial.set_user_attr("images_per_second", outcome.images_per_second)
@@ -137,6 +174,8 @@ def _value(trial: optuna.trial.BaseTrial, outcome: Outcome) -> float:
     reason = outcome.stop_reason
     if reason is StopReason.PRUNED:
         raise optuna.TrialPruned(f"{reason.value} in epoch {outcome.epochs - 1}")
+    if reason is StopReason.OUT_OF_MEMORY:
+        raise _infeasible(trial)
     if reason is StopReason.NOT_FINITE or outcome.epochs == 0:
         text = f"{reason.value} after {outcome.epochs} whole epochs"
         _logger.warning("Trial %d ended early: %s.", trial.number, text)
@@ -145,21 +184,30 @@ def _value(trial: optuna.trial.BaseTrial, outcome: Outcome) -> float:
     return outcome.value
 
 
+def _infeasible(trial: optuna.trial.BaseTrial) -> Exception:
+    """Mark a trial that ran out of memory, and return what to raise."""
+    reason = StopReason.OUT_OF_MEMORY.value
+    trial.set_user_attr("stop_reason", reason)
+    trial.set_user_attr(INFEASIBLE, reason)
+    if _is_bug(trial):
+        return TrainingError(
+            expected="memory for two inputs at a time of at least one architecture",
+            got="none in which a trial of this study could run",
+            fix="free memory on the device, or search smaller architectures on smaller inputs",
+        )
+    _logger.warning("Trial %d ran out of memory, with two inputs at a time.", trial.number)
+    return optuna.TrialPruned(reason)
+
+
 def _is_bug(trial: optuna.trial.BaseTrial) -> bool:
-    """Whether an error would hit every trial: enough failed by errors, and none got further."""
+    """Whether a failure would hit every trial: enough of them failed, and none got further."""
     if not isinstance(trial, optuna.Trial):
         return True
     n_errors = 0
     for other in trial.study.get_trials(deepcopy=False):
-        if other.state in (TrialState.COMPLETE, TrialState.PRUNED):
+        is_infeasible = INFEASIBLE in other.user_attrs and other.number != trial.number
+        if other.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_infeasible:
             return False
         by_error = str(other.user_attrs.get("stop_reason", "")).startswith(_ERROR)
-        n_errors += other.state is TrialState.FAIL and by_error
+        n_errors += is_infeasible or (other.state is TrialState.FAIL and by_error)
     return n_errors >= _TOLERATED_ERRORS
-
-
-def _enqueue_again(trial: optuna.trial.BaseTrial) -> None:
-    """Put an interrupted trial's parameters first in the queue of its study."""
-    trial.set_user_attr("stop_reason", INTERRUPTED)
-    if isinstance(trial, optuna.Trial) and trial.params:
-        trial.study.enqueue_trial(trial.params, user_attrs={"continues_trial": trial.number})

@@ -31,6 +31,9 @@ Given: TypeAlias = (
     "tuple[Sequence[Mapping[str, Any]], Sequence[float]]"
 )
 
+INFEASIBLE = "infeasible"
+"""User attribute of a trial whose network could not be trained; its value says why."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -226,12 +229,18 @@ def signed(values: FloatArray, direction: Direction) -> FloatArray:
 
 
 def from_trials(name: str, trials: Sequence[FrozenTrial], direction: Direction) -> PastTask | None:
-    """Collect the completed trials that have one finite value; None if there are none."""
+    """Collect the completed trials that have one finite value; None if there are none.
+
+    Trials that could not be trained count as the worst of these, so that their like is avoided.
+    """
     done = [t for t in trials if t.state == TrialState.COMPLETE and t.values is not None]
     done = [t for t in done if len(t.values) == 1 and math.isfinite(t.values[0])]
     if not done:
         return None
-    return PastTask(name, [t.params for t in done], [t.values[0] for t in done], direction)
+    values = [t.values[0] for t in done]
+    infeasible = [t for t in trials if t.state.is_finished() and INFEASIBLE in t.user_attrs]
+    values += [min(values) if direction == "maximize" else max(values)] * len(infeasible)
+    return PastTask(name, [t.params for t in [*done, *infeasible]], values, direction)
 
 
 def as_observations(given: Given | None, direction: Direction) -> PastTask | None:

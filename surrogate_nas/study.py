@@ -12,7 +12,7 @@ import optuna
 from surrogate_nas import pretrained
 from surrogate_nas.errors import StudyError
 from surrogate_nas.history import FINGERPRINT_ATTR, META_FEATURES_ATTR, TASK_ATTR
-from surrogate_nas.objective import INTERRUPTED
+from surrogate_nas.resuming import INTERRUPTED, recover
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.shadow import BaseSamplerLike
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
@@ -80,6 +80,7 @@ def create_study(
             load_if_exists=True,
         )
         _mark(study, task, space)
+        recover(study)
     return study
 
 

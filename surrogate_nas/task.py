@@ -69,6 +69,8 @@ class Task(abc.ABC):
     """Shape of one prepared input."""
     n_outputs: int
     """Width of the network's last layer."""
+    augments_on_device: bool = False
+    """Whether :meth:`augment` takes a generator on the inputs' own device, too."""
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of the outputs; empty where there are none."""
 
@@ -115,7 +117,8 @@ class Task(abc.ABC):
         Args:
             inputs: A prepared batch; not modified.
             strength: 0 leaves the batch as it is, 1 is the domain's usual augmentation.
-            generator: Source of randomness, on the CPU.
+            generator: Source of randomness, on the CPU; or on the inputs' device, where
+                :attr:`augments_on_device` says so. A GPU then waits for nothing.
         """
 
     @abc.abstractmethod

@@ -7,74 +7,42 @@ can only draw from PyTorch's global one, which :func:`seeded` lends and puts bac
 
 from __future__ import annotations
 
-import enum
 import math
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from typing import Literal, final
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import final
 
+import numpy as np
 import torch
 from torch import nn
 
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.space import TRAINING_PARAMS
 from surrogate_nas.task import Split, Task
+from surrogate_nas.training.checkpoint import Checkpoint, identity_of
+from surrogate_nas.training.data import source
+from surrogate_nas.training.device import find_device, place
+from surrogate_nas.training.interruption import StepHangs, Watchdog, terminable
+from surrogate_nas.training.memory import is_out_of_memory
+from surrogate_nas.training.network_step import NetworkStep, StepSettings
+from surrogate_nas.training.outcome import Outcome as Outcome
+from surrogate_nas.training.outcome import StopReason as StopReason
+from surrogate_nas.training.progress import Progress
+from surrogate_nas.training.scoring import score
+from surrogate_nas.training.seeding import seeded as seeded
+from surrogate_nas.training.state import Tensors
+from surrogate_nas.training.updates import (
+    LEARNING_RATES,
+    WEIGHT_DECAYS,
+    OptimizerName,
+    Schedule,
+    ScheduleName,
+)
 
-OptimizerName = Literal["sgd", "adamw"]
-ScheduleName = Literal["cosine", "inverse_sqrt"]
 OnEpoch = Callable[[int, float], bool]
-
-_LEARNING_RATES = {"sgd": 0.05, "adamw": 3e-3}
-_WEIGHT_DECAYS = {"sgd": 5e-3, "adamw": 5e-2}
-
-_PREPARED_BYTES = 2**31
-"""A split that is larger than this as float32 stays raw and is prepared batch by batch."""
-
-_EVALUATION_BATCH = 512
-"""Rows of one forward pass of an evaluation."""
-
-
-class StopReason(enum.Enum):
-    """Why training ended; the values are what users read."""
-
-    FINISHED = "finished"
-    NOT_FINITE = "loss is not finite"
-    TIME_LIMIT = "time limit"
-    PRUNED = "pruned"
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What training returned.
-
-    Args:
-        values: The validation metric after each completed epoch: the learning curve.
-        losses: The mean training loss of each of these epochs.
-        stop_reason: Why training ended.
-        n_steps: Optimizer steps made, those of an epoch that was cut short included.
-        train_seconds: Wall-clock seconds of the whole call, validation included.
-        images_per_second: Inputs trained on per second, validation excluded; 0 if no epoch ended.
-    """
-
-    values: tuple[float, ...]
-    losses: tuple[float, ...]
-    stop_reason: StopReason
-    n_steps: int
-    train_seconds: float
-    images_per_second: float
-
-    @property
-    def value(self) -> float:
-        """The metric after the last completed epoch, not the best one; NaN if there is none."""
-        return self.values[-1] if self.values else math.nan
-
-    @property
-    def epochs(self) -> int:
-        """Epochs completed and validated."""
-        return len(self.values)
 
 
 @final
@@ -99,8 +67,12 @@ class Trainer:
         warmup_epochs: Length of the warm-up, at most a quarter of the training.
         label_smoothing: Share of the target that is spread over all outputs, in [0, 1).
         augmentation: Strength of the task's augmentation, in [0, 1].
+        mixup: Each batch is mixed with itself in another order, by a share drawn from
+            Beta(mixup, mixup) (Zhang et al. 2018, arXiv:1710.09412); 0 for none.
         device: A name for ``torch.device``; None means CUDA if there is a GPU, otherwise the CPU.
         time_limit_seconds: Ends training early, in the middle of an epoch if need be.
+        cuda_graph: Whether a GPU replays a recorded step. A network that cannot be recorded is
+            noticed by itself, unless it changes its behaviour in Python after its first steps.
         seed: Of batch order, augmentation and dropout.
 
     Raises:
@@ -116,8 +88,10 @@ class Trainer:
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.0
     augmentation: float = 0.0
+    mixup: float = 0.0
     device: str | None = None
     time_limit_seconds: float | None = None
+    cuda_graph: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -125,25 +99,42 @@ class Trainer:
         schedules = ("cosine", "inverse_sqrt")
         _check("epochs", self.epochs, self.epochs >= 1, "from 1")
         _check("batch_size", self.batch_size, self.batch_size >= 1, "from 1")
-        _check("optimizer", self.optimizer, self.optimizer in _LEARNING_RATES, "'sgd' or 'adamw'")
+        _check("optimizer", self.optimizer, self.optimizer in LEARNING_RATES, "'sgd' or 'adamw'")
         _check("learning_rate", self.learning_rate, 0 < self._peak_rate < math.inf, "above 0")
         _check("weight_decay", self.weight_decay, 0 <= self._decay < math.inf, "from 0")
         _check("schedule", self.schedule, self.schedule in schedules, "'cosine' or 'inverse_sqrt'")
         _check("warmup_epochs", self.warmup_epochs, self.warmup_epochs >= 0, "from 0")
         _check("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)")
         _check("augmentation", self.augmentation, 0 <= self.augmentation <= 1, "in [0, 1]")
+        _check("mixup", self.mixup, 0 <= self.mixup < math.inf, "from 0")
         _check("time_limit_seconds", limit, limit is None or limit > 0, "above 0")
         _check("seed", self.seed, self.seed >= 0, "from 0")
 
     @property
     def _peak_rate(self) -> float:
         rate = self.learning_rate
-        return _LEARNING_RATES.get(self.optimizer, 0.0) if rate is None else rate
+        return LEARNING_RATES.get(self.optimizer, 0.0) if rate is None else rate
 
     @property
     def _decay(self) -> float:
         decay = self.weight_decay
-        return _WEIGHT_DECAYS.get(self.optimizer, 0.0) if decay is None else decay
+        return WEIGHT_DECAYS.get(self.optimizer, 0.0) if decay is None else decay
+
+    @property
+    def _step_settings(self) -> StepSettings:
+        return StepSettings(
+            optimizer=self.optimizer,
+            decay=self._decay,
+            label_smoothing=self.label_smoothing,
+            augmentation=self.augmentation,
+            is_mixed=self.mixup > 0,
+            is_recorded=self.cuda_graph,
+        )
+
+    def _schedule(self, steps_per_epoch: int) -> Schedule:
+        return Schedule(
+            self.schedule, self._peak_rate, self.epochs, self.warmup_epochs, steps_per_epoch
+        )
 
     def override(self, **training: float) -> Trainer:
         """Return a copy with an architecture's own settings (see ``SearchSpace.training``).
@@ -167,221 +158,203 @@ class Trainer:
         *,
         on_epoch: OnEpoch | None = None,
         seed: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> Outcome:
         """Train a network in place, and validate it after every epoch.
 
         Training ends early when a loss, summed over an epoch, or an output on the validation split
         is not finite, when the time is up, or when `on_epoch` says so.
 
+        Where memory runs out, batches are cut into parts whose gradients are added up: the same
+        batch, except that batch normalization takes its statistics, and class weights their mean,
+        over each part. Where two inputs are too many the stop reason is OUT_OF_MEMORY.
+
+        With a checkpoint a training that was killed goes on from the last epoch that was written,
+        when it is called again with the same network, task and settings. On the CPU its result is
+        that of an uninterrupted one, bit for bit.
+
         Args:
             network: (n, *task.input_shape) -> (n, task.n_outputs); left on the device.
             task: The data, the loss and the metric.
             on_epoch: Given the epoch, from 0, and its validation metric; True stops (pruning).
+                Of a training that goes on it hears the earlier epochs again.
             seed: Instead of the Trainer's own.
+            checkpoint: A file for what is needed to go on, deleted when the training ends. One
+                that is damaged or of another training is left out, with a warning in the log.
 
         Raises:
-            TrainingError: The network's output has the wrong shape.
+            TrainingError: The network's output has the wrong shape, or there is no such device.
+            KeyboardInterrupt: On Ctrl-C, or on SIGTERM in the main thread. The checkpoint is
+                written then, as after any other error, and kept.
         """
         run = _Run(self, network, task, self.seed if seed is None else seed)
-        values: list[float] = []
-        losses: list[float] = []
-        reason = StopReason.FINISHED
-        with seeded(run.seed):
-            for epoch in range(self.epochs):
-                loss = run.train_epoch()
-                if loss is None:
-                    reason = StopReason.TIME_LIMIT
-                    break
-                value = run.validate() if math.isfinite(loss) else math.nan
-                if not math.isfinite(value):
-                    reason = StopReason.NOT_FINITE
-                    break
-                values.append(value)
-                losses.append(loss)
-                if on_epoch is not None and on_epoch(epoch, value):
-                    reason = StopReason.PRUNED
-                    break
-        return run.outcome(values, losses, reason)
+        with seeded(run.seed), terminable():
+            return run.fit(on_epoch, None if checkpoint is None else Path(checkpoint))
 
     def evaluate(self, network: nn.Module, task: Task, split: Split) -> float:
         """Return the task's metric on a split; NaN if an output of the network is not finite.
 
         Raises:
-            TrainingError: The network's output has the wrong shape.
+            TrainingError: The network's output has the wrong shape, or there is no such device.
         """
-        device = _place(network, self.device)
-        return _score(network, task, _Resident(split, task, device))
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed PyTorch's global generators for a while, then put them back as they were.
-
-    A network's initialization and dropout take no generator of their own. The global ones belong
-    to the process: threads that train at the same time share them.
-    """
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
+        device = find_device(self.device)
+        place(network, device)
+        return score(network, task, source(split, task, device), device)
 
 
 @final
 class _Run:
-    """One training under way: the data on the device, the optimizer, the counts."""
+    """One training under way: the loop, and the counts."""
 
     def __init__(self, trainer: Trainer, network: nn.Module, task: Task, seed: int) -> None:
         self.seed = seed
         self._began = time.perf_counter()
-        self._deadline = self._began + (trainer.time_limit_seconds or math.inf)
+        self._limit = trainer.time_limit_seconds or math.inf
         self._trainer, self._network, self._task = trainer, network, task
-        self._device = _place(network, trainer.device)
-        self._data = _Resident(task.train, task, self._device)
-        self._validation = _Resident(task.validation, task, self._device)
+        self._device = find_device(trainer.device)
         self._generator = torch.Generator().manual_seed(seed)
-        self._optimizer = _make_optimizer(trainer, network)
-        params = [p.data for p in network.parameters() if p.requires_grad]
-        self._decaying = [p for p in params if p.ndim > 1]
-        self._n_steps, self._n_images, self._busy_seconds = 0, 0, 0.0
+        self._progress = Progress()
 
-    def train_epoch(self) -> float | None:
-        """Train for one epoch; return its mean loss, or None if the time was up before its end."""
-        trainer, network, task = self._trainer, self._network, self._task
-        began = time.perf_counter()
-        total = torch.zeros((), device=self._device)
-        batches = self._batches()
-        network.train()
-        for rows in batches:
-            if time.perf_counter() > self._deadline:
+    def fit(self, on_epoch: OnEpoch | None, path: Path | None) -> Outcome:
+        """Train to the end, and say which end it was."""
+        checkpoint: Checkpoint | None = None
+        try:
+            self._prepare()
+            if path is not None:
+                checkpoint = Checkpoint(path, self._identity())
+                self._go_on_from(checkpoint)
+            with Watchdog(self._limit - self._progress.seconds, self._limit):
+                reason = self._epochs(on_epoch, checkpoint)
+        except StepHangs:
+            reason = StopReason.TIME_LIMIT
+        except BaseException as error:
+            if not is_out_of_memory(error):
+                if checkpoint is not None:
+                    checkpoint.flush()
+                raise
+            reason = StopReason.OUT_OF_MEMORY
+        if checkpoint is not None:
+            checkpoint.remove()
+        self._progress.seconds = time.perf_counter() - self._began
+        return self._progress.outcome(reason)
+
+    def _prepare(self) -> None:
+        """Put everything on the device."""
+        trainer, task, device = self._trainer, self._task, self._device
+        place(self._network, device)
+        self._data = source(task.train, task, device)
+        self._validation = source(task.validation, task, device)
+        self._step = NetworkStep(
+            self._network,
+            task,
+            self._data,
+            trainer._step_settings,
+            self._generator,
+            self.seed,
+            device,
+        )
+
+    def _epochs(self, on_epoch: OnEpoch | None, checkpoint: Checkpoint | None) -> StopReason:
+        """Train and validate, epoch by epoch."""
+        progress = self._progress
+        for epoch, value in enumerate(progress.values):  # of a training that goes on
+            if on_epoch is not None and on_epoch(epoch, value):
+                return StopReason.PRUNED
+        start = self._step.state.copy()
+        for epoch in range(len(progress.values), self._trainer.epochs):
+            loss = self._train_epoch(start)
+            if loss is None:
+                return StopReason.TIME_LIMIT
+            value = self._validate() if math.isfinite(loss) else math.nan
+            if not math.isfinite(value):
+                return StopReason.NOT_FINITE
+            progress.values += (value,)
+            progress.losses += (loss,)
+            if on_epoch is not None and on_epoch(epoch, value):
+                return StopReason.PRUNED
+            if epoch + 1 == self._trainer.epochs:
+                break
+            start = self._step.state.copy()
+            if checkpoint is not None:
+                progress.seconds = time.perf_counter() - self._began
+                checkpoint.offer(start, progress)
+        return StopReason.FINISHED
+
+    def _train_epoch(self, start: Tensors) -> float | None:
+        """Train for one epoch, in smaller parts where memory runs out; see :meth:`_all_steps`."""
+        n_steps = self._progress.n_steps
+        while True:
+            try:
+                return self._all_steps()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                batch_size = min(self._trainer.batch_size, len(self._data))
+                if not self._step.use_more_parts(batch_size):
+                    raise
+            self._progress.n_parts = self._step.n_parts
+            self._progress.n_steps = n_steps
+            self._step.state.restore(start)
+
+    def _all_steps(self) -> float | None:
+        """Make an epoch's steps; return its mean loss, or None if the time was up before."""
+        began, progress = time.perf_counter(), self._progress
+        batches = self._deal()
+        schedule = self._trainer._schedule(len(batches))
+        self._step.begin_epoch()
+        mixes = self._mixes(len(batches))
+        for mix, batch in zip(mixes, self._step.feed(batches), strict=True):
+            if time.perf_counter() > self._began + self._limit:
                 return None
-            inputs, targets = self._data.take(rows)
-            if trainer.augmentation > 0:
-                inputs = task.augment(inputs, trainer.augmentation, self._generator)
-            outputs = _forward(network, inputs, task)
-            loss = task.loss(outputs, targets, trainer.label_smoothing)
-            self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._step(_learning_rate(trainer, self._n_steps, len(batches)))
-            total += loss.detach()
-        mean_loss = total.item() / len(batches)  # the epoch's only wait for the device
-        self._n_images += sum(len(rows) for rows in batches)
-        self._busy_seconds += time.perf_counter() - began
+            self._step(schedule.rate(progress.n_steps), mix, *batch)
+            progress.n_steps += 1
+        mean_loss = self._step.total_loss() / len(batches)  # the epoch's only wait for the device
+        progress.n_images += sum(len(rows) for rows in batches)
+        progress.busy_seconds += time.perf_counter() - began
         return mean_loss
 
-    def _step(self, rate: float) -> None:
-        """Update the network by its gradients and by decay, apart from each other."""
-        self._optimizer.param_groups[0]["lr"] = rate
-        if self._decaying and self._trainer._decay > 0:
-            torch._foreach_mul_(self._decaying, 1.0 - rate * self._trainer._decay)
-        self._optimizer.step()
-        self._n_steps += 1
-
-    def _batches(self) -> list[torch.Tensor]:
+    def _deal(self) -> list[torch.Tensor]:
         """Deal all rows of the training split into batches, in random order."""
-        order = torch.randperm(len(self._data), generator=self._generator).to(self._device)
+        order = self._data.rows(torch.randperm(len(self._data), generator=self._generator))
         batches = list(torch.split(order, self._trainer.batch_size))
         if len(batches) > 1 and len(batches[-1]) == 1 < self._trainer.batch_size:
             batches.pop()
         return batches
 
-    def validate(self) -> float:
-        """Return the metric on the validation split."""
-        return _score(self._network, self._task, self._validation)
+    def _mixes(self, n: int) -> list[float]:
+        """Draw for each batch what an input weighs when it is mixed with another one."""
+        if self._trainer.mixup == 0:
+            return [1.0] * n
+        seed = int(torch.randint(2**62, (), generator=self._generator))
+        alpha = self._trainer.mixup
+        mixes: list[float] = np.random.default_rng(seed).beta(alpha, alpha, size=n).tolist()
+        return mixes
 
-    def outcome(self, values: list[float], losses: list[float], reason: StopReason) -> Outcome:
-        """Sum the training up."""
-        return Outcome(
-            values=tuple(values),
-            losses=tuple(losses),
-            stop_reason=reason,
-            n_steps=self._n_steps,
-            train_seconds=time.perf_counter() - self._began,
-            images_per_second=self._n_images / self._busy_seconds if values else 0.0,
+    def _validate(self) -> float:
+        return score(self._network, self._task, self._validation, self._device)
+
+    def _go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Go on where a killed process had come to, if there is something to go on from."""
+        found = checkpoint.resume(self._step.state)
+        if found is not None:
+            self._progress = found
+            self._began -= found.seconds
+            self._step.use_parts(found.n_parts)
+
+    def _identity(self) -> str:
+        """What must be the same for a training to go on from a checkpoint."""
+        settings = asdict(self._trainer)
+        for name in ("device", "time_limit_seconds", "cuda_graph"):
+            del settings[name]
+        return identity_of(
+            self._network,
+            {
+                **settings,
+                "seed": self.seed,
+                "device": self._device.type,
+                "task": self._task.fingerprint,
+            },
         )
-
-
-@final
-class _Resident:
-    """A split that lives on the device, prepared once if it is small enough."""
-
-    def __init__(self, split: Split, task: Task, device: torch.device) -> None:
-        numbers = len(split) * math.prod(task.input_shape)
-        self._is_prepared = 4 * numbers <= _PREPARED_BYTES
-        self._task = task
-        inputs = split.inputs.to(device)
-        self._inputs = task.prepare(inputs) if self._is_prepared else inputs
-        self.targets = split.targets.to(device)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def take(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the prepared inputs and the targets of some rows."""
-        inputs, targets = self._inputs.index_select(0, rows), self.targets.index_select(0, rows)
-        return (inputs if self._is_prepared else self._task.prepare(inputs)), targets
-
-    def inputs(self, batch_size: int) -> Iterator[torch.Tensor]:
-        """Yield all prepared inputs in order."""
-        for inputs in torch.split(self._inputs, batch_size):
-            yield inputs if self._is_prepared else self._task.prepare(inputs)
-
-
-def _place(network: nn.Module, device: str | None) -> torch.device:
-    """Move a network to its device, in the memory layout that is fast there."""
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(device)
-    network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return place
-
-
-def _forward(network: nn.Module, inputs: torch.Tensor, task: Task) -> torch.Tensor:
-    """Return a network's outputs (n, n_outputs) in float32."""
-    if inputs.ndim == 4:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cuda", dtype=torch.bfloat16) if inputs.is_cuda else nullcontext():
-        outputs = network(inputs)
-    shape = (len(inputs), task.n_outputs)
-    got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-    if got != shape:
-        raise TrainingError(
-            expected=f"a network whose output has shape {shape}",
-            got=f"{got}",
-            fix="end the network with a layer of task.n_outputs outputs",
-        )
-    result: torch.Tensor = outputs.float()
-    return result
-
-
-def _score(network: nn.Module, task: Task, data: _Resident) -> float:
-    """Return the metric of a network on a whole split; NaN if an output is not finite."""
-    network.eval()
-    with torch.inference_mode():
-        outputs = [_forward(network, inputs, task) for inputs in data.inputs(_EVALUATION_BATCH)]
-    together = torch.cat(outputs).cpu()
-    if not together.isfinite().all():
-        return math.nan
-    return task.score(together, data.targets.cpu())
-
-
-def _learning_rate(trainer: Trainer, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step, counted from 0."""
-    n_steps = trainer.epochs * steps_per_epoch
-    warmup = min(round(trainer.warmup_epochs * steps_per_epoch), n_steps // 4)
-    if step < warmup:
-        return trainer._peak_rate * (step + 1) / warmup
-    if trainer.schedule == "inverse_sqrt":
-        return trainer._peak_rate * math.sqrt(max(warmup, 1) / (step + 1))
-    progress = (step - warmup) / (n_steps - warmup)
-    return trainer._peak_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def _make_optimizer(trainer: Trainer, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimizer; weight decay is not its business, as it is the same for all."""
-    params, rate = list(network.parameters()), trainer._peak_rate
-    is_fused = all(p.device.type in ("cpu", "cuda") for p in params)
-    if trainer.optimizer == "sgd":
-        return torch.optim.SGD(params, lr=rate, momentum=0.9, nesterov=True, fused=is_fused)
-    return torch.optim.Adam(params, lr=rate, fused=is_fused)
 
 
 def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:

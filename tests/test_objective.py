@@ -87,8 +87,6 @@ class Fault(nn.Module):
         match self.how:
             case "forward":
                 raise RuntimeError("size mismatch")
-            case "memory":
-                raise torch.OutOfMemoryError("out of memory")
             case "shape":
                 return outputs[:, :2]
             case "nan":
@@ -202,7 +200,6 @@ def test_optunas_pruners_work(pruner: optuna.pruners.BasePruner) -> None:
     [
         ("build", "error: ValueError: no such layer"),
         ("forward", "error: RuntimeError: size mismatch"),
-        ("memory", "error: OutOfMemoryError: out of memory"),
         ("shape", "error: TrainingError: Expected a network whose output has shape (32, 3)"),
     ],
 )

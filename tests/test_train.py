@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from surrogate_nas import train as train_module
 from surrogate_nas.errors import TrainingError
-from surrogate_nas.train import Outcome, StopReason, Trainer, _learning_rate, seeded
+from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
+from surrogate_nas.training import data as data_module
+from surrogate_nas.training import scoring
 from tests.toys import ARCHITECTURE, Clock, ToySpace, ToyTask
 
 TASK = ToyTask()
@@ -166,34 +166,6 @@ def test_frozen_parameters_and_a_network_without_matrices() -> None:
     assert Trainer(epochs=1).train(flat, TASK).epochs == 1
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    schedule=st.sampled_from(["cosine", "inverse_sqrt"]),
-    epochs=st.integers(1, 30),
-    steps=st.integers(1, 40),
-    warmup=st.floats(0, 40),
-)
-def test_the_learning_rate_rises_then_falls(
-    schedule: Any, epochs: int, steps: int, warmup: float
-) -> None:
-    trainer = Trainer(epochs=epochs, schedule=schedule, warmup_epochs=warmup, learning_rate=0.5)
-    rates = [_learning_rate(trainer, step, steps) for step in range(epochs * steps)]
-    peak = rates.index(max(rates))
-    assert min(rates) > 0
-    assert max(rates) <= 0.5
-    assert peak <= max(0, len(rates) // 4)
-    assert rates[: peak + 1] == sorted(rates[: peak + 1])
-    assert rates[peak:] == sorted(rates[peak:], reverse=True)
-
-
-def test_the_schedules_end_where_they_should() -> None:
-    cosine = Trainer(epochs=10, learning_rate=1.0)
-    assert _learning_rate(cosine, 99, 10) < 1e-3
-    root = dataclasses.replace(cosine, schedule="inverse_sqrt")
-    assert _learning_rate(root, 9, 10) == 1.0
-    assert _learning_rate(root, 39, 10) == pytest.approx(0.5)
-
-
 def test_pruning_stops_at_once_and_sees_every_epoch() -> None:
     seen: list[tuple[int, float]] = []
 
@@ -284,8 +256,10 @@ def test_the_time_limit_keeps_whole_epochs(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_large_split_is_prepared_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once, weights_at_once = run(Trainer(epochs=2, batch_size=32))
-    monkeypatch.setattr(train_module, "_PREPARED_BYTES", 0)
-    in_batches, weights_in_batches = run(Trainer(epochs=2, batch_size=32))
+    monkeypatch.setattr(data_module, "_PREPARED_BYTES", 0)
+    trained = network()
+    in_batches = Trainer(epochs=2, batch_size=32).train(trained, ToyTask())
+    weights_in_batches = weights(trained)
     assert at_once.losses == in_batches.losses
     assert at_once.values == in_batches.values
     assert weights_at_once == weights_in_batches
@@ -295,7 +269,7 @@ def test_evaluation_does_not_depend_on_its_batches(monkeypatch: pytest.MonkeyPat
     trained = network()
     Trainer(epochs=3).train(trained, TASK)
     whole = Trainer().evaluate(trained, TASK, TASK.test)
-    monkeypatch.setattr(train_module, "_EVALUATION_BATCH", 7)
+    monkeypatch.setitem(scoring._BATCHES, "cpu", 7)
     assert Trainer().evaluate(trained, TASK, TASK.test) == whole
     assert 0.8 < whole <= 1.0
 
@@ -342,6 +316,8 @@ def test_an_output_of_the_wrong_shape_is_explained(wrong: nn.Module, got: str) -
         {"warmup_epochs": -1.0},
         {"label_smoothing": 1.0},
         {"augmentation": 1.5},
+        {"mixup": -0.1},
+        {"mixup": math.inf},
         {"time_limit_seconds": 0.0},
         {"seed": -1},
     ],
@@ -366,6 +342,12 @@ def test_an_architecture_overrides_its_own_settings_only() -> None:
 def test_label_smoothing_reaches_the_loss() -> None:
     plain, smooth = (run(Trainer(epochs=6, label_smoothing=s))[0].losses[-1] for s in (0.0, 0.5))
     assert smooth > 0.5 > plain
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu", "meta:x", ""])
+def test_a_device_that_does_not_exist_is_explained(name: str) -> None:
+    with pytest.raises(TrainingError, match=r"Expected a device that can be used.*another device"):
+        Trainer(epochs=1, device=name).train(network(), TASK)
 
 
 def test_threads_are_left_alone() -> None:

@@ -44,6 +44,8 @@ class ImageTask(Task):
         MetricError: The metric is undefined on the validation or the test split.
     """
 
+    augments_on_device = True
+
     def __init__(
         self,
         name: str,
@@ -80,7 +82,8 @@ class ImageTask(Task):
     def _constant(self, name: str, value: torch.Tensor, device: torch.device) -> torch.Tensor:
         """Keep a copy of a constant on each device, so that no step waits for a transfer."""
         if (name, device) not in self._on_device:
-            self._on_device[name, device] = value.to(device)
+            with torch.inference_mode(False):  # an evaluation may come first
+                self._on_device[name, device] = value.to(device)
         return self._on_device[name, device]
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -108,7 +111,7 @@ class ImageTask(Task):
         Args:
             inputs: Prepared images, (n, channels, height, width); not modified.
             strength: 0 returns the very same tensor.
-            generator: Source of randomness, on the CPU.
+            generator: Source of randomness, on the CPU or on the images' device.
 
         Raises:
             TaskError: The strength is negative or not finite.
@@ -122,7 +125,8 @@ class ImageTask(Task):
         if strength == 0:
             return inputs
         # One transfer for everything that is random; a row each for two shifts, flip and center.
-        random = torch.rand(5, len(inputs), generator=generator).to(inputs.device)
+        random = torch.rand(5, len(inputs), generator=generator, device=generator.device)
+        random = random.to(inputs.device)
         shifted = _shift_and_flip(inputs, strength, random[:2], random[2] < 0.5 * self.flip)
         return _erase(shifted, strength, random[3:])
 

@@ -1,0 +1,1 @@
+"""What the Trainer is made of: data on the device, optimizer, steps, checkpoints, limits."""

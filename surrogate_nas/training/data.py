@@ -1,0 +1,210 @@
+"""Splits as the training loop takes them: resident on the device, or streamed to it.
+
+What has been put on a device stays there as long as its task lives, so that the next network, or
+one that is trained beside it, starts at once.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar, final
+
+import torch
+
+from surrogate_nas.task import Split, Task
+
+Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""Prepared inputs (n, *input_shape) and targets (n, ...)."""
+
+_Key = TypeVar("_Key")
+_Made = TypeVar("_Made")
+
+_PREPARED_BYTES = 2**31
+"""On the CPU a split that is larger than this as float32 stays raw, prepared batch by batch."""
+
+_SHARE_OF_FREE = 0.5
+"""A split that takes more of a GPU's free memory is streamed: networks need the rest."""
+
+_AHEAD = 3
+"""Batches that are under way to the device while one is trained on."""
+
+
+class Source(abc.ABC):
+    """A split, batch by batch."""
+
+    targets: torch.Tensor
+    """Of all rows, (n, ...)."""
+    is_resident: bool
+    """Whether :meth:`take` reads what lies on the device already, without waiting for the host."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @abc.abstractmethod
+    def rows(self, order: torch.Tensor) -> torch.Tensor:
+        """Return row numbers (n,) where :meth:`take` wants them."""
+
+    @abc.abstractmethod
+    def take(self, rows: torch.Tensor) -> Batch:
+        """Return the batch of some rows, on the device."""
+
+    @abc.abstractmethod
+    def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[Batch]:
+        """Yield a batch for each set of rows."""
+
+    def inputs(self, batch_size: int) -> Iterator[torch.Tensor]:
+        """Yield all prepared inputs in order."""
+        order = torch.split(self.rows(torch.arange(len(self))), batch_size)
+        return (inputs for inputs, _ in self.batches(order))
+
+
+@final
+@dataclass(frozen=True)
+class _Stored:
+    """A split on a device; it must not hold its task, which holds it alive."""
+
+    split: Split
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    is_prepared: bool
+
+
+@final
+class Resident(Source):
+    """A split that lies on the device: on the CPU prepared if it is small enough, else raw.
+
+    Raw images are bytes, a quarter of what they are when prepared, and a GPU prepares a batch in
+    no time.
+    """
+
+    is_resident = True
+
+    def __init__(self, stored: _Stored, task: Task) -> None:
+        self._stored = stored
+        self._task = task
+        self.targets = stored.targets
+
+    def rows(self, order: torch.Tensor) -> torch.Tensor:
+        """Return row numbers on the device."""
+        return order.to(self.targets.device)
+
+    def take(self, rows: torch.Tensor) -> Batch:
+        """Return the prepared inputs and the targets of some rows."""
+        return self._prepared(self._stored.inputs.index_select(0, rows)), (
+            self.targets.index_select(0, rows)
+        )
+
+    def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[Batch]:
+        """Yield a batch for each set of rows."""
+        return map(self.take, rows)
+
+    def inputs(self, batch_size: int) -> Iterator[torch.Tensor]:
+        """Yield all prepared inputs in order, without a copy where they are prepared."""
+        return map(self._prepared, torch.split(self._stored.inputs, batch_size))
+
+    def _prepared(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs if self._stored.is_prepared else self._task.prepare(inputs)
+
+
+@final
+class Streamed(Source):
+    """A split too large for the device: a thread gathers its batches and sends them ahead."""
+
+    is_resident = False
+
+    def __init__(self, split: Split, task: Task, device: torch.device) -> None:
+        self._split = split
+        self._task = task
+        self._device = device
+        self.targets = split.targets
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def rows(self, order: torch.Tensor) -> torch.Tensor:
+        """Return row numbers where the split is."""
+        return order.to(self._split.inputs.device)
+
+    def take(self, rows: torch.Tensor) -> Batch:
+        """Return the batch of some rows."""
+        return next(self.batches([rows]))
+
+    def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[Batch]:
+        """Yield a batch for each set of rows, the next ones already under way."""
+        for (inputs, targets), arrival in ahead(self._send, rows, _AHEAD):
+            if arrival is not None:
+                current = torch.cuda.current_stream(self._device)
+                current.wait_event(arrival)
+                for tensor in (inputs, targets):
+                    tensor.record_stream(current)
+            yield self._task.prepare(inputs), targets
+
+    def _send(self, rows: torch.Tensor) -> tuple[Batch, torch.cuda.Event | None]:
+        """Gather some rows and begin to copy them; the event is when they have arrived."""
+        found = [t.index_select(0, rows) for t in (self._split.inputs, self._split.targets)]
+        if self._stream is None:
+            inputs, targets = (t.to(self._device) for t in found)
+            return (inputs, targets), None
+        with torch.cuda.stream(self._stream):
+            inputs, targets = (t.pin_memory().to(self._device, non_blocking=True) for t in found)
+            return (inputs, targets), self._stream.record_event()
+
+
+def ahead(make: Callable[[_Key], _Made], keys: Iterable[_Key], n_ahead: int) -> Iterator[_Made]:
+    """Yield ``make(key)`` for each key, in order, made by a thread up to so many in advance."""
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
+        pending: deque[Future[_Made]] = deque()
+        try:
+            for key in keys:
+                pending.append(pool.submit(make, key))
+                if len(pending) > n_ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def source(split: Split, task: Task, device: torch.device) -> Source:
+    """Return a split as it best gets to a device."""
+    with _STORING:
+        of_task = _stored.setdefault(task, {})
+        at = (id(split), device)
+        if at not in of_task:
+            if not _fits(split, device):
+                return Streamed(split, task, device)
+            of_task[at] = _store(split, task, device)
+        return Resident(of_task[at], task)
+
+
+_STORING = threading.Lock()
+_stored: weakref.WeakKeyDictionary[Task, dict[tuple[int, torch.device], _Stored]] = (
+    weakref.WeakKeyDictionary()
+)
+"""What lies on devices. A stored split keeps its own Split, so that no other gets its id."""
+
+
+def _store(split: Split, task: Task, device: torch.device) -> _Stored:
+    numbers = len(split) * math.prod(task.input_shape)
+    is_prepared = device.type == "cpu" and 4 * numbers <= _PREPARED_BYTES
+    inputs, targets = split.inputs.to(device), split.targets.to(device)
+    stored = _Stored(split, task.prepare(inputs) if is_prepared else inputs, targets, is_prepared)
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()  # other streams will read it
+    return stored
+
+
+def _fits(split: Split, device: torch.device) -> bool:
+    """Whether a split may stay on a device."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return split.inputs.nbytes + split.targets.nbytes <= _SHARE_OF_FREE * free

@@ -1,0 +1,186 @@
+"""One update of a network: a batch, forward, loss, backward, optimizer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import nn
+
+from surrogate_nas.task import Task
+from surrogate_nas.training.data import Batch, Source
+from surrogate_nas.training.device import forward
+from surrogate_nas.training.graph import GraphRecorder
+from surrogate_nas.training.memory import more_parts, part_sizes, release
+from surrogate_nas.training.state import TrainingState
+from surrogate_nas.training.step import RecordedStep, Recorder, Step
+from surrogate_nas.training.updates import OptimizerName, Updater
+
+_logger = logging.getLogger(__name__)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class StepSettings:
+    """What a step does.
+
+    Args:
+        optimizer: Name of the optimizer.
+        decay: Weight decay.
+        label_smoothing: See ``Task.loss``.
+        augmentation: Strength, see ``Task.augment``; 0 for none.
+        is_mixed: Whether each batch is mixed with itself (mixup).
+        is_recorded: Whether the step is to be recorded as a CUDA graph, on a GPU.
+    """
+
+    optimizer: OptimizerName
+    decay: float
+    label_smoothing: float
+    augmentation: float
+    is_mixed: bool
+    is_recorded: bool
+
+
+@final
+class NetworkStep:
+    """Updates a network by one batch after another.
+
+    On a GPU everything from the row numbers of a batch to the new weights is one recorded step,
+    except what the data or the task do on the host: streamed data, and augmentation that draws
+    from a generator on the CPU.
+
+    Args:
+        network: On its device.
+        task: Its loss and augmentation.
+        data: The training split.
+        settings: What a step does.
+        generator: Of augmentation on the host; the one on a GPU is seeded by `seed`.
+        seed: The training's.
+        device: Where the network is.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        data: Source,
+        settings: StepSettings,
+        generator: torch.Generator,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._network, self._task, self._data = network, task, data
+        self._settings, self._device = settings, device
+        self._generator = generator
+        generators = {"order": generator}
+        draws_on_host = settings.augmentation > 0 and not task.augments_on_device
+        if device.type == "cuda" and not draws_on_host:
+            self._generator = torch.Generator(device).manual_seed(seed)
+            generators["augmentation"] = self._generator
+        self._takes_rows = data.is_resident and (device.type == "cpu" or not draws_on_host)
+        self._total = torch.zeros((), device=device)
+        self._mix = torch.ones((), device=device)
+        self._recorder = _recorder(device, [self._generator]) if settings.is_recorded else None
+        self._updater = Updater(
+            network,
+            settings.optimizer,
+            settings.decay,
+            is_recordable=self._recorder is not None,
+        )
+        self.state = TrainingState(
+            network, self._updater.optimizer, generators, device, {"loss": self._total}
+        )
+        self.n_parts = 1
+        self._run: Step = self._compute
+        self.use_parts(1)
+
+    def use_parts(self, n_parts: int) -> None:
+        """Cut batches into so many parts from now on; their gradients are added up."""
+        self.n_parts = n_parts
+        self._run = self._compute
+        if self._recorder is not None:
+            self._run = RecordedStep(self._compute, self._network, self.state, self._recorder)
+
+    def use_more_parts(self, batch_size: int) -> bool:
+        """Cut batches into twice as many parts after memory ran out; False if they cannot be."""
+        n_parts = more_parts(batch_size, self.n_parts)
+        if n_parts is None:
+            return False
+        sizes = part_sizes(batch_size, n_parts)
+        _logger.warning(
+            "Out of memory: batches of %d go on as %d parts of at most %d inputs.",
+            batch_size,
+            len(sizes),
+            sizes[0],
+        )
+        self.use_parts(n_parts)
+        release(self._device)
+        return True
+
+    def feed(self, rows: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield what a call takes, for each set of rows."""
+        if self._takes_rows:
+            return ((some,) for some in rows)
+        return (self._varied(batch) for batch in self._data.batches(rows))
+
+    def begin_epoch(self) -> None:
+        """Set the network to training, and the loss to 0."""
+        self._network.train()
+        self._total.zero_()
+
+    def __call__(self, rate: float, mix: float, *batch: torch.Tensor) -> None:
+        """Make one step.
+
+        Args:
+            rate: The learning rate.
+            mix: What an input weighs when it is mixed with another one; ignored without mixup.
+            batch: What :meth:`feed` has yielded.
+        """
+        self._updater.set_rate(rate)
+        if self._settings.is_mixed:
+            self._mix.fill_(mix)
+        self._run(*batch)
+
+    def total_loss(self) -> float:
+        """Return the sum of the epoch's losses: this waits for the device."""
+        return self._total.item()
+
+    def _varied(self, batch: Batch) -> Batch:
+        inputs, targets = batch
+        if self._settings.augmentation > 0:
+            inputs = self._task.augment(inputs, self._settings.augmentation, self._generator)
+        return inputs, targets
+
+    def _compute(self, *batch: torch.Tensor) -> None:
+        if self._takes_rows:
+            batch = self._varied(self._data.take(*batch))
+        inputs, *targets = batch
+        if self._settings.is_mixed:
+            # Rows are in random order, so the last row is as good a partner as any for the first.
+            inputs = torch.lerp(inputs.flip(0), inputs, self._mix)
+            targets.append(targets[0].flip(0))
+        self._updater.optimizer.zero_grad()
+        sizes = part_sizes(len(inputs), self.n_parts)
+        for part in zip(*(torch.split(t, sizes) for t in (inputs, *targets)), strict=True):
+            loss = self._loss(*part)
+            if len(sizes) > 1:
+                loss = loss * (len(part[0]) / len(inputs))
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._total += loss.detach()
+        self._updater.step()
+
+    def _loss(self, inputs: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+        """Return the loss of one part; of two sets of targets, if the inputs are mixed."""
+        outputs = forward(self._network, inputs, self._task)
+        losses = [self._task.loss(outputs, t, self._settings.label_smoothing) for t in targets]
+        return losses[0] if len(losses) == 1 else torch.lerp(losses[1], losses[0], self._mix)
+
+
+def _recorder(device: torch.device, generators: Sequence[torch.Generator]) -> Recorder | None:
+    """Return what records steps on a device, or None where they cannot be recorded."""
+    if device.type != "cuda":
+        return None
+    return GraphRecorder(device, [g for g in generators if g.device.type == "cuda"])

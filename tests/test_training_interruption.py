@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from surrogate_nas.train import Outcome, StopReason, Trainer
+from surrogate_nas.training import interruption
+from surrogate_nas.training.interruption import Terminated, Watchdog, terminable
+from tests.test_training_step import network
+from tests.toys import ToyTask
+
+TASK = ToyTask()
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+class Hangs(nn.Module):
+    """Does something instead of its eighth training pass: the second of the third epoch."""
+
+    def __init__(self, instead: Callable[[], None]) -> None:
+        super().__init__()
+        self.inner, self.n_passes, self.instead = network(), 0, instead
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.n_passes += self.training
+        if self.n_passes == 8:
+            try:
+                self.instead()
+            except Exception:  # as careless networks do
+                self.instead()
+        outputs: torch.Tensor = self.inner(inputs)
+        return outputs
+
+
+def loop() -> None:
+    while True:
+        pass
+
+
+def sleep() -> None:
+    time.sleep(60)
+
+
+def lock() -> None:
+    held = threading.Lock()
+    held.acquire()
+    held.acquire()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    """The first training of a process is slow, and time is short here."""
+    Trainer(epochs=1).train(network(), TASK)
+
+
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "_LEAST_GRACE", 0.1)
+
+
+def train(instead: Callable[[], None], seconds: float = 0.7) -> Outcome:
+    trainer = Trainer(epochs=5, batch_size=50, time_limit_seconds=seconds)
+    return trainer.train(Hangs(instead), TASK)
+
+
+@pytest.mark.usefixtures("short_grace")
+@pytest.mark.parametrize("instead", [loop, sleep, lock])
+def test_a_step_that_hangs_ends_at_the_time_limit(instead: Callable[[], None]) -> None:
+    """An endless loop, a sleep and a lock, in the main thread; whole epochs count."""
+    began = time.monotonic()
+    outcome = train(instead)
+    assert outcome.stop_reason is StopReason.TIME_LIMIT
+    assert outcome.epochs == 2
+    assert outcome.n_steps == 7
+    assert 0.7 < time.monotonic() - began < 10
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def in_thread(run: Callable[[], Any]) -> Any:
+    """Run something in a thread of its own and return what it returned."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(run()))
+    thread.start()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    return results[0]
+
+
+@pytest.mark.usefixtures("short_grace")
+def test_a_loop_in_another_thread_is_ended_too() -> None:
+    """Without signals, which only the main thread gets."""
+    outcome = in_thread(lambda: train(loop))
+    assert outcome.stop_reason is StopReason.TIME_LIMIT
+    assert outcome.epochs == 2
+
+
+@pytest.mark.usefixtures("short_grace")
+def test_what_cannot_be_ended_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A call that does not come back to Python is waited for, and the log says what to do."""
+    outcome = in_thread(lambda: train(lambda: time.sleep(1.5)))
+    assert outcome.stop_reason is StopReason.TIME_LIMIT
+    assert "hangs in native code" in caplog.text
+    assert "same lines then continue the study" in caplog.text
+
+
+def test_in_time_there_is_nothing_to_see(caplog: pytest.LogCaptureFixture) -> None:
+    """No thread, no handler and no line are left behind."""
+    with caplog.at_level(logging.DEBUG, logger="surrogate_nas"):
+        outcome = train(lambda: None, seconds=500.0)
+    assert outcome.stop_reason is StopReason.FINISHED
+    assert not caplog.records
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(timeout=5)  # cancelled ones need a moment to end
+            assert not thread.is_alive()
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("short_grace")
+def test_a_handler_of_the_users_is_left_alone() -> None:
+    """SIGALRM may belong to somebody else; loops are ended all the same."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: heard.append(number))
+    try:
+        assert train(loop).stop_reason is StopReason.TIME_LIMIT
+        os.kill(os.getpid(), signal.SIGALRM)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert heard == [signal.SIGALRM]
+
+
+def test_a_watchdog_that_comes_too_late_does_nothing() -> None:
+    """What it wanted to raise does not arrive after the end."""
+    watchdog = Watchdog(1000.0, 1000.0)
+    with watchdog:
+        pass
+    watchdog._interrupt()
+    watchdog._complain()
+    watchdog._on_signal(signal.SIGALRM, None)
+    time.sleep(0.01)
+
+
+def test_sigterm_is_an_interruption_of_training() -> None:
+    """And means what it meant before once training has ended."""
+    with pytest.raises(Terminated), terminable():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_another_handler_of_sigterm_is_kept() -> None:
+    """Whoever has one knows what to do."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with terminable():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+
+
+def test_other_threads_change_no_handler() -> None:
+    """Python would refuse it."""
+
+    def handler_in_between() -> Any:
+        with terminable():
+            return signal.getsignal(signal.SIGTERM)
+
+    assert in_thread(handler_in_between) is signal.SIG_DFL
