@@ -1,7 +1,8 @@
 """How well a surrogate ranks a table, and whether its intervals hold what they promise.
 
 Run as ``python -m studies.transfer_benchmark.accuracy`` from the top folder. One JSON line for
-each table, target, seed, use of past tasks and number of labels, which are rows drawn at random.
+each table, target, seed, use of past tasks and number of labels, which are rows drawn at random;
+of tables of cells also with the features of the cell's graph.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from scipy.stats import kendalltau
 
 import surrogate_nas as sn
 from studies.transfer_benchmark.peers import append, read_runs
-from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder
+from studies.transfer_benchmark.tables import CELLS, LAYOUTS, Table, TableSpace, folder
 
 HERE = Path(__file__).parent
 LABELS = (10, 16, 20, 50, 78)
 LEVELS = (0.5, 0.8, 0.95)
 N_JUDGED = 2000
-Job = tuple[str, str, int, bool, Path]
+Job = tuple[str, str, int, bool, bool, Path]
+"""Table, target, seed, with past tasks, with graph features, folder."""
 
 
 @cache
@@ -43,9 +45,9 @@ def judge(job: Job) -> list[dict[str, Any]]:
     Kendall's tau is over the whole table, as published predictors report it; coverage over at most
     N_JUDGED rows that were not given.
     """
-    name, target, seed, is_warm, bench = job
+    name, target, seed, is_warm, is_cell, bench = job
     table = _table(name, bench / "tables")
-    values, space = table.values[target], TableSpace(table)
+    values, space = table.values[target], TableSpace(table, is_cell=is_cell)
     past = table.past(target, seed) if is_warm else []
     surrogate = sn.MetaSurrogate.fit(space, past, seed=seed)
     rng = np.random.default_rng([seed, 10, table.layout.tasks.index(target)])
@@ -63,7 +65,7 @@ def judge(job: Job) -> list[dict[str, Any]]:
         lines.append(
             {
                 **{"table": name, "target": target, "seed": seed, "past": is_warm, "labels": n},
-                **{"kendall": round(tau, 4), "coverage": coverage},
+                **{"cell": is_cell, "kendall": round(tau, 4), "coverage": coverage},
             }
         )
     return lines
@@ -81,14 +83,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench = folder(arguments.bench)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "accuracy.jsonl"
-    done = {(r["table"], r["target"], r["seed"], r["past"]) for r in read_runs(path)}
+    done = {
+        (r["table"], r["target"], r["seed"], r["past"], r.get("cell", False))
+        for r in read_runs(path)
+    }
     jobs: list[Job] = [
-        (name, target, seed, is_warm, bench)
-        for name in arguments.tables
+        (name, target, seed, is_warm, is_cell, bench)
+        for is_cell in (False, True)
+        for name in (CELLS if is_cell else LAYOUTS)
+        if name in arguments.tables
         for seed in arguments.seeds
         for target in LAYOUTS[name].tasks
         for is_warm in (True, False)
-        if (name, target, seed, is_warm) not in done
+        if (name, target, seed, is_warm, is_cell) not in done
     ]
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         for lines in pool.imap_unordered(judge, jobs):
@@ -98,21 +105,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def print_table(lines: Sequence[dict[str, Any]]) -> None:
     """Print means over targets and seeds."""
+    groups: dict[tuple[str, bool, bool, int], list[dict[str, Any]]] = {}
+    for line in lines:
+        key = line["table"], line.get("cell", False), line["past"], line["labels"]
+        groups.setdefault(key, []).append(line)
     print("| table | past tasks | labels | Kendall's tau | in 50 % | in 80 % | in 95 % |")
     print("|---|---|---|---|---|---|---|")
-    for name in LAYOUTS:
-        for is_warm in (True, False):
-            for n in LABELS:
-                own = [
-                    line
-                    for line in lines
-                    if (line["table"], line["past"], line["labels"]) == (name, is_warm, n)
-                ]
-                if own:
-                    tau = np.mean([line["kendall"] for line in own])
-                    held = [np.mean([line["coverage"][str(p)] for line in own]) for p in LEVELS]
-                    cells = " | ".join(f"{100 * share:.0f} %" for share in held)
-                    print(f"| {name} | {'yes' if is_warm else 'no'} | {n} | {tau:.3f} | {cells} |")
+    for (name, is_cell, is_warm, n), own in sorted(groups.items()):
+        tau = np.mean([line["kendall"] for line in own])
+        held = [np.mean([line["coverage"][str(p)] for line in own]) for p in LEVELS]
+        cells = " | ".join(f"{100 * share:.0f} %" for share in held)
+        where = f"{name}, as cells" if is_cell else name
+        print(f"| {where} | {'yes' if is_warm else 'no'} | {n} | {tau:.3f} | {cells} |")
 
 
 if __name__ == "__main__":
