@@ -1,4 +1,4 @@
-"""Optuna's own suites for samplers, with each of its samplers as base."""
+"""The suite for base samplers, which holds Optuna's own suites, with each of Optuna's samplers."""
 
 from __future__ import annotations
 
@@ -8,55 +8,38 @@ import optuna
 import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
-    BasicSamplerTestCase,
     MultiObjectiveSamplerTestCase,
-    RelativeSamplerTestCase,
     SingleOnlySamplerTestCase,
 )
 
-from surrogate_nas.sampler import SurrogateSampler
+from surrogate_nas.testing import BaseSamplerTestCase
 
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-
-
-def _on(base: Callable[[], BaseSampler], n_candidates: int = 8) -> Callable[[], BaseSampler]:
-    return lambda: SurrogateSampler(
-        None, base_sampler=base(), n_candidates=n_candidates, n_startup_trials=2, seed=0
-    )
-
-
-MULTI: dict[str, Callable[[], BaseSampler]] = {
-    "random": lambda: optuna.samplers.RandomSampler(seed=0),
-    "tpe": lambda: optuna.samplers.TPESampler(n_startup_trials=0, seed=0),
-    "nsga2": lambda: optuna.samplers.NSGAIISampler(population_size=4, seed=0),
-    "gp": lambda: optuna.samplers.GPSampler(
-        n_startup_trials=0, seed=0, deterministic_objective=True
-    ),
-}
-SINGLE: dict[str, Callable[[], BaseSampler]] = {
-    "qmc": lambda: optuna.samplers.QMCSampler(seed=0, warn_independent_sampling=False),
-    "cmaes": lambda: optuna.samplers.CmaEsSampler(
-        n_startup_trials=0, seed=0, warn_independent_sampling=False
+MULTI: dict[str, Callable[[int], BaseSampler]] = {
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "tpe": lambda seed: optuna.samplers.TPESampler(n_startup_trials=0, seed=seed),
+    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(population_size=4, seed=seed),
+    "gp": lambda seed: optuna.samplers.GPSampler(
+        n_startup_trials=0, seed=seed, deterministic_objective=True
     ),
 }
 
 
-class TestWithMultiObjectiveBases(
-    BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase
-):
+class TestWithMultiObjectiveBases(BaseSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture(params=list(MULTI.values()), ids=list(MULTI))
-    def sampler(self, request: pytest.FixtureRequest) -> Callable[[], BaseSampler]:
-        base: Callable[[], BaseSampler] = request.param
-        return _on(base)
+    def base_sampler(self, request: pytest.FixtureRequest) -> Callable[[int], BaseSampler]:
+        base: Callable[[int], BaseSampler] = request.param
+        return base
 
 
-class TestWithQmc(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+class TestWithQmc(BaseSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture
-    def sampler(self) -> Callable[[], BaseSampler]:
-        return _on(SINGLE["qmc"])
+    def base_sampler(self) -> Callable[[int], BaseSampler]:
+        return lambda seed: optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False)
 
 
-class TestWithCmaEs(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+class TestWithCmaEs(BaseSamplerTestCase, SingleOnlySamplerTestCase):
     @pytest.fixture
-    def sampler(self) -> Callable[[], BaseSampler]:
-        return _on(SINGLE["cmaes"])
+    def base_sampler(self) -> Callable[[int], BaseSampler]:
+        return lambda seed: optuna.samplers.CmaEsSampler(
+            n_startup_trials=0, seed=seed, warn_independent_sampling=False
+        )

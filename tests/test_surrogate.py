@@ -122,46 +122,6 @@ CANDIDATES = draw(40, 1)
 TRUTH = np.array([accuracy(one) for one in CANDIDATES])
 
 TWELVE = pairs(12, 2)
-GIVEN: dict[str, Pairs | None] = {
-    "none": None,
-    "one": pairs(1, 2),
-    "two": pairs(2, 2),
-    "twelve": TWELVE,
-    "constant": (TWELVE[0], [70.0] * 12),
-    "zero": (TWELVE[0], [0.0] * 12),
-    "duplicates": (TWELVE[0][:3] * 4, TWELVE[1]),
-    "equal duplicates": (TWELVE[0][:1] * 3, [70.0] * 3),
-    "diverged": (TWELVE[0], [*TWELVE[1][:-2], -1e12, -1e6]),
-    "tiny": (TWELVE[0], [1e-12 * value for value in TWELVE[1]]),
-    "large": (TWELVE[0], [1e12 * value for value in TWELVE[1]]),
-}
-
-
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
-@pytest.mark.parametrize("given", GIVEN.values(), ids=list(GIVEN))
-def test_predictions_are_finite_with_a_positive_standard_deviation(
-    surrogate: MetaSurrogate, given: Given | None, direction: Direction
-) -> None:
-    mean, std = surrogate.predict(CANDIDATES, given, direction=direction)
-    assert mean.shape == std.shape == (40,)
-    assert mean.dtype == std.dtype == np.float64
-    assert np.isfinite(mean).all()
-    assert np.isfinite(std).all()
-    assert np.all(std > 0)
-
-
-@pytest.mark.parametrize("given", [None, TWELVE], ids=["none", "twelve"])
-def test_predicting_nothing_is_no_error(surrogate: MetaSurrogate, given: Given | None) -> None:
-    mean, std = surrogate.predict([], given)
-    assert mean.shape == std.shape == (0,)
-
-
-def test_one_architecture_is_predicted_as_among_others(surrogate: MetaSurrogate) -> None:
-    mean, std = surrogate.predict(CANDIDATES, TWELVE)
-    for k in (0, 17):
-        alone, alone_std = surrogate.predict([CANDIDATES[k]], TWELVE)
-        assert alone[0] == pytest.approx(mean[k], rel=1e-9)
-        assert alone_std[0] == pytest.approx(std[k], rel=1e-9)
 
 
 @pytest.mark.parametrize("n_past", [0, 2])
@@ -175,12 +135,6 @@ def test_the_same_seed_gives_the_same_answer_bit_for_bit(n_past: int) -> None:
     other = MetaSurrogate.fit(SPACE, past, seed=8)
     is_same = np.array_equal(one.predict(CANDIDATES)[0], other.predict(CANDIDATES)[0])
     assert is_same == (n_past == 0)
-
-
-def test_an_answer_does_not_depend_on_what_was_asked_before(mixed: MetaSurrogate) -> None:
-    before = mixed.predict(CANDIDATES, TWELVE)
-    mixed.predict(CANDIDATES, pairs(20, 3, taste=-1.0), direction="minimize")
-    np.testing.assert_array_equal(mixed.predict(CANDIDATES, TWELVE), before)
 
 
 def test_inputs_are_not_changed() -> None:
@@ -202,25 +156,6 @@ def test_later_changes_of_the_inputs_do_not_change_a_fit() -> None:
             assert isinstance(one, dict)
             one.clear()
     np.testing.assert_array_equal(fitted.predict(CANDIDATES), before)
-
-
-@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e6])
-def test_predictions_are_in_the_targets_own_units(surrogate: MetaSurrogate, factor: float) -> None:
-    params, values = TWELVE
-    mean, std = surrogate.predict(CANDIDATES, TWELVE)
-    moved = [factor * (value - 50.0) for value in values]
-    other, other_std = surrogate.predict(CANDIDATES, (params, moved))
-    np.testing.assert_allclose(other, factor * (mean - 50.0), rtol=1e-6, atol=1e-6 * factor)
-    np.testing.assert_allclose(other_std, factor * std, rtol=1e-6)
-
-
-@pytest.mark.parametrize("given", GIVEN.values(), ids=list(GIVEN))
-def test_minimize_mirrors_maximize(surrogate: MetaSurrogate, given: Pairs | None) -> None:
-    mirrored = None if given is None else (given[0], [-value for value in given[1]])
-    up, up_std = surrogate.predict(CANDIDATES, given, direction="maximize")
-    down, down_std = surrogate.predict(CANDIDATES, mirrored, direction="minimize")
-    np.testing.assert_array_equal(down, -up)
-    np.testing.assert_array_equal(down_std, up_std)
 
 
 def test_a_past_loss_is_a_past_score_turned_round() -> None:

@@ -7,14 +7,14 @@ import sys
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 import torch
 
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import SpaceError
-from surrogate_nas.space import ReferenceShape, SearchSpace, distributions
+from surrogate_nas.space import ReferenceShape, SearchSpace, TaskShape, distributions
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
+from surrogate_nas.testing import SearchSpaceTestCase
 
 SPACES = {
     "cell": CellSpace(),
@@ -25,7 +25,7 @@ SPACES = {
     "convnet, training": ConvNetSpace(search_training=True),
     "convnet, fixed": ConvNetSpace(max_stages=1, max_blocks=1, widths=(12,)),
 }
-SHAPES = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 17, 9), (3, 64, 64)]
+SHAPES = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 64, 64)]
 
 
 @pytest.fixture(params=SPACES)
@@ -41,21 +41,21 @@ def drawn(space: SearchSpace, n: int, seed: int = 0) -> list[Draw]:
     return draws
 
 
-def test_draws_replay_to_equal_architectures(space: SearchSpace) -> None:
-    again = [Draw(random_chooser(np.random.default_rng(seed))) for seed in range(20)]
-    for draw in again:
-        architecture = space.suggest(draw)
-        assert space.from_params(draw.params) == architecture
-        assert space.from_params(json.loads(json.dumps(draw.params))) == architecture
-        assert draw.params == architecture
+class TestReadySpaces(SearchSpaceTestCase):
+    @pytest.fixture(params=SPACES)
+    def space(self, request: pytest.FixtureRequest) -> SearchSpace:
+        return SPACES[request.param]
 
 
-def test_a_study_replays_its_trials(space: SearchSpace) -> None:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    trial = study.ask()
-    architecture = space.suggest(trial)
-    assert space.from_params(trial.params) == architecture
-    assert set(trial.params) <= set(distributions(space))
+class TestSmallGreyImages(TestReadySpaces):
+    @pytest.fixture
+    def shape(self) -> TaskShape:
+        return ReferenceShape((1, 8, 8), 10)
+
+
+def test_an_architecture_is_its_parameters(space: SearchSpace) -> None:
+    for draw in drawn(space, 20):
+        assert space.from_params(draw.params) == draw.params
 
 
 def test_training_is_what_the_trainer_reads(space: SearchSpace) -> None:
@@ -67,53 +67,17 @@ def test_training_is_what_the_trainer_reads(space: SearchSpace) -> None:
     assert ("learning rate" in said) is bool(expected)
 
 
-def test_numbers_are_finite_under_fixed_names(space: SearchSpace) -> None:
-    rows = [(space.describe(one.params), space.features(one.params)) for one in drawn(space, 50)]
-    for described, features in rows:
-        assert described.keys() == rows[0][0].keys()
-        assert features.keys() == rows[0][1].keys()
-        assert np.isfinite([*described.values(), *features.values()]).all()
-        assert {"parameters", "multiply_accumulates", "depth"} <= described.keys()
-    assert len(rows[0][1]) <= 20
-
-
-def test_features_returns_a_fresh_dict(space: SearchSpace) -> None:
+def test_sizes_are_named_and_features_are_few(space: SearchSpace) -> None:
     architecture = drawn(space, 1)[0].params
-    first = space.features(architecture)
-    expected = dict(first)
-    first.clear()
-    assert space.features(architecture) == expected
+    assert {"parameters", "multiply_accumulates", "depth"} <= space.describe(architecture).keys()
+    assert len(space.features(architecture)) <= 20
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_networks_fit_the_task(space: SearchSpace, shape: tuple[int, ...]) -> None:
+def test_networks_fit_images_of_any_size(space: SearchSpace, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    task = ReferenceShape(shape, 5)
-    for draw in drawn(space, 2, seed=sum(shape)):
-        network = space.build(draw.params, task)
-        out = network(torch.randn(2, *shape))
-        out.sum().backward()
-        assert out.shape == (2, 5)
-        assert out.isfinite().all()
-        assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in network.parameters())
-        assert network.eval()(torch.randn(1, *shape)).shape == (1, 5)
-
-
-def test_same_seed_same_network(space: SearchSpace) -> None:
-    task = ReferenceShape((1, 8, 8), 3)
-    architecture = drawn(space, 1)[0].params
-    states = []
-    for _ in range(2):
-        torch.manual_seed(3)
-        states.append(space.build(architecture, task).state_dict())
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
-def test_networks_build_without_memory(space: SearchSpace) -> None:
-    with torch.device("meta"):
-        network = space.build(drawn(space, 1)[0].params, ReferenceShape((3, 32, 32), 10))
-        assert network(torch.empty(2, 3, 32, 32)).shape == (2, 10)
+    network = space.build(drawn(space, 1, seed=sum(shape))[0].params, ReferenceShape(shape, 5))
+    assert network(torch.randn(2, *shape)).shape == (2, 5)
 
 
 def test_describe_counts_for_the_task(space: SearchSpace) -> None:

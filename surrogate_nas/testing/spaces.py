@@ -1,0 +1,181 @@
+"""What the sampler, the surrogate, the Objective and the export rely on in a search space."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from torch import nn
+
+from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.encoding import Encoding
+from surrogate_nas.space import (
+    TRAINING_PARAMS,
+    Architecture,
+    ReferenceShape,
+    SearchSpace,
+    TaskShape,
+    distributions,
+)
+from surrogate_nas.train import Trainer
+
+_DRAWS = 50
+
+
+class SearchSpaceTestCase:
+    """The contract of :class:`surrogate_nas.SearchSpace`. Override :meth:`space`."""
+
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        """Return the search space under test; must be overridden."""
+        raise NotImplementedError("override the fixture 'space'")
+
+    @pytest.fixture
+    def shape(self) -> TaskShape:
+        """Return the shape of a task that networks are built for; override where it is not images.
+
+        By default five classes of small color images of uneven sides.
+        """
+        return ReferenceShape((3, 17, 12), 5)
+
+    def inputs(self, shape: TaskShape, n: int) -> torch.Tensor:
+        """Return n network inputs, (n, *shape.input_shape); override where noise is no input."""
+        return torch.randn(n, *shape.input_shape)
+
+    def test_the_same_choices_give_the_same_architecture(self, space: SearchSpace) -> None:
+        """``suggest`` is a function of the trial's answers, also when they come back from JSON."""
+        for params, architecture in _drawn(space):
+            assert space.from_params(params) == architecture
+            assert space.from_params(json.loads(json.dumps(params))) == architecture
+
+    def test_a_trial_of_a_study_replays(self, space: SearchSpace) -> None:
+        """A real Optuna trial gives the same architecture as its stored parameters."""
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(5):
+            trial = study.ask()
+            architecture = space.suggest(trial)
+            assert space.from_params(trial.params) == architecture
+            assert set(trial.params) <= set(distributions(space))
+
+    def test_the_surrogate_can_read_it(self, space: SearchSpace) -> None:
+        """Every architecture is a row of the surrogate's columns, unequal where choices are."""
+        encoding = Encoding(space)
+        drawn = [params for params, _ in _drawn(space)]
+        rows = encoding.encode(drawn)
+        assert rows.shape == (_DRAWS, len(encoding.columns))
+        assert len({row.tobytes() for row in rows}) == len({json.dumps(p) for p in drawn})
+
+    def test_keys_are_text_and_do_not_change(self, space: SearchSpace) -> None:
+        """``canonical`` says the same of equal architectures, asked again or for another task."""
+        bound = space.for_task(ReferenceShape((1, 9, 9), 2))
+        for params, architecture in _drawn(space):
+            key = space.canonical(architecture)
+            assert isinstance(key, str)
+            assert key
+            assert space.canonical(space.from_params(params)) == key
+            assert bound.canonical(architecture) == key
+
+    def test_equal_keys_are_networks_of_one_size(self, space: SearchSpace) -> None:
+        """What ``canonical`` calls the same network has the same numbers in ``describe``."""
+        found: dict[str, dict[str, float]] = {}
+        for _, architecture in _drawn(space):
+            described = space.describe(architecture)
+            assert found.setdefault(space.canonical(architecture), described) == described
+
+    def test_numbers_are_finite_under_fixed_names(self, space: SearchSpace) -> None:
+        """``describe`` and ``features`` name the same numbers for every architecture."""
+        rows = [(space.describe(one), space.features(one)) for _, one in _drawn(space)]
+        for described, features in rows:
+            assert described.keys() == rows[0][0].keys()
+            assert features.keys() == rows[0][1].keys()
+            numbers = [*described.values(), *features.values()]
+            assert all(math.isfinite(number) for number in numbers)
+
+    def test_features_is_a_fresh_dict(self, space: SearchSpace) -> None:
+        """Whoever changes what ``features`` returned changes nothing else."""
+        _, architecture = _drawn(space, 1)[0]
+        first = space.features(architecture)
+        expected = dict(first)
+        first.clear()
+        assert space.features(architecture) == expected
+
+    def test_parameters_are_those_of_the_network(
+        self, space: SearchSpace, shape: TaskShape
+    ) -> None:
+        """Where ``describe`` counts parameters, it counts what ``build`` makes for the task."""
+        bound = space.for_task(shape)
+        for _, architecture in _drawn(space, 3):
+            described = bound.describe(architecture)
+            built = sum(p.numel() for p in space.build(architecture, shape).parameters())
+            assert described.get("parameters", built) == built
+
+    def test_networks_fit_the_task(self, space: SearchSpace, shape: TaskShape) -> None:
+        """A network maps (n, *input_shape) to (n, n_outputs) and can be trained."""
+        torch.manual_seed(0)
+        for _, architecture in _drawn(space, 4):
+            network = space.build(architecture, shape)
+            assert isinstance(network, nn.Module)
+            outputs = network(self.inputs(shape, 3))
+            outputs.sum().backward()
+            assert outputs.shape == (3, shape.n_outputs)
+            assert bool(outputs.isfinite().all())
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            assert gradients, "no parameter has an effect on the output"
+            assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+            assert network.eval()(self.inputs(shape, 1)).shape == (1, shape.n_outputs)
+
+    def test_the_same_seed_gives_the_same_network(
+        self, space: SearchSpace, shape: TaskShape
+    ) -> None:
+        """All randomness of ``build`` comes from PyTorch's generator."""
+        _, architecture = _drawn(space, 1)[0]
+        states = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            states.append(space.build(architecture, shape).state_dict())
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+    def test_networks_build_without_memory(self, space: SearchSpace, shape: TaskShape) -> None:
+        """``build`` works on PyTorch's meta device, where architectures are counted."""
+        with torch.device("meta"):
+            for _, architecture in _drawn(space, 3):
+                outputs = space.build(architecture, shape).eval()(self.inputs(shape, 2))
+                assert outputs.shape == (2, shape.n_outputs)
+
+    def test_training_is_what_the_trainer_reads(self, space: SearchSpace) -> None:
+        """``training`` names settings of the Trainer, with values that it takes."""
+        for _, architecture in _drawn(space):
+            settings = space.training(architecture)
+            assert set(settings) <= set(TRAINING_PARAMS)
+            Trainer().override(**settings)
+
+    def test_the_summary_is_a_line(self, space: SearchSpace) -> None:
+        """``summary`` is one line of text."""
+        for _, architecture in _drawn(space):
+            assert len(space.summary(architecture).splitlines()) == 1
+
+    def test_the_space_can_be_made_anew(self, space: SearchSpace) -> None:
+        """Where ``config`` says so, the constructor's arguments survive JSON."""
+        config = space.config()
+        if config is None:
+            pytest.skip("config() is None: this space cannot be made anew from a file")
+        again = type(space)(**json.loads(json.dumps(config)))
+        assert distributions(again) == distributions(space)
+
+
+def _drawn(space: SearchSpace, n: int = _DRAWS) -> list[tuple[Mapping[str, Any], Architecture]]:
+    """Parameters and architectures of n random draws, always the same."""
+    rng = np.random.default_rng(0)
+    found: list[tuple[Mapping[str, Any], Architecture]] = []
+    for _ in range(n):
+        draw = Draw(random_chooser(rng))
+        architecture = space.suggest(draw)
+        found.append((draw.params, architecture))
+    return found

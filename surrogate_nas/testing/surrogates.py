@@ -1,0 +1,210 @@
+"""What may be asked of any surrogate: predictions with an honest uncertainty."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.stats import spearmanr
+
+from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.encoding import Encoding
+from surrogate_nas.past import Direction
+from surrogate_nas.space import SearchSpace, SpaceLike, as_space
+
+FloatArray = npt.NDArray[np.float64]
+Params: TypeAlias = list[dict[str, Any]]
+Results: TypeAlias = tuple[Sequence[Mapping[str, Any]], Sequence[float]]
+
+_CANDIDATES = 40
+_DIRECTIONS: tuple[Direction, ...] = ("maximize", "minimize")
+_RESULTS = (
+    "none",
+    "one",
+    "twelve",
+    "constant",
+    "zero",
+    "repeated",
+    "repeated exactly",
+    "diverged",
+    "tiny",
+    "large",
+)
+
+
+class Surrogate(Protocol):
+    """A model of what architectures reach, as :class:`surrogate_nas.MetaSurrogate` is one."""
+
+    def predict(
+        self,
+        params: Sequence[Mapping[str, Any]],
+        given: Results | None = None,
+        *,
+        direction: Direction = "maximize",
+    ) -> tuple[FloatArray, FloatArray]:
+        """Predict mean and standard deviation of m architectures, (m,) each, from results."""
+
+
+class SurrogateTestCase:
+    """What a surrogate owes. Override :meth:`surrogate` and :meth:`space`."""
+
+    learns = 0.4
+    """Spearman's rank correlation with the truth on new architectures that 60 results of an easy
+    function (linear in the numbered choices) must bring about."""
+
+    @pytest.fixture
+    def surrogate(self) -> Surrogate:
+        """Return the surrogate under test; must be overridden."""
+        raise NotImplementedError("override the fixture 'surrogate'")
+
+    @pytest.fixture
+    def space(self) -> SpaceLike:
+        """Return the search space that it is for; must be overridden."""
+        raise NotImplementedError("override the fixture 'space'")
+
+    @pytest.fixture
+    def candidates(self, space: SpaceLike) -> Params:
+        """Return architectures to predict."""
+        return _draw(as_space(space), _CANDIDATES, seed=1)
+
+    @pytest.mark.parametrize("direction", _DIRECTIONS)
+    @pytest.mark.parametrize("results", _RESULTS)
+    def test_predictions_are_finite_with_a_positive_standard_deviation(
+        self,
+        surrogate: Surrogate,
+        space: SpaceLike,
+        candidates: Params,
+        results: str,
+        direction: Direction,
+    ) -> None:
+        """Whatever the results, also where a training diverged."""
+        given = _results(as_space(space), results)
+        mean, std = surrogate.predict(candidates, given, direction=direction)
+        assert mean.shape == std.shape == (_CANDIDATES,)
+        assert np.isfinite(mean).all()
+        assert np.isfinite(std).all()
+        assert np.all(std > 0)
+
+    @pytest.mark.parametrize("results", ["none", "twelve"])
+    def test_predicting_nothing_is_no_error(
+        self, surrogate: Surrogate, space: SpaceLike, results: str
+    ) -> None:
+        """No architectures, no predictions."""
+        mean, std = surrogate.predict([], _results(as_space(space), results))
+        assert mean.shape == std.shape == (0,)
+
+    def test_an_architecture_is_predicted_as_among_others(
+        self, surrogate: Surrogate, space: SpaceLike, candidates: Params
+    ) -> None:
+        """A prediction does not depend on what else was asked for."""
+        given = _results(as_space(space), "twelve")
+        mean, std = surrogate.predict(candidates, given)
+        for k in (0, 17):
+            alone, alone_std = surrogate.predict([candidates[k]], given)
+            np.testing.assert_allclose(alone, mean[[k]], rtol=1e-9)
+            np.testing.assert_allclose(alone_std, std[[k]], rtol=1e-9)
+
+    def test_an_answer_does_not_depend_on_earlier_questions(
+        self, surrogate: Surrogate, space: SpaceLike, candidates: Params
+    ) -> None:
+        """Nothing of one target is left when another one is asked about."""
+        one, other = (_results(as_space(space), name) for name in ("twelve", "large"))
+        before = surrogate.predict(candidates, one)
+        surrogate.predict(candidates, other, direction="minimize")
+        np.testing.assert_array_equal(surrogate.predict(candidates, one), before)
+
+    def test_inputs_are_not_changed(
+        self, surrogate: Surrogate, space: SpaceLike, candidates: Params
+    ) -> None:
+        """Parameters and results are as they were."""
+        given = _results(as_space(space), "twelve")
+        before = copy.deepcopy((candidates, given))
+        surrogate.predict(candidates, given, direction="minimize")
+        assert (candidates, given) == before
+
+    @pytest.mark.parametrize("factor", [1e-3, 1.0, 1e6])
+    def test_predictions_are_in_the_units_of_the_results(
+        self, surrogate: Surrogate, space: SpaceLike, candidates: Params, factor: float
+    ) -> None:
+        """Other units or another zero change the numbers, not what they mean."""
+        params, values = _known(as_space(space))
+        mean, std = surrogate.predict(candidates, (params, values))
+        moved = [factor * (value - 50.0) for value in values]
+        other, other_std = surrogate.predict(candidates, (params, moved))
+        np.testing.assert_allclose(other, factor * (mean - 50.0), rtol=1e-6, atol=1e-6 * factor)
+        np.testing.assert_allclose(other_std, factor * std, rtol=1e-6)
+
+    @pytest.mark.parametrize("results", _RESULTS)
+    def test_minimize_mirrors_maximize(
+        self, surrogate: Surrogate, space: SpaceLike, candidates: Params, results: str
+    ) -> None:
+        """A loss is a score turned round."""
+        given = _results(as_space(space), results)
+        turned = None if given is None else (given[0], [-value for value in given[1]])
+        up, up_std = surrogate.predict(candidates, given, direction="maximize")
+        down, down_std = surrogate.predict(candidates, turned, direction="minimize")
+        np.testing.assert_allclose(down, -up, rtol=1e-9)
+        np.testing.assert_allclose(down_std, up_std, rtol=1e-9)
+
+    @pytest.mark.parametrize("direction", _DIRECTIONS)
+    def test_it_learns_from_results(
+        self, surrogate: Surrogate, space: SpaceLike, candidates: Params, direction: Direction
+    ) -> None:
+        """Results of an easy function rank architectures that it has not seen."""
+        searched = as_space(space)
+        seen = _draw(searched, 60, seed=3)
+        mean, _ = surrogate.predict(
+            candidates, (seen, _values(searched, seen)), direction=direction
+        )
+        truth = _values(searched, candidates)
+        if len(set(truth)) < 5:
+            pytest.skip("the space is too small to rank")
+        assert spearmanr(mean, truth).statistic > self.learns
+
+
+def _draw(space: SearchSpace, n: int, seed: int) -> Params:
+    """Parameters of n random architectures."""
+    rng = np.random.default_rng(seed)
+    params = []
+    for _ in range(n):
+        draw = Draw(random_chooser(rng))
+        space.suggest(draw)
+        params.append(draw.params)
+    return params
+
+
+def _values(space: SearchSpace, params: Params) -> list[float]:
+    """An easy function: the sum of the numbered choices, each on the scale of its own spread."""
+    encoding = Encoding(space)
+    many = np.nan_to_num(encoding.encode(_draw(space, 200, seed=9)))
+    rows = np.nan_to_num(encoding.encode(params)) - many.mean(axis=0)
+    values = 70.0 + (rows / np.maximum(many.std(axis=0), 1e-9)).sum(axis=1)
+    return [float(value) for value in values]
+
+
+def _known(space: SearchSpace) -> tuple[Params, list[float]]:
+    """Twelve results."""
+    params = _draw(space, 12, seed=2)
+    return params, _values(space, params)
+
+
+def _results(space: SearchSpace, name: str) -> Results | None:
+    """Results of a kind, named as in _RESULTS."""
+    params, values = _known(space)
+    found: dict[str, Results | None] = {
+        "none": None,
+        "one": (params[:1], values[:1]),
+        "twelve": (params, values),
+        "constant": (params, [70.0] * 12),
+        "zero": (params, [0.0] * 12),
+        "repeated": (params[:3] * 4, values),
+        "repeated exactly": (params[:1] * 3, [70.0] * 3),
+        "diverged": (params, [*values[:-2], -1e12, -1e6]),
+        "tiny": (params, [1e-12 * value for value in values]),
+        "large": (params, [1e12 * value for value in values]),
+    }
+    return found[name]
