@@ -4,7 +4,7 @@ BIN := .venv/bin
 # More threads only wait for each other on networks this small.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test setup format lint types imports tests clean
+.PHONY: demo test setup format lint types imports docs tests clean
 
 demo: .venv/demo
 	@mkdir -p runs/demo
@@ -13,7 +13,7 @@ demo: .venv/demo
 	    --folder runs/demo/final-$$(date +%Y%m%d-%H%M%S) --report runs/demo/report.html
 	@$(BIN)/python studies/demo/compare.py --storage sqlite:///runs/demo/nas.db
 
-test: .venv/dev lint types imports tests
+test: .venv/dev lint types imports docs tests
 
 .venv/torch:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; run make PYTHON=python3.11")'
@@ -42,6 +42,10 @@ types: .venv/dev
 
 imports: .venv/dev
 	$(BIN)/lint-imports
+
+# The pages of docs/ and the reference from the docstrings, in build/docs; every warning is an error.
+docs: .venv/dev
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs
 
 tests: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --cov --cov-report term:skip-covered --cov-fail-under 90

@@ -12,6 +12,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _MIN_OBSERVATIONS = 3
 _ROUNDING = 1e-12
+_LARGEST = 50.0
 
 
 @final
@@ -60,5 +61,8 @@ class TargetScale:
 
     def backward(self, z: FloatArray) -> FloatArray:
         """Inverse of :meth:`forward`, (n,)."""
-        raw = np.where(z < -1.0, -np.exp(np.minimum(-1.0 - z, 50.0)), z)
+        below = -1.0 - z
+        # Beyond the largest exponent it goes on as a line: no overflow, and still increasing.
+        tail = -np.exp(np.minimum(below, _LARGEST)) * (1.0 + np.maximum(below - _LARGEST, 0.0))
+        raw = np.where(z < -1.0, tail, z)
         return np.asarray(raw * self.scale + self.center)

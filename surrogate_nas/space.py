@@ -71,7 +71,7 @@ class SearchSpace(abc.ABC):
 
     @abc.abstractmethod
     def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
-        """Build the network, (batch, *task.input_shape) -> (batch, task.n_outputs)."""
+        """Build the network, ``(batch, *task.input_shape) -> (batch, task.n_outputs)``."""
 
     def canonical(self, architecture: Architecture) -> str:
         """Return a key that is equal for architectures that are the same network.

@@ -106,13 +106,13 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Turn raw inputs (n, ...) into network inputs (n, *input_shape), on the same device."""
+        """Turn raw inputs (n, ...) into network inputs ``(n, *input_shape)``, same device."""
 
     @abc.abstractmethod
     def augment(
         self, inputs: torch.Tensor, strength: float, generator: torch.Generator
     ) -> torch.Tensor:
-        """Vary prepared inputs (n, *input_shape) at random.
+        """Vary prepared inputs ``(n, *input_shape)`` at random.
 
         Args:
             inputs: A prepared batch; not modified.

@@ -174,7 +174,7 @@ class Trainer:
         that of an uninterrupted one, bit for bit.
 
         Args:
-            network: (n, *task.input_shape) -> (n, task.n_outputs); left on the device.
+            network: ``(n, *task.input_shape) -> (n, task.n_outputs)``; left on the device.
             task: The data, the loss and the metric.
             on_epoch: Given the epoch, from 0, and its validation metric; True stops (pruning).
                 Of a training that goes on it hears the earlier epochs again.

@@ -52,8 +52,10 @@ def test_has_neither_step_nor_kink_where_compression_starts() -> None:
     assert right - at == pytest.approx(1e-6, rel=1e-5)
 
 
-def test_an_absurdly_bad_prediction_stays_finite() -> None:
-    assert np.isfinite(TargetScale(0.0, 1.0).backward(np.array([-1e4, -51.0]))).all()
+def test_an_absurdly_bad_prediction_stays_finite_and_in_its_place() -> None:
+    worse = TargetScale(0.0, 1.0).backward(np.array([-1e12, -1e4, -52.0, -51.0, -50.0]))
+    assert np.isfinite(worse).all()
+    assert np.all(np.diff(worse) > 0)
 
 
 def test_of_normal_values_is_their_mean_and_standard_deviation() -> None:

@@ -30,8 +30,8 @@ _HEADER_BYTES = 16 * 2**20
 def load_model(folder: str | os.PathLike[str], *, space: SearchSpace | None = None) -> nn.Module:
     """Load a network that :func:`~surrogate_nas.finalize` exported.
 
-    It takes prepared inputs (n, *input_shape) and returns outputs (n, n_outputs), on the CPU bit
-    for bit those of the network that was exported. ``network.py`` in the folder is not run.
+    It takes prepared inputs ``(n, *input_shape)`` and returns outputs (n, n_outputs), on the CPU
+    bit for bit those of the network that was exported. ``network.py`` in the folder is not run.
 
     Args:
         folder: Where ``architecture.json`` and ``weights.safetensors`` are.

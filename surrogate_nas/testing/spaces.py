@@ -45,7 +45,7 @@ class SearchSpaceTestCase:
         return ReferenceShape((3, 17, 12), 5)
 
     def inputs(self, shape: TaskShape, n: int) -> torch.Tensor:
-        """Return n network inputs, (n, *shape.input_shape); override where noise is no input."""
+        """Return ``(n, *shape.input_shape)`` network inputs; override where noise is no input."""
         return torch.randn(n, *shape.input_shape)
 
     def test_the_same_choices_give_the_same_architecture(self, space: SearchSpace) -> None:
@@ -116,7 +116,7 @@ class SearchSpaceTestCase:
             assert described.get("parameters", built) == built
 
     def test_networks_fit_the_task(self, space: SearchSpace, shape: TaskShape) -> None:
-        """A network maps (n, *input_shape) to (n, n_outputs) and can be trained."""
+        """A network maps ``(n, *input_shape)`` to (n, n_outputs) and can be trained."""
         torch.manual_seed(0)
         for _, architecture in _drawn(space, 4):
             network = space.build(architecture, shape)

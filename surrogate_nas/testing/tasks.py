@@ -39,7 +39,7 @@ class TaskTestCase:
             assert split.inputs.dtype == task.train.inputs.dtype
 
     def test_prepared_inputs_have_the_shape_that_is_said(self, task: Task) -> None:
-        """``prepare`` gives (n, *input_shape), finite, and leaves raw inputs as they are."""
+        """``prepare`` gives ``(n, *input_shape)``, finite, and leaves raw inputs as they are."""
         for split in (task.train, task.validation, task.test):
             raw = split.inputs[:_ROWS]
             before = raw.clone()
@@ -111,7 +111,7 @@ class TaskTestCase:
         assert len(merged.train) == len(task.train) + len(task.validation)
         assert torch.equal(merged.test.targets, task.test.targets)
         assert merged.name == task.name
-        assert merged.metric == task.metric
+        assert (merged.metric.name, merged.direction) == (task.metric.name, task.direction)
         assert merged.classes == task.classes
         assert (merged.input_shape, merged.n_outputs) == (task.input_shape, task.n_outputs)
 
