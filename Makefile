@@ -4,7 +4,7 @@ BIN := .venv/bin
 # More threads only wait for each other on networks this small.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test setup format lint types imports docs tests clean
+.PHONY: demo test setup format lint types imports docs notebooks tests clean
 
 demo: .venv/demo
 	@mkdir -p runs/demo
@@ -42,6 +42,10 @@ types: .venv/dev
 
 imports: .venv/dev
 	$(BIN)/lint-imports
+
+# Bring notebooks and the scripts that they are paired with in line, the newer of each two winning.
+notebooks: .venv/dev
+	$(BIN)/jupytext --sync notebooks/*.py
 
 # The pages of docs/ and the reference from the docstrings, in build/docs; every warning is an error.
 docs: .venv/dev

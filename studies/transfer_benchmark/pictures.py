@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.patheffects
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from studies.transfer_benchmark.peers import BUDGET, Curves, harm, interval, mean_curve
+from studies.transfer_benchmark.peers import (
+    BUDGET,
+    Curves,
+    harm,
+    interval,
+    mean_curve,
+    trainings_to,
+)
 from studies.transfer_benchmark.tables import FloatArray
 
 matplotlib.use("agg")
@@ -28,6 +36,18 @@ _NAMES = {
         "stack": "stack, a prototype",
     },
 }
+_OVERVIEW: Mapping[str, tuple[str, tuple[float, ...]]] = {
+    "tpe": ("Optuna's TPE", (1, 1)),
+    "no_past": ("surrogate_nas without past tasks", (5, 2)),
+    "ours": ("surrogate_nas with past tasks", ()),
+}
+"""What the lines are called, and dashes that tell them apart without colors."""
+_TABLES = {
+    **{"transnas_micro": "TransNAS-Bench cells", "nas_bench_graph": "NAS-Bench-Graph"},
+    **{"hpobench_mlp": "HPOBench MLPs", "nb201": "NAS-Bench-201"},
+}
+_LINE_HEIGHT = 0.1
+_OUTLINE = matplotlib.patheffects.withStroke(linewidth=3, foreground="white")
 _MARKED = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)
 
 
@@ -57,6 +77,45 @@ def draw_regret(shown: Mapping[str, Mapping[str, Curves]], path: Path) -> None:
         axis.axhline(mean_curve(methods["tpe"])[-1], color="#555555", linewidth=0.6, dashes=(4, 4))
     axes[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+def draw_overview(shown: Mapping[str, Mapping[str, Curves]], path: Path) -> None:
+    """Draw the picture of the top README: with past tasks, without, and Optuna's TPE.
+
+    A dot marks where a method is as good as TPE after all its trainings.
+    """
+    figure = Figure(figsize=(10, 3.1), layout="constrained")
+    n = np.arange(1, BUDGET + 1)
+    axes: list[Axes] = []
+    for i, (name, methods) in enumerate(shown.items()):
+        axis = figure.add_subplot(1, len(shown), i + 1, sharey=axes[0] if axes else None)
+        axes.append(axis)
+        level = float(mean_curve(methods["tpe"])[-1])
+        axis.axhline(level, color=_COLORS["tpe"], linewidth=0.8, dashes=(3, 3))
+        for method, (words, dashes) in _OVERVIEW.items():
+            color, curve = _COLORS[method], mean_curve(methods[method])
+            style: Any = {"color": color, "linewidth": 2 if method == "ours" else 1.5}
+            axis.plot(n, curve, label=words, dashes=dashes, **style)
+            reached = trainings_to(methods[method], level)
+            if reached and method != "tpe":
+                axis.plot(reached, curve[reached - 1], "o", color=color, markersize=6, zorder=5)
+                at = (reached, float(curve[reached - 1]))
+                # Our own best line has room under it, the other one above.
+                under = method == "ours" and at[1] > _LINE_HEIGHT
+                place: Any = {"xytext": (0, -15 if under else 10), "textcoords": "offset points"}
+                words_at = axis.annotate(str(reached), at, color=color, ha="center", **place)
+                words_at.set(weight="bold", path_effects=[_OUTLINE])
+        axis.set_title(_TABLES.get(name, name), fontsize=10)
+        axis.set_xlabel("trainings")
+        axis.set_xlim(1, BUDGET)
+        axis.set_ylim(0, 0.7)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelleft=i == 0)
+    axes[0].set_ylabel("regret of the best found")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    with matplotlib.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 def draw_harm(shown: Mapping[str, Mapping[str, Curves]], path: Path) -> None:

@@ -25,7 +25,12 @@ from studies.transfer_benchmark.peers import (
     read_runs,
     trainings_to,
 )
-from studies.transfer_benchmark.pictures import draw_harm, draw_predictions, draw_regret
+from studies.transfer_benchmark.pictures import (
+    draw_harm,
+    draw_overview,
+    draw_predictions,
+    draw_regret,
+)
 from studies.transfer_benchmark.tables import LAYOUTS, Table, folder
 
 HERE = Path(__file__).parent
@@ -114,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, table in tables.items():
         print_hostile(table, runs[name])
     draw_regret(shown, arguments.pictures / "regret.png")
+    draw_overview(shown, arguments.pictures / "overview.svg")
     draw_harm(shown, arguments.pictures / "harm.png")
     draw_predictions(
         {

@@ -81,16 +81,22 @@ class SearchSpaceTestCase:
             assert space.canonical(space.from_params(params)) == key
             assert bound.canonical(architecture) == key
 
-    def test_equal_keys_are_networks_of_one_size(self, space: SearchSpace) -> None:
+    def test_equal_keys_are_networks_of_one_size(
+        self, space: SearchSpace, shape: TaskShape
+    ) -> None:
         """What ``canonical`` calls the same network has the same numbers in ``describe``."""
+        bound = space.for_task(shape)
         found: dict[str, dict[str, float]] = {}
         for _, architecture in _drawn(space):
-            described = space.describe(architecture)
+            described = bound.describe(architecture)
             assert found.setdefault(space.canonical(architecture), described) == described
 
-    def test_numbers_are_finite_under_fixed_names(self, space: SearchSpace) -> None:
+    def test_numbers_are_finite_under_fixed_names(
+        self, space: SearchSpace, shape: TaskShape
+    ) -> None:
         """``describe`` and ``features`` name the same numbers for every architecture."""
-        rows = [(space.describe(one), space.features(one)) for _, one in _drawn(space)]
+        bound = space.for_task(shape)
+        rows = [(bound.describe(one), bound.features(one)) for _, one in _drawn(space)]
         for described, features in rows:
             assert described.keys() == rows[0][0].keys()
             assert features.keys() == rows[0][1].keys()

@@ -140,13 +140,13 @@ class Changed(Sound):
 SPACES: dict[str, type[Sound]] = {
     "the_same_choices_give_the_same_architecture": Counting,
     "a_trial_of_a_study_replays": Counting,
-    "equal_keys_are_networks_of_one_size": Coarse,
     "features_is_a_fresh_dict": Remembering,
     "training_is_what_the_trainer_reads": Unsettled,
     "the_summary_is_a_line": Silent,
     "the_space_can_be_made_anew": Changed,
 }
 BUILT: dict[str, type[Sound]] = {
+    "equal_keys_are_networks_of_one_size": Coarse,
     "networks_fit_the_task": Dead,
     "networks_build_without_memory": OnTheCpu,
     "parameters_are_those_of_the_network": Miscounting,
@@ -174,9 +174,9 @@ def test_faults_of_networks_are_found(name: str) -> None:
 @pytest.mark.parametrize("fault", [Unnamed, NotFinite])
 def test_unusable_numbers_of_a_space_are_found(fault: type[Sound]) -> None:
     suite = SearchSpaceTestCase()
-    suite.test_numbers_are_finite_under_fixed_names(Sound())
+    suite.test_numbers_are_finite_under_fixed_names(Sound(), SHAPE)
     with pytest.raises(AssertionError):
-        suite.test_numbers_are_finite_under_fixed_names(fault())
+        suite.test_numbers_are_finite_under_fixed_names(fault(), SHAPE)
 
 
 def test_a_range_that_changes_is_found() -> None:
