@@ -49,7 +49,7 @@ notebooks: .venv/dev
 
 # The pages of docs/ and the reference from the docstrings, in build/docs; every warning is an error.
 docs: .venv/dev
-	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs
+	$(BIN)/sphinx-build -E -W --keep-going -n -q -b html docs build/docs
 
 tests: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --cov --cov-report term:skip-covered --cov-fail-under 90
