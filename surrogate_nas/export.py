@@ -24,6 +24,8 @@ from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
 
 OnEpoch = Callable[[int, float], bool]
 
+_FAILURES = (StopReason.NOT_FINITE, StopReason.OUT_OF_MEMORY)
+
 _PACKAGES = ("surrogate-nas", "torch", "optuna", "numpy", "safetensors")
 
 
@@ -84,7 +86,8 @@ def finalize(
     Raises:
         StudyError: No trial is completed, the best one is not of this space, the study is of
             another task, or it has several objectives and so no best trial.
-        TrainingError: The retraining diverged, or its time was up within the first epoch.
+        TrainingError: The retraining diverged or ran out of memory, or its time was up within the
+            first epoch.
         ExportError: The folder is there already, or cannot be written. Where that was found after
             training, its ``result`` is the FinalNetwork.
     """
@@ -103,12 +106,12 @@ def finalize(
     own = trainer.override(**space.training(architecture))
     outcome = own.train(network, task.merged(), on_epoch=on_epoch)
     test_value = own.evaluate(network, task, task.test)
-    diverged = outcome.stop_reason is StopReason.NOT_FINITE or not math.isfinite(test_value)
-    if diverged or outcome.epochs == 0:
+    failed = outcome.stop_reason in _FAILURES or not math.isfinite(test_value)
+    if failed or outcome.epochs == 0:
         raise TrainingError(
             expected="a retraining of at least one epoch, with finite outputs",
             got=f"one that ended after {outcome.epochs} with: {outcome.stop_reason.value}",
-            fix="lower the Trainer's learning rate, or give it more time",
+            fix="lower the Trainer's learning rate, or give it more time or memory",
         )
     assert best.value is not None
     study.set_user_attr("test_value", test_value)

@@ -23,6 +23,8 @@ from typing import IO, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas.errors import TrainingError
+
 if sys.platform != "win32":
     import fcntl
 
@@ -67,17 +69,29 @@ def running(folder: Path, trial: optuna.Trial) -> Iterator[None]:
     """Hold the lock that says that a trial runs.
 
     Raises:
-        OSError: The folder cannot be written.
+        TrainingError: The folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder.resolve() / f"running-{uuid.uuid4().hex}.lock"
-    with path.open("xb") as file:
+    path, file = _new_file(folder)
+    with file:
         try:
             if _take(file):
                 trial.study._storage.set_trial_system_attr(trial._trial_id, LOCK, str(path))
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _new_file(folder: Path) -> tuple[Path, IO[bytes]]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder.resolve() / f"running-{uuid.uuid4().hex}.lock"
+        return path, path.open("xb")
+    except OSError as error:
+        raise TrainingError(
+            expected="a folder for checkpoints that can be written",
+            got=f"{str(folder)!r}: {error}",
+            fix="give the Objective another folder as checkpoints",
+        ) from error
 
 
 def recover(study: optuna.Study) -> list[int]:

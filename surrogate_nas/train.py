@@ -195,11 +195,21 @@ class Trainer:
         """Return the task's metric on a split; NaN if an output of the network is not finite.
 
         Raises:
-            TrainingError: The network's output has the wrong shape, or there is no such device.
+            TrainingError: The network's output has the wrong shape, there is no such device, or no
+                memory for a single input.
         """
         device = find_device(self.device)
-        place(network, device)
-        return score(network, task, source(split, task, device), device)
+        try:
+            place(network, device)
+            return score(network, task, source(split, task, device), device)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                expected=f"memory for the network and one input on {device}",
+                got="too little",
+                fix="free memory there, or give the Trainer device='cpu'",
+            ) from error
 
 
 @final

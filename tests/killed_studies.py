@@ -1,6 +1,7 @@
 """A study of a process of its own, which tests kill.
 
-Run as ``python -m tests.killed_studies FOLDER``: prints a line an epoch.
+Run as ``python -m tests.killed_studies FOLDER [EPOCHS]``: prints a line an epoch, and after so
+many of them waits to be killed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ TASK = ToyTask()
 
 @final
 class Says(nn.Module):
-    """Prints a line for each validation, and takes its time, so that there is time to kill it."""
+    """Prints a line for each validation, and waits after some of them."""
+
+    n_said = 0
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -36,7 +39,9 @@ class Says(nn.Module):
         outputs: torch.Tensor = self.inner(inputs)
         if not self.training and not inputs.is_meta:  # nor where its size is counted
             sys.stdout.write("validated\n")
-            time.sleep(0.02)
+            Says.n_said += 1
+            if [str(Says.n_said)] == sys.argv[2:]:
+                time.sleep(300)
         return outputs
 
 

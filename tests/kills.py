@@ -1,6 +1,7 @@
 """A training of a process of its own, which tests kill.
 
-Run as ``python -m tests.kills CHECKPOINT``: prints a line an epoch, then the outcome as JSON.
+Run as ``python -m tests.kills CHECKPOINT [EPOCH]``: prints a line an epoch, and waits in that
+epoch to be killed; without one it prints the outcome as JSON.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def kill_after(process: subprocess.Popen[str], line: str, number: int) -> str:
         if said.strip() == line:
             process.send_signal(number)
             break
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     return errors
 
 
@@ -63,7 +64,8 @@ def main() -> None:
     def on_epoch(epoch: int, value: float) -> bool:
         heard.append(value)
         sys.stdout.write(f"epoch {epoch}\n")
-        time.sleep(0.05)
+        if [str(epoch)] == sys.argv[2:]:
+            time.sleep(300)
         return False
 
     outcome = TRAINER.train(network, TASK, on_epoch=on_epoch, checkpoint=Path(sys.argv[1]))

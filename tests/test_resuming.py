@@ -11,6 +11,7 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
+from surrogate_nas.errors import TrainingError
 from surrogate_nas.objective import Objective
 from surrogate_nas.resuming import (
     LOCK,
@@ -37,7 +38,7 @@ def kill_after_lines(process: subprocess.Popen[str], count: int, number: int) ->
         if seen == count:
             process.send_signal(number)
             break
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
 
 
 def results(study: optuna.Study) -> list[Any]:
@@ -51,7 +52,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What a study comes to whose process nobody kills."""
     folder = tmp_path_factory.mktemp("whole")
     process = start(str(folder), module="tests.killed_studies")
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert list((folder / "checkpoints").iterdir()) == []
     return results(new_study(folder))
@@ -62,7 +63,7 @@ def test_a_killed_study_is_continued_by_the_same_lines(
     number: int, uninterrupted: list[Any], tmp_path: Path
 ) -> None:
     """The trial that ran goes on from its checkpoint: values and curves bit for bit."""
-    process = start(str(tmp_path), module="tests.killed_studies")
+    process = start(str(tmp_path), str(EPOCHS + 4), module="tests.killed_studies")
     kill_after_lines(process, EPOCHS + 4, number)
     assert process.returncode not in (0, None)
     left = [path.name for path in (tmp_path / "checkpoints").iterdir()]
@@ -72,7 +73,7 @@ def test_a_killed_study_is_continued_by_the_same_lines(
     assert [t.state for t in before.trials[:2]] == [COMPLETE, state]
 
     process = start(str(tmp_path), module="tests.killed_studies")
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert output.count("validated") < 2 * EPOCHS  # it did not begin anew
     study = new_study(tmp_path)
@@ -194,6 +195,15 @@ def test_the_next_trial_finds_stale_ones_too(
     assert lost.params == ARCHITECTURE
     assert "The process of trial 0 has died." in caplog.text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    """Before anything is trained."""
+    (tmp_path / "file").touch()
+    study = optuna.create_study(direction="maximize")
+    nowhere = Objective(ToyTask(), ToySpace(), checkpoints=tmp_path / "file" / "folder")
+    with pytest.raises(TrainingError, match=r"a folder for checkpoints.*give the Objective|Give"):
+        study.optimize(nowhere, n_trials=1)
 
 
 def test_a_fixed_trial_has_no_checkpoint(tmp_path: Path) -> None:

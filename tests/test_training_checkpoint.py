@@ -88,7 +88,7 @@ def test_a_training_that_goes_on_equals_an_uninterrupted_one(
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What a process of its own comes to that nobody kills."""
-    output, errors = start(str(tmp_path_factory.mktemp("whole") / "c")).communicate(timeout=60)
+    output, errors = start(str(tmp_path_factory.mktemp("whole") / "c")).communicate(timeout=300)
     assert output, errors
     result: list[Any] = json.loads(output.splitlines()[-1])
     return result
@@ -101,15 +101,15 @@ def test_a_killed_process_is_continued(
 ) -> None:
     """Really killed, in the middle; the same lines then give the same result bit for bit."""
     path = tmp_path / "c"
-    process = start(str(path))
+    process = start(str(path), "4")
     errors = kill_after(process, "epoch 4", number)
     assert process.returncode != 0
     assert ("Terminated: SIGTERM" in errors) == (number == signal.SIGTERM)
     record = json.loads(contents(path)[0]["record"])
-    assert 1 <= len(record["values"]) <= 5
+    assert 1 <= len(record["values"]) <= 4
     if number != signal.SIGKILL:  # then what is written is the last whole epoch
         assert len(record["values"]) == 4
-    output, errors = start(str(path)).communicate(timeout=60)
+    output, errors = start(str(path)).communicate(timeout=300)
     assert output, errors
     assert json.loads(output.splitlines()[-1]) == uninterrupted
     assert not path.exists()

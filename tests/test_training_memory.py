@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,6 +13,7 @@ from optuna.trial import TrialState, create_trial
 from torch import nn
 
 from surrogate_nas.errors import TrainingError
+from surrogate_nas.export import finalize
 from surrogate_nas.objective import Objective
 from surrogate_nas.past import from_trials
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape
@@ -117,6 +119,38 @@ def test_the_curve_so_far_is_kept() -> None:
     outcome = Trainer(epochs=4, batch_size=50).train(Hungry(0, from_pass=7), TASK)
     assert outcome.stop_reason is StopReason.OUT_OF_MEMORY
     assert outcome.epochs == 2
+
+
+def test_an_evaluation_that_does_not_fit_is_explained() -> None:
+    """Not even one input."""
+    scarce = Hungry(0, from_pass=1000, in_validation=True)
+    with pytest.raises(TrainingError, match=r"memory for the network and one input on cpu.*Free"):
+        Trainer(device="cpu").evaluate(scarce, TASK, TASK.test)
+
+
+class Shrinking(SearchSpace):
+    """Networks that have memory for five steps."""
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
+        return {"x": trial.suggest_int("x", 0, 9)}
+
+    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
+        return Hungry(0, from_pass=5)
+
+    def describe(self, architecture: Architecture) -> dict[str, float]:
+        return {"parameters": 1.0}
+
+
+def test_a_final_network_that_ran_out_of_memory_is_none(tmp_path: Path) -> None:
+    """Half a training is not passed off as a whole one."""
+    study = new_study()
+    trainer = Trainer(epochs=1, batch_size=50)
+    study.optimize(Objective(TASK, Shrinking(), trainer), n_trials=1)
+    assert study.trials[0].state is TrialState.COMPLETE
+    longer = Trainer(epochs=3, batch_size=50)
+    with pytest.raises(TrainingError, match=r"ended after 1 with: out of memory"):
+        finalize(study, TASK, Shrinking(), longer, folder=tmp_path / "final")
+    assert not (tmp_path / "final").exists()
 
 
 @given(n_rows=st.integers(1, 300), n_parts=st.integers(1, 400))
