@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ from torch import nn
 
 from surrogate_nas.train import Outcome, StopReason, Trainer
 from surrogate_nas.training import interruption
-from surrogate_nas.training.interruption import Terminated, Watchdog, terminable
+from surrogate_nas.training.interruption import StepHangs, Terminated, Watchdog, terminable
 from tests.test_training_step import network
 from tests.toys import ToyTask
 
@@ -121,11 +122,17 @@ def test_a_loop_in_another_thread_is_ended_too() -> None:
     assert outcome.epochs == 2
 
 
+def compute() -> None:
+    """Stay in native code for a second or more."""
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)
+
+
 @pytest.mark.usefixtures("quick")
 def test_what_cannot_be_ended_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """A call that does not come back to Python is waited for, and the log says what to do."""
-    outcome = in_thread(lambda: train(lambda: time.sleep(2)))
+    outcome = train(compute)
     assert outcome.stop_reason is StopReason.TIME_LIMIT
+    assert outcome.epochs == 2
     assert "hangs in native code" in caplog.text
     assert "same lines then continue the study" in caplog.text
 
@@ -165,6 +172,28 @@ def test_a_watchdog_that_comes_too_late_does_nothing() -> None:
     watchdog._complain()
     watchdog._on_signal(signal.SIGALRM, None)
     time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_arrives_late_is_caught() -> None:
+    """In another thread: it is raised just as the last step comes back by itself."""
+    reached: list[bool] = []
+
+    def just_in_time() -> bool:
+        watchdog = Watchdog(1000.0, 1000.0)
+        with watchdog:
+            watchdog._has_raised = True
+        watchdog = Watchdog(1000.0, 1000.0)
+        with watchdog:
+            try:
+                watchdog._interrupt()
+                time.sleep(5)
+            except StepHangs:
+                reached.append(True)  # swallowed, as a network might do
+        return True
+
+    assert in_thread(just_in_time)
+    assert reached == [True]
 
 
 def test_sigterm_is_an_interruption_of_training() -> None:

@@ -7,8 +7,9 @@ import logging
 import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import final
 
@@ -69,6 +70,7 @@ class Watchdog:
         self._patience = max(seconds_left, 0.0) + self._grace
         self._thread = threading.current_thread()
         self._has_signal = False
+        self._has_raised = False
         self._is_over = False
         self._lock = threading.Lock()
         self._timers: list[threading.Timer] = []
@@ -83,7 +85,7 @@ class Watchdog:
         self._after(self._patience, self._interrupt)
         self._after(self._patience + self._grace, self._complain)
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         for timer in self._timers:
             timer.cancel()
         with self._lock:
@@ -92,8 +94,11 @@ class Watchdog:
             # What is on its way must be ignored, or it would end the process.
             signal.signal(_SIGNAL, signal.SIG_IGN)
             signal.signal(_SIGNAL, signal.SIG_DFL)
-        elif self._timers:
-            _raise_in(self._thread, None)
+        elif self._has_raised and kind is not StepHangs:
+            # Still on its way. It cannot be called back: that would leave Python looking for it.
+            with suppress(StepHangs):
+                for _ in range(100):
+                    time.sleep(0.001)
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
         timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), call)
@@ -108,6 +113,7 @@ class Watchdog:
             if self._has_signal and _SIGNAL is not None and self._thread.ident is not None:
                 signal.pthread_kill(self._thread.ident, _SIGNAL)
             else:
+                self._has_raised = True
                 _raise_in(self._thread, StepHangs)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -123,8 +129,8 @@ class Watchdog:
                 )
 
 
-def _raise_in(thread: threading.Thread, error: type[BaseException] | None) -> None:
+def _raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
     """Raise an exception in another thread as soon as it runs Python code."""
     assert thread.ident is not None
-    wanted = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), wanted)
+    ident = ctypes.c_ulong(thread.ident)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(error))
