@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import fcntl
 import logging
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from tests.killed_studies import EPOCHS, TRIALS, new_study, objective
 from tests.kills import start
 from tests.toys import ARCHITECTURE, ToySpace, ToyTask
 
+fcntl = pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
 FAIL, COMPLETE, WAITING = TrialState.FAIL, TrialState.COMPLETE, TrialState.WAITING
 
 
