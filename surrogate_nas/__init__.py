@@ -9,6 +9,7 @@ from surrogate_nas.history import read_history
 from surrogate_nas.mapping import map_to_space
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
+from surrogate_nas.optimize import optimize
 from surrogate_nas.past import PastTask, read_table
 from surrogate_nas.report import report
 from surrogate_nas.sampler import SurrogateSampler
@@ -40,6 +41,7 @@ __all__ = [
     "finalize",
     "load_model",
     "map_to_space",
+    "optimize",
     "pretrained",
     "read_history",
     "read_table",

@@ -29,10 +29,10 @@ from surrogate_nas.training.memory import is_out_of_memory
 
 _logger = logging.getLogger(__name__)
 
-_ERROR = "error: "
+ERROR = "error: "
 """How the stop_reason of a trial begins that failed by an exception."""
 
-_TOLERATED_ERRORS = 2
+_TOLERATEDERRORS = 2
 """Failed trials of a study without a good one, after which an error is taken for a bug."""
 
 
@@ -92,7 +92,8 @@ class Objective:
             Exception: What building or training raised, if the study's first trials all failed
                 by errors (three of them, and no other got further), or outside a study.
         """
-        self._check_direction(trial)
+        if isinstance(trial, optuna.Trial):
+            self.check_direction(trial.study)
         find_device(self.trainer.device)
         try:
             with self._running(trial):
@@ -117,10 +118,10 @@ class Objective:
         except Exception as error:
             if is_out_of_memory(error):
                 raise _infeasible(trial) from error
-            trial.set_user_attr("stop_reason", f"{_ERROR}{type(error).__name__}: {error}"[:500])
+            trial.set_user_attr("stop_reason", f"{ERROR}{type(error).__name__}: {error}"[:500])
             if (path := self._checkpoint(trial)) is not None:
                 path.unlink(missing_ok=True)
-            if _is_bug(trial):
+            if is_bug(trial):
                 raise
             _logger.warning("Trial %d failed by an error.", trial.number, exc_info=True)
             return float("nan")
@@ -156,10 +157,13 @@ class Objective:
         trial.set_user_attr("stop_reason", outcome.stop_reason.value)
         return outcome
 
-    def _check_direction(self, trial: optuna.trial.BaseTrial) -> None:
-        if not isinstance(trial, optuna.Trial):
-            return
-        directions = [direction.name.lower() for direction in trial.study.directions]
+    def check_direction(self, study: optuna.Study) -> None:
+        """Refuse a study whose direction is not the task's.
+
+        Raises:
+            StudyError: It is another one.
+        """
+        directions = [direction.name.lower() for direction in study.directions]
         if directions != [self.task.direction]:
             raise StudyError(
                 expected=f"a study with the direction {self.task.direction!r}",
@@ -189,7 +193,7 @@ def _infeasible(trial: optuna.trial.BaseTrial) -> Exception:
     reason = StopReason.OUT_OF_MEMORY.value
     trial.set_user_attr("stop_reason", reason)
     trial.set_user_attr(INFEASIBLE, reason)
-    if _is_bug(trial):
+    if is_bug(trial):
         return TrainingError(
             expected="memory for two inputs at a time of at least one architecture",
             got="none in which a trial of this study could run",
@@ -199,7 +203,7 @@ def _infeasible(trial: optuna.trial.BaseTrial) -> Exception:
     return optuna.TrialPruned(reason)
 
 
-def _is_bug(trial: optuna.trial.BaseTrial) -> bool:
+def is_bug(trial: optuna.trial.BaseTrial) -> bool:
     """Whether a failure would hit every trial: enough of them failed, and none got further."""
     if not isinstance(trial, optuna.Trial):
         return True
@@ -208,6 +212,6 @@ def _is_bug(trial: optuna.trial.BaseTrial) -> bool:
         is_infeasible = INFEASIBLE in other.user_attrs and other.number != trial.number
         if other.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_infeasible:
             return False
-        by_error = str(other.user_attrs.get("stop_reason", "")).startswith(_ERROR)
+        by_error = str(other.user_attrs.get("stop_reason", "")).startswith(ERROR)
         n_errors += is_infeasible or (other.state is TrialState.FAIL and by_error)
-    return n_errors >= _TOLERATED_ERRORS
+    return n_errors >= _TOLERATEDERRORS
