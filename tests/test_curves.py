@@ -1,0 +1,205 @@
+"""Learning curves that have not reached their end."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from surrogate_nas import MetaSurrogate, SurrogateSampler
+from surrogate_nas.curves import regress, stages
+from surrogate_nas.past import Direction
+from surrogate_nas.scaling import TargetScale
+
+X = IntDistribution(0, 99)
+
+
+def trial(
+    x: int,
+    curve: list[float],
+    state: TrialState = TrialState.COMPLETE,
+    **attrs: Any,
+) -> FrozenTrial:
+    made = create_trial(
+        state=state,
+        value=curve[-1] if state == TrialState.COMPLETE else None,
+        params={"x": x},
+        distributions={"x": X},
+        intermediate_values=dict(enumerate(curve)),
+        user_attrs=attrs,
+    )
+    made.number = x
+    return made
+
+
+def pruned(x: int, curve: list[float], **attrs: Any) -> FrozenTrial:
+    return trial(x, curve, TrialState.PRUNED, **attrs)
+
+
+FINISHED = [trial(x, [0.1 * x, 0.2 * x, 0.3 * x]) for x in range(1, 6)]
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1.0), ("minimize", -1.0)])
+def test_trials_are_sorted_by_how_far_they_came(direction: Direction, sign: float) -> None:
+    """Larger is better inside, whatever the study's direction."""
+    running = trial(9, [0.9, 1.8], TrialState.RUNNING)
+    first, second = stages([*FINISHED, pruned(7, [0.7]), running, pruned(8, [0.8])], direction)
+
+    assert (first.numbers, second.numbers) == ((7, 8), (9,))
+    np.testing.assert_allclose(first.reached, sign * np.array([0.7, 0.8]))
+    np.testing.assert_allclose(second.reached, [sign * 1.8])
+    np.testing.assert_allclose(first.early, sign * 0.1 * np.arange(1, 6))
+    np.testing.assert_allclose(second.early, sign * 0.2 * np.arange(1, 6))
+    np.testing.assert_allclose(first.final, sign * 0.3 * np.arange(1, 6))
+    assert first.params == ({"x": 7}, {"x": 8})
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [
+        FINISHED,
+        [*FINISHED[:2], pruned(7, [0.7])],
+        [*FINISHED, pruned(7, [])],
+        [*FINISHED, pruned(7, [math.nan])],
+        [*FINISHED, pruned(7, [0.1] * 9)],
+        [*FINISHED, pruned(7, [0.7], stop_reason="loss is not finite")],
+        [*FINISHED, trial(7, [], TrialState.RUNNING)],
+        [*FINISHED, trial(7, [0.7], TrialState.FAIL)],
+        [pruned(7, [0.7])] * 5,
+    ],
+)
+def test_where_a_curve_says_nothing_there_is_none(trials: list[FrozenTrial]) -> None:
+    """Too few finished trials at that epoch, no finite value, or an end of another kind."""
+    assert stages(trials, "maximize") == ()
+
+
+def test_a_regression_is_the_textbook_one() -> None:
+    """Against the posterior of slope and offset in closed form, with the noise it settles on."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=9)
+    y = 0.8 * x + 0.2 + 0.1 * rng.normal(size=9)
+    at = np.array([-3.0, 0.0, 2.0])
+
+    mean, variance = regress(x, y, at)
+
+    wide = 1e8
+    noise = _settled_noise(x, y)
+    design = np.column_stack([np.ones(9), x - x.mean()])
+    precision = np.diag([1 / wide, 1 / 0.25]) + design.T @ design / noise
+    weights = np.linalg.solve(precision, np.array([0.0, 0.7 / 0.25]) + design.T @ y / noise)
+    new = np.column_stack([np.ones(3), at - x.mean()])
+    np.testing.assert_allclose(mean, new @ weights, rtol=1e-2)
+    wanted = noise + np.einsum("ij,jk,ik->i", new, np.linalg.inv(precision), new)
+    np.testing.assert_allclose(variance, wanted, rtol=2e-2)
+
+
+def _settled_noise(x: np.ndarray, y: np.ndarray) -> float:
+    noise = 0.25
+    dx, dy = x - x.mean(), y - y.mean()
+    for _ in range(100):
+        slope = (dx @ dy / noise + 0.7 / 0.25) / (dx @ dx / noise + 1 / 0.25)
+        noise = float(((dy - slope * dx) ** 2).sum() + 2 * 0.25) / 11
+    return noise
+
+
+def test_few_and_equal_values_give_a_prediction_that_knows_little() -> None:
+    """No division by zero, and a wide interval."""
+    mean, variance = regress(np.zeros(3), np.zeros(3), np.array([0.0, 4.0]))
+    assert np.isfinite(mean).all()
+    assert variance[0] > 0.1
+    assert variance[1] > 4.0
+    (stage,) = stages([*(trial(x, [0.5, 0.6]) for x in range(3)), pruned(7, [0.5])], "maximize")
+    mean, variance = stage.predict(TargetScale(0.6, 1.0))
+    assert mean == pytest.approx([0.0], abs=1e-6)
+    assert 0.1 < variance[0] < 1.0
+
+
+def test_a_curve_predicts_its_end() -> None:
+    """In the target's own units, near what finished trainings suggest."""
+    (stage,) = stages([*FINISHED, pruned(7, [0.35])], "maximize")
+    scale = TargetScale.fit(stage.final, 1.0)
+    mean, variance = stage.predict(scale)
+    assert scale.backward(mean)[0] == pytest.approx(1.05, abs=0.1)
+    assert 0 < variance[0] < 0.5
+
+
+SPACE: dict[str, BaseDistribution] = {"x": X}
+VALLEY = [trial(x, [0.3 * q, 0.9 * q]) for x, q in ((10, 0.2), (30, 0.4), (50, 0.6), (95, 0.5))]
+
+
+def test_a_pruned_curve_moves_predictions_nearby() -> None:
+    """Up where the curve was good, down where it was bad; without curves nothing changes."""
+    near = [{"x": 71}]
+    surrogate = MetaSurrogate.fit(SPACE)
+    (before,), _ = surrogate.predict(near, given=VALLEY)
+    (good,), _ = surrogate.predict(near, given=[*VALLEY, pruned(70, [0.3])])
+    (bad,), _ = surrogate.predict(near, given=[*VALLEY, pruned(70, [0.01])])
+    (nothing,), _ = surrogate.predict(near, given=[*VALLEY, trial(70, [], TrialState.RUNNING)])
+    assert bad < before < good
+    assert nothing == before
+
+
+def test_a_pruned_training_is_never_the_incumbent() -> None:
+    """What it might have reached is not what to beat."""
+    surrogate = MetaSurrogate.fit(SPACE)
+    with_curve = surrogate.condition([*VALLEY, pruned(70, [0.9])])
+    assert with_curve.incumbent == surrogate.condition(VALLEY).incumbent
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=0),
+        optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        optuna.pruners.HyperbandPruner(min_resource=1, max_resource=4, reduction_factor=2),
+    ],
+    ids=["median", "halving", "hyperband"],
+)
+def test_the_sampler_works_with_any_pruner(pruner: optuna.pruners.BasePruner) -> None:
+    """Under Hyperband's view of the study, too: it sees all curves and repeats nothing."""
+    study = optuna.create_study(
+        direction="maximize",
+        pruner=pruner,
+        sampler=SurrogateSampler(SPACE, n_candidates=32, seed=0),
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_int("x", 0, 99)
+        quality = 1.0 - abs(x - 60) / 60
+        for epoch in range(5):
+            trial.report(quality * (epoch + 1) / 5, step=epoch)
+            if epoch < 4 and trial.should_prune():
+                raise optuna.TrialPruned
+        return quality
+
+    study.optimize(objective, 25)
+
+    states = [t.state for t in study.trials]
+    assert states.count(TrialState.PRUNED) >= 5
+    assert states.count(TrialState.COMPLETE) >= 4
+    assert len({t.params["x"] for t in study.trials}) == 25
+    assert study.best_value > 0.9
+    assert all("predicted_value" in t.user_attrs for t in study.trials[12:])
+
+
+def test_a_running_trial_with_a_curve_is_not_believed_but_read() -> None:
+    """The sampler takes a running trial's curve in place of what is predicted for it."""
+    values = []
+    for reported in (0.01, 0.3):
+        study = optuna.create_study(
+            direction="maximize", sampler=SurrogateSampler(SPACE, n_candidates=64, seed=0)
+        )
+        study.add_trials([*VALLEY, *(trial(x, [0.1, 0.3]) for x in (5, 15, 25))])
+        study.enqueue_trial({"x": 70})
+        running = study.ask()
+        running.suggest_int("x", 0, 99)
+        running.report(reported, step=0)
+        study.ask().suggest_int("x", 0, 99)
+        values.append(study.trials[-1].params["x"])
+    low, high = values
+    assert abs(high - 70) < abs(low - 70)
