@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from surrogate_nas import MetaSurrogate, SurrogateSampler
-from surrogate_nas.curves import regress, stages
+from surrogate_nas.curves import Line, stages
 from surrogate_nas.past import Direction
 from surrogate_nas.scaling import TargetScale
 
@@ -53,9 +53,16 @@ def test_trials_are_sorted_by_how_far_they_came(direction: Direction, sign: floa
     assert (first.numbers, second.numbers) == ((7, 8), (9,))
     np.testing.assert_allclose(first.reached, sign * np.array([0.7, 0.8]))
     np.testing.assert_allclose(second.reached, [sign * 1.8])
-    np.testing.assert_allclose(first.early, sign * 0.1 * np.arange(1, 6))
-    np.testing.assert_allclose(second.early, sign * 0.2 * np.arange(1, 6))
-    np.testing.assert_allclose(first.final, sign * 0.3 * np.arange(1, 6))
+    (last,) = second.links
+    np.testing.assert_allclose(last.early, sign * 0.2 * np.arange(1, 6))
+    np.testing.assert_allclose(last.late, sign * 0.3 * np.arange(1, 6))
+    np.testing.assert_allclose(last.every, sign * np.array([0.2, 0.4, 0.6, 0.8, 1.0, 1.8]))
+    # From the first epoch to the second, what the running one says counts, too.
+    between, same = first.links
+    assert same is last
+    np.testing.assert_allclose(between.early, sign * np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.9]))
+    np.testing.assert_allclose(between.late, last.every)
+    assert len(between.every) == 8
     assert first.params == ({"x": 7}, {"x": 8})
 
 
@@ -78,51 +85,63 @@ def test_where_a_curve_says_nothing_there_is_none(trials: list[FrozenTrial]) -> 
     assert stages(trials, "maximize") == ()
 
 
-def test_a_regression_is_the_textbook_one() -> None:
+def test_a_line_is_the_textbook_regression() -> None:
     """Against the posterior of slope and offset in closed form, with the noise it settles on."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=9)
     y = 0.8 * x + 0.2 + 0.1 * rng.normal(size=9)
     at = np.array([-3.0, 0.0, 2.0])
+    before = np.array([0.0, 0.1, 0.4])
 
-    mean, variance = regress(x, y, at)
+    line = Line.fit(x, y)
+    mean, variance = line.predict(at, before)
 
-    wide = 1e8
-    noise = _settled_noise(x, y)
+    noise = settled_noise(x, y)
     design = np.column_stack([np.ones(9), x - x.mean()])
-    precision = np.diag([1 / wide, 1 / 0.25]) + design.T @ design / noise
-    weights = np.linalg.solve(precision, np.array([0.0, 0.7 / 0.25]) + design.T @ y / noise)
+    precision = np.diag([1e-8, 1 / SLOPE]) + design.T @ design / noise
+    weights = np.linalg.solve(precision, np.array([0.0, 1 / SLOPE]) + design.T @ y / noise)
     new = np.column_stack([np.ones(3), at - x.mean()])
     np.testing.assert_allclose(mean, new @ weights, rtol=1e-2)
     wanted = noise + np.einsum("ij,jk,ik->i", new, np.linalg.inv(precision), new)
-    np.testing.assert_allclose(variance, wanted, rtol=2e-2)
+    np.testing.assert_allclose(variance, wanted + weights[1] ** 2 * before, rtol=2e-2)
 
 
-def _settled_noise(x: np.ndarray, y: np.ndarray) -> float:
+SLOPE = 0.25**2
+
+
+def settled_noise(x: np.ndarray, y: np.ndarray) -> float:
     noise = 0.25
     dx, dy = x - x.mean(), y - y.mean()
     for _ in range(100):
-        slope = (dx @ dy / noise + 0.7 / 0.25) / (dx @ dx / noise + 1 / 0.25)
+        slope = (dx @ dy / noise + 1 / SLOPE) / (dx @ dx / noise + 1 / SLOPE)
         noise = float(((dy - slope * dx) ** 2).sum() + 2 * 0.25) / 11
     return noise
 
 
 def test_few_and_equal_values_give_a_prediction_that_knows_little() -> None:
     """No division by zero, and a wide interval."""
-    mean, variance = regress(np.zeros(3), np.zeros(3), np.array([0.0, 4.0]))
-    assert np.isfinite(mean).all()
+    mean, variance = Line.fit(np.zeros(3), np.zeros(3)).predict(np.array([0.0, 4.0]), np.zeros(2))
+    assert mean == pytest.approx([0.0, 4.0])
     assert variance[0] > 0.1
-    assert variance[1] > 4.0
+    assert variance[1] > 1.0
     (stage,) = stages([*(trial(x, [0.5, 0.6]) for x in range(3)), pruned(7, [0.5])], "maximize")
     mean, variance = stage.predict(TargetScale(0.6, 1.0))
     assert mean == pytest.approx([0.0], abs=1e-6)
     assert 0.1 < variance[0] < 1.0
 
 
+def test_a_shorter_curve_is_known_less() -> None:
+    """Its variance is that of the way to the next epoch, and of the way from there."""
+    noisy = [trial(x, [0.1 * x, 0.2 * x + 0.05 * (-1) ** x, 0.3 * x]) for x in range(1, 9)]
+    first, second = stages([*noisy, pruned(20, [0.45]), pruned(21, [0.45, 0.9])], "maximize")
+    scale = TargetScale.fit(second.links[-1].late, 1.0)
+    assert first.predict(scale)[1] > second.predict(scale)[1]
+
+
 def test_a_curve_predicts_its_end() -> None:
     """In the target's own units, near what finished trainings suggest."""
     (stage,) = stages([*FINISHED, pruned(7, [0.35])], "maximize")
-    scale = TargetScale.fit(stage.final, 1.0)
+    scale = TargetScale.fit(stage.links[-1].late, 1.0)
     mean, variance = stage.predict(scale)
     assert scale.backward(mean)[0] == pytest.approx(1.05, abs=0.1)
     assert 0 < variance[0] < 0.5
