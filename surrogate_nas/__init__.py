@@ -20,6 +20,7 @@ from surrogate_nas.summary import StudySummary, summarize
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.task import Split, Task
 from surrogate_nas.train import Outcome, Trainer
+from surrogate_nas.warm_weights import WarmWeights
 
 __all__ = [
     "FinalNetwork",
@@ -36,6 +37,7 @@ __all__ = [
     "SurrogateSampler",
     "Task",
     "Trainer",
+    "WarmWeights",
     "create_study",
     "evaluate_history",
     "finalize",

@@ -16,6 +16,7 @@ from typing import final
 import numpy as np
 import optuna
 from optuna.trial import TrialState
+from torch import nn
 
 from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.past import INFEASIBLE
@@ -26,13 +27,17 @@ from surrogate_nas.task import Task
 from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.memory import is_out_of_memory
+from surrogate_nas.warm_weights import Place, WarmWeights
 
 _logger = logging.getLogger(__name__)
 
 ERROR = "error: "
 """How the stop_reason of a trial begins that failed by an exception."""
 
-_TOLERATEDERRORS = 2
+_WHOLE = (StopReason.FINISHED, StopReason.TIME_LIMIT)
+"""How a training ends whose weights are worth keeping."""
+
+_TOLERATED_ERRORS = 2
 """Failed trials of a study without a good one, after which an error is taken for a bug."""
 
 
@@ -74,12 +79,16 @@ class Objective:
         trainer: How they are trained; an architecture's own ``learning_rate``, ``weight_decay``
             and ``augmentation`` take the place of the trainer's.
         checkpoints: A folder for checkpoints of running trainings, made if need be.
+        warm_weights: Where networks that are alike take their first weights from; by default each
+            starts afresh. Its trials have two attributes more: ``warm_share``, the part of the
+            weights that were there, and ``warm_from``, the architecture they were trained in.
     """
 
     task: Task
     space: SearchSpace
     trainer: Trainer = field(default_factory=Trainer)
     checkpoints: str | os.PathLike[str] | None = None
+    warm_weights: WarmWeights | None = None
 
     def __call__(self, trial: optuna.trial.BaseTrial) -> float:
         """Evaluate one trial; return NaN, by which Optuna fails the trial, if there is no value.
@@ -148,14 +157,25 @@ class Objective:
         trial.set_user_attr("architecture", space.summary(architecture))
         for name, number in description.items():
             trial.set_user_attr(name, number)
+        place = (type(space).__name__, space.canonical(architecture), self.task)
+        self._warm_up(trial, network, place)
         outcome = trainer.train(
             network, self.task, on_epoch=report, seed=seed, checkpoint=self._checkpoint(trial)
         )
+        if self.warm_weights is not None and outcome.stop_reason in _WHOLE:
+            self.warm_weights.keep(network, place, outcome.value)
         trial.set_user_attr("train_seconds", outcome.train_seconds)
         trial.set_user_attr("epochs", outcome.epochs)
         trial.set_user_attr("images_per_second", outcome.images_per_second)
         trial.set_user_attr("stop_reason", outcome.stop_reason.value)
         return outcome
+
+    def _warm_up(self, trial: optuna.trial.BaseTrial, network: nn.Module, place: Place) -> None:
+        """Give a network trained weights, if that is wanted and there are any."""
+        start = None if self.warm_weights is None else self.warm_weights.start(network, place)
+        if start is not None:
+            trial.set_user_attr("warm_share", round(start.share, 4))
+            trial.set_user_attr("warm_from", start.architecture)
 
     def check_direction(self, study: optuna.Study) -> None:
         """Refuse a study whose direction is not the task's.
@@ -214,4 +234,4 @@ def is_bug(trial: optuna.trial.BaseTrial) -> bool:
             return False
         by_error = str(other.user_attrs.get("stop_reason", "")).startswith(ERROR)
         n_errors += is_infeasible or (other.state is TrialState.FAIL and by_error)
-    return n_errors >= _TOLERATEDERRORS
+    return n_errors >= _TOLERATED_ERRORS
