@@ -20,6 +20,7 @@ from torch import nn
 
 from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.past import INFEASIBLE
+from surrogate_nas.remote_trial import RemoteTrial, study_name
 from surrogate_nas.resuming import INTERRUPTED as INTERRUPTED
 from surrogate_nas.resuming import checkpoint_path, enqueue_again, origin, recover, running
 from surrogate_nas.space import Architecture, SearchSpace
@@ -137,7 +138,7 @@ class Objective:
         return _value(trial, outcome)
 
     def _checkpoint(self, trial: optuna.trial.BaseTrial) -> Path | None:
-        if self.checkpoints is None or not isinstance(trial, optuna.Trial):
+        if self.checkpoints is None or study_name(trial) is None:
             return None
         return checkpoint_path(Path(self.checkpoints), trial)
 
@@ -157,12 +158,11 @@ class Objective:
         trial.set_user_attr("architecture", space.summary(architecture))
         for name, number in description.items():
             trial.set_user_attr(name, number)
-        place = (type(space).__name__, space.canonical(architecture), self.task)
-        self._warm_up(trial, network, place)
+        place = self._warm_up(trial, network, architecture)
         outcome = trainer.train(
             network, self.task, on_epoch=report, seed=seed, checkpoint=self._checkpoint(trial)
         )
-        if self.warm_weights is not None and outcome.stop_reason in _WHOLE:
+        if self.warm_weights is not None and place and outcome.stop_reason in _WHOLE:
             self.warm_weights.keep(network, place, outcome.value)
         trial.set_user_attr("train_seconds", outcome.train_seconds)
         trial.set_user_attr("epochs", outcome.epochs)
@@ -170,12 +170,18 @@ class Objective:
         trial.set_user_attr("stop_reason", outcome.stop_reason.value)
         return outcome
 
-    def _warm_up(self, trial: optuna.trial.BaseTrial, network: nn.Module, place: Place) -> None:
+    def _warm_up(
+        self, trial: optuna.trial.BaseTrial, network: nn.Module, architecture: Architecture
+    ) -> Place | None:
         """Give a network trained weights, if that is wanted and there are any."""
-        start = None if self.warm_weights is None else self.warm_weights.start(network, place)
+        if self.warm_weights is None:
+            return None
+        place = (type(self.space).__name__, self.space.canonical(architecture), self.task)
+        start = self.warm_weights.start(network, place)
         if start is not None:
             trial.set_user_attr("warm_share", round(start.share, 4))
             trial.set_user_attr("warm_from", start.architecture)
+        return place
 
     def check_direction(self, study: optuna.Study) -> None:
         """Refuse a study whose direction is not the task's.
@@ -225,6 +231,8 @@ def _infeasible(trial: optuna.trial.BaseTrial) -> Exception:
 
 def is_bug(trial: optuna.trial.BaseTrial) -> bool:
     """Whether a failure would hit every trial: enough of them failed, and none got further."""
+    if isinstance(trial, RemoteTrial):
+        return trial.is_bug()
     if not isinstance(trial, optuna.Trial):
         return True
     n_errors = 0

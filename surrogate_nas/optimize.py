@@ -8,6 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import optuna
@@ -22,10 +23,12 @@ from surrogate_nas.objective import ERROR, Objective, is_bug
 from surrogate_nas.parallel import crew
 from surrogate_nas.parallel.capacity import cores
 from surrogate_nas.parallel.crew import NConcurrent
-from surrogate_nas.parallel.messages import Call, Ended, Ready, Start
+from surrogate_nas.parallel.messages import Ended, Ready, Start
 from surrogate_nas.parallel.pool import Pool, Worker
-from surrogate_nas.parallel.remote_trial import answer
-from surrogate_nas.resuming import INTERRUPTED, enqueue_again
+from surrogate_nas.remote_trial import IS_BUG, Call, answer
+from surrogate_nas.resuming import INTERRUPTED, enqueue_again, fail_dead, recover, running
+from surrogate_nas.training.device import find_device
+from surrogate_nas.training.interruption import terminable
 
 ObjectiveLike: TypeAlias = Callable[[Any], float]
 Callback: TypeAlias = Callable[[optuna.Study, FrozenTrial], None]
@@ -52,8 +55,9 @@ def optimize(
     for bit on a CPU if PyTorch has the same number of threads.
 
     What goes wrong in one training, even the end of its process, fails its trial and not the
-    study. On Ctrl-C all trainings stop, their trials fail and their parameters are enqueued again,
-    as :class:`Objective` does.
+    study. On Ctrl-C, or SIGTERM, all trainings stop, their trials fail and their parameters are
+    enqueued again, as :class:`Objective` does; with `checkpoints` the training of a process that
+    died is begun again, too.
 
     Args:
         study: The study.
@@ -80,6 +84,8 @@ def optimize(
         objective.check_direction(study)
     n = n_concurrent
     on_cuda = crew.trains_on_cuda(objective)
+    if isinstance(objective, Objective) and not (on_cuda and torch.cuda.is_available()):
+        find_device(objective.trainer.device)  # on CUDA that would take memory in this process
     if n != 1 and not on_cuda:
         n = crew.n_on_host(objective, n, n_trials)
     if n == 1 or n_trials == 1:
@@ -88,7 +94,11 @@ def optimize(
         )
         return
     n_threads = max(1, min(torch.get_num_threads(), 1 if n == "auto" else cores() // n))
-    with Pool(objective, n_threads) as pool, _bar(show_progress_bar, n_trials) as bar:
+    with (
+        terminable(),
+        Pool(objective, n_threads) as pool,
+        _bar(show_progress_bar, n_trials) as bar,
+    ):
         if on_cuda:
             n = crew.n_on_device(pool, n, n_trials)
         assert n != "auto"
@@ -153,8 +163,11 @@ class _Run:
         self._idle = list(pool.workers)
         self._starting: set[Worker] = set()
         self._training: dict[Worker, optuna.Trial] = {}
+        self._locks: dict[Worker, contextlib.ExitStack] = {}
         self._deadlines: dict[Worker, float] = {}
         self._patience = _patience(objective)
+        folder = objective.checkpoints if isinstance(objective, Objective) else None
+        self._checkpoints = None if folder is None else Path(folder)
         self._beats = _heartbeat_seconds(study)
 
     def run(self) -> None:
@@ -169,6 +182,9 @@ class _Run:
                         enqueue_again(trial)
                         self._study.tell(trial, state=TrialState.FAIL)
                 raise
+            finally:
+                for lock in self._locks.values():
+                    lock.close()
 
     def _step(self) -> None:
         """Give every idle worker a trial, then wait for the next thing that happens."""
@@ -184,12 +200,14 @@ class _Run:
         if event is None:
             self._end_overdue()
         elif isinstance(event[1], Call):
-            event[0].send((answer(self._training[event[0]], event[1]),))
+            trial = self._training[event[0]]
+            is_about_study = event[1].name == IS_BUG
+            event[0].send((is_bug(trial) if is_about_study else answer(trial, event[1]),))
         elif isinstance(event[1], Ready):
             self._starting.remove(event[0])
             self._idle.append(event[0])
         elif isinstance(event[1], Ended):
-            self._tell(self._training.pop(event[0]), event[1])
+            self._tell(self._end(event[0]), event[1])
             self._idle.append(event[0])
         else:
             self._bury(event[0], f"exit code {self._pool.remove(event[0], seconds=10.0)}")
@@ -199,17 +217,28 @@ class _Run:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self._study)
+        if self._checkpoints is not None:
+            recover(self._study)
         self._n_to_start -= 1
         trial = self._study.ask()
         self._training[worker] = trial
         self._deadlines[worker] = time.monotonic() + self._patience
-        worker.send(Start(trial.number))
+        self._locks[worker] = contextlib.ExitStack()
+        if self._checkpoints is not None:
+            self._locks[worker].enter_context(running(self._checkpoints, trial))
+        worker.send(Start(trial.number, self._study.study_name))
+
+    def _end(self, worker: Worker) -> optuna.Trial:
+        """Take the trial from a worker that no longer trains it."""
+        self._locks.pop(worker).close()
+        return self._training.pop(worker)
 
     def _tell(self, trial: optuna.Trial, ended: Ended) -> None:
         """Tell the study how a trial ended, and everybody who wants to know."""
         if ended.error is not None:
             text = f"{type(ended.error).__name__}: {ended.error}"
-            trial.set_user_attr("stop_reason", f"{ERROR}{text}"[:500])
+            if "stop_reason" not in trial.user_attrs:
+                trial.set_user_attr("stop_reason", f"{ERROR}{text}"[:500])
             is_hopeless = is_bug(trial)
             self._finish(trial, state=TrialState.FAIL)
             if is_hopeless:
@@ -234,7 +263,7 @@ class _Run:
         for callback in self._callbacks:
             callback(self._study, frozen)
 
-    def _bury(self, worker: Worker, how: str) -> None:
+    def _bury(self, worker: Worker, how: str, *, may_go_on: bool = True) -> None:
         """Fail the trial of a worker that is gone; the next step starts another one."""
         if worker in self._starting:
             self._starting.remove(worker)
@@ -242,13 +271,18 @@ class _Run:
         if worker in self._idle:
             self._idle.remove(worker)
             return
+        trial = self._end(worker)
+        if may_go_on and self._checkpoints is not None:
+            frozen = self._study._storage.get_trial(trial._trial_id)
+            self._n_to_start += fail_dead(self._study, frozen)
+            return
         error = TrainingError(
             expected="a worker process that lives as long as its training",
             got=how,
             fix="look for its last words above; out of memory is the usual reason: train fewer "
             "candidates at once or limit their size",
         )
-        self._tell(self._training.pop(worker), Ended(error=error))
+        self._tell(trial, Ended(error=error))
 
     def _seconds_to_wait(self) -> float | None:
         """Until when nothing needs to be done unless a worker says something."""
@@ -268,7 +302,8 @@ class _Run:
         now = time.monotonic()
         for worker in [w for w in self._training if self._deadlines[w] <= now]:
             self._pool.remove(worker)
-            self._bury(worker, f"no end {self._patience:.0f} s after its beginning")
+            how = f"no end {self._patience:.0f} s after its beginning"
+            self._bury(worker, how, may_go_on=False)
 
 
 def _patience(objective: ObjectiveLike) -> float:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 import warnings
 from pathlib import Path
@@ -239,79 +236,3 @@ def test_auto_is_one_a_core(
     """No more than there are trials."""
     monkeypatch.setattr(crew, "cores", lambda: 3)
     assert crew.n_on_host(wide, wanted, at_most) == n
-
-
-SCRIPT = """
-import sys, optuna, torch, surrogate_nas as sn
-from tests.toys import ToySpace, ToyTask
-
-class Slow(ToySpace.__mro__[1]):  # a space of a script's own, which no other process can import
-    def suggest(self, trial):
-        return ToySpace().suggest(trial)
-    def build(self, architecture, task):
-        return ToySpace().build(architecture, task)
-
-study = sn.create_study(
-    ToyTask(), Slow(), storage="sqlite:///nas.db", study_name="toy", n_candidates=8, seed=0
-)
-trainer = sn.Trainer(epochs=int(sys.argv[1]))
-sn.optimize(study, sn.Objective(ToyTask(), Slow(), trainer), n_trials=3, n_concurrent=2)
-"""
-
-
-def test_ctrl_c_stops_all_and_the_study_continues(tmp_path: Path) -> None:
-    """A script without a main guard; its workers end with it, and their trials come first."""
-    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
-    arguments = {
-        "cwd": tmp_path,
-        "env": {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    }
-    long = [sys.executable, "script.py", "100000"]
-    process = subprocess.Popen(long, stderr=subprocess.PIPE, text=True, **arguments)  # type: ignore[call-overload]
-    url = f"sqlite:///{tmp_path}/nas.db"
-    try:
-        workers = wait_for_workers(process.pid, url)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == -signal.SIGINT
-    assert errors.strip().endswith("KeyboardInterrupt")
-    assert len(workers) == 2
-    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
-    first = optuna.load_study(study_name="toy", storage=url).trials
-    assert [t.state.name for t in first] == ["FAIL", "FAIL", "WAITING", "WAITING"]
-    assert {t.user_attrs.get("stop_reason") for t in first[:2]} == {"interrupted"}
-
-    subprocess.run([*long[:2], "1"], check=True, capture_output=True, **arguments)  # type: ignore[call-overload]
-
-    trials = optuna.load_study(study_name="toy", storage=url).trials
-    assert [t.state.name for t in trials[2:]] == ["COMPLETE"] * 3
-    assert [t.params for t in trials[2:4]] == [t.params for t in trials[:2]]
-
-
-def wait_for_workers(parent: int, url: str) -> list[int]:
-    """Wait until two trials have reported an epoch; return the processes that train them."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        time.sleep(0.2)
-        if not Path(url.removeprefix("sqlite:///")).exists():
-            continue
-        try:
-            trials = optuna.load_study(study_name="toy", storage=url).trials
-        except Exception:  # the tables are just being made
-            continue
-        if len([t for t in trials if t.intermediate_values]) == 2:
-            break
-    return [
-        int(folder.name)
-        for folder in Path("/proc").iterdir()
-        if folder.name.isdecimal() and parent_of(folder) == parent
-    ]
-
-
-def parent_of(folder: Path) -> int:
-    try:
-        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return -1

@@ -17,22 +17,6 @@ from surrogate_nas.errors import StudyError
 
 @final
 @dataclass(frozen=True)
-class Call:
-    """A worker asks its trial for something, and waits for the answer.
-
-    Args:
-        name: A method or a property of ``optuna.Trial``.
-        arguments: By position.
-        named: By keyword.
-    """
-
-    name: str
-    arguments: tuple[Any, ...] = ()
-    named: tuple[tuple[str, Any], ...] = ()
-
-
-@final
-@dataclass(frozen=True)
 class Ended:
     """How a trial ended in a worker.
 
@@ -56,9 +40,15 @@ class Ready:
 @final
 @dataclass(frozen=True)
 class Start:
-    """Run the objective for a trial of this number."""
+    """Run the objective for a trial.
+
+    Args:
+        number: Of the trial.
+        study_name: Of its study.
+    """
 
     number: int
+    study_name: str
 
 
 def send(message: object, pipe: IO[bytes]) -> None:

@@ -14,8 +14,8 @@ import optuna
 import torch
 
 from surrogate_nas.parallel.capacity import Probe, Probed, probe
-from surrogate_nas.parallel.messages import Call, Ended, Ready, Start, portable, receive, send
-from surrogate_nas.parallel.remote_trial import RemoteTrial
+from surrogate_nas.parallel.messages import Ended, Ready, Start, portable, receive, send
+from surrogate_nas.remote_trial import Call, RemoteTrial
 
 
 def main(n_threads: int) -> None:
@@ -74,7 +74,7 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
                 send(_probed(objective, order), outbox)
             else:
                 assert isinstance(order, Start)
-                send(run(objective, RemoteTrial(order.number, ask)), outbox)
+                send(run(objective, RemoteTrial(order.number, order.study_name, ask)), outbox)
             is_busy.clear()
     except (BrokenPipeError, KeyboardInterrupt):
         sys.exit(1)

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import optuna
 from optuna.distributions import BaseDistribution
 
-from surrogate_nas.parallel.messages import Call
 
+@final
+@dataclass(frozen=True)
+class Call:
+    """A worker asks its trial for something, and waits for the answer.
+
+    Args:
+        name: A method or a property of ``optuna.Trial``.
+        arguments: By position.
+        named: By keyword.
+    """
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+    named: tuple[tuple[str, Any], ...] = ()
+
+
+IS_BUG = "is_bug"
+"""A question about the study, which :func:`answer` does not know the answer to."""
 _METHODS = frozenset(
     {
         "suggest_float",
@@ -33,6 +51,13 @@ def answer(trial: optuna.Trial, call: Call) -> Any:
     return getattr(trial, call.name)
 
 
+def study_name(trial: optuna.trial.BaseTrial) -> str | None:
+    """Return the name of the study that a trial is of; None if it is of none."""
+    if isinstance(trial, optuna.Trial):
+        return trial.study.study_name
+    return trial.study_name if isinstance(trial, RemoteTrial) else None
+
+
 @final
 class RemoteTrial(optuna.trial.BaseTrial):
     """What an objective in a worker gets: each question is put to the study's own process.
@@ -41,12 +66,14 @@ class RemoteTrial(optuna.trial.BaseTrial):
 
     Args:
         number: Of the trial.
+        study_name: Of its study.
         ask: Puts a question and returns the answer.
     """
 
-    def __init__(self, number: int, ask: Callable[[Call], Any]) -> None:
+    def __init__(self, number: int, study_name: str, ask: Callable[[Call], Any]) -> None:
         self._number = number
         self._ask = ask
+        self.study_name = study_name
 
     def _call(self, name: str, *arguments: Any, **named: Any) -> Any:
         return self._ask(Call(name, arguments, tuple(named.items())))
@@ -120,6 +147,10 @@ class RemoteTrial(optuna.trial.BaseTrial):
         """See ``optuna.Trial``."""
         started: datetime.datetime | None = self._call("datetime_start")
         return started
+
+    def is_bug(self) -> bool:
+        """Ask whether a failure would hit every trial of the study."""
+        return bool(self._call(IS_BUG))
 
     @property
     def number(self) -> int:
