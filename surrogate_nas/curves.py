@@ -1,10 +1,10 @@
 """Learning curves of trainings that have not reached their end -> what they would have reached.
 
 A training that was pruned, or still goes on, has a value at some epoch. The trainings of the study
-that went further say what such a value leads to: a Bayesian linear regression of their values at
-the next epoch at which trainings ended, on those at the same epoch, and so on to the end. That
-pruned trainings are worse than those does no harm to it, as they were chosen by what the
-regression is conditioned on.
+that went further say what such a value leads to at the next epoch at which trainings ended, and so
+on to the end: both sides standardized, the same plus a constant, give or take what is left. That
+pruned trainings are worse than those does no harm, as they were chosen by the value itself.
+``studies/fidelity`` compares this with other ways.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ FloatArray = npt.NDArray[np.float64]
 
 _MIN_PAIRS = 3
 """Trainings that went on from an epoch; fewer say nothing of it."""
-_SLOPE_MEAN, _SLOPE_STD = 1.0, 0.25
-"""Prior of the slope, both sides standardized."""
 _NOISE, _NOISE_WEIGHT = 0.5, 2.0
 """Prior guess of the residual standard deviation, and how many pairs it is worth."""
 _ENDED_BY_PRUNER = (None, "pruned")
@@ -77,8 +75,8 @@ class Stage:
         mean = scales[0].forward(self.reached)
         variance = np.zeros(len(mean))
         for link, here, there in zip(self.links, scales[:-1], scales[1:], strict=True):
-            line = Line.fit(here.forward(link.early), there.forward(link.late))
-            mean, variance = line.predict(mean, variance)
+            early, late = here.forward(link.early), there.forward(link.late)
+            mean, variance = lead(early, late, mean, variance)
         return mean, variance
 
 
@@ -124,55 +122,22 @@ def _scale(values: FloatArray) -> TargetScale:
     return TargetScale.fit(values, max(float(np.std(values)), 1e-12))
 
 
-@final
-@dataclass(frozen=True)
-class Line:
-    """A linear regression y = level + slope (x - center), and how surely it is known.
+def lead(
+    early: FloatArray, late: FloatArray, mean: FloatArray, variance: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Predict later values from earlier ones: mean and variance, (m,) each.
 
     Args:
-        center: Mean x.
-        level: Mean y.
-        slope: Posterior mean of the slope.
-        slope_variance: And its variance.
-        noise: Variance of y around the line.
-        n: Pairs that it was fitted to.
+        early: Standardized values of k trainings, (k,).
+        late: What these had later, (k,).
+        mean: Earlier values of others, (m,).
+        variance: How little is known of these, (m,).
     """
-
-    center: float
-    level: float
-    slope: float
-    slope_variance: float
-    noise: float
-    n: int
-
-    @staticmethod
-    def fit(x: FloatArray, y: FloatArray) -> Line:
-        """Fit to pairs, both standardized, (k,) each.
-
-        The slope has a Gaussian prior, the offset a flat one, and the residual's variance counts
-        a prior guess like so many pairs more.
-        """
-        center, level = float(x.mean()), float(y.mean())
-        dx, dy = x - center, y - level
-        noise = _NOISE**2
-        for _ in range(3):  # the slope's shrinkage and the noise depend on each other
-            precision = float(dx @ dx) / noise + 1.0 / _SLOPE_STD**2
-            slope = (float(dx @ dy) / noise + _SLOPE_MEAN / _SLOPE_STD**2) / precision
-            residual = dy - slope * dx
-            total = float(residual @ residual) + _NOISE_WEIGHT * _NOISE**2
-            noise = total / (len(x) + _NOISE_WEIGHT)
-        return Line(center, level, slope, 1.0 / precision, noise, len(x))
-
-    def predict(self, mean: FloatArray, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Predict y: mean and variance, (m,) each.
-
-        Args:
-            mean: Mean of x, (m,).
-            variance: Its variance, (m,).
-        """
-        away = mean - self.center
-        spread = self.noise * (1.0 + 1.0 / self.n) + away**2 * self.slope_variance
-        return self.level + self.slope * away, spread + self.slope**2 * variance
+    rise = late - early
+    away = rise - rise.mean()
+    k = len(rise)
+    noise = (float(away @ away) + _NOISE_WEIGHT * _NOISE**2) / (k + _NOISE_WEIGHT)
+    return mean + rise.mean(), variance + noise * (1.0 + 1.0 / k)
 
 
 def _goes_on(trial: FrozenTrial) -> bool:
