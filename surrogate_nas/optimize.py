@@ -169,6 +169,7 @@ class _Run:
         folder = objective.checkpoints if isinstance(objective, Objective) else None
         self._checkpoints = None if folder is None else Path(folder)
         self._beats = _heartbeat_seconds(study)
+        self._next_beat = 0.0
 
     def run(self) -> None:
         """Run all trials; when anything stops that, leave none of them running."""
@@ -292,8 +293,10 @@ class _Run:
 
     def _beat(self) -> None:
         """Record that the running trials are alive, where the storage wants to know."""
-        storage = self._study._storage
-        if self._beats and isinstance(storage, RDBStorage | _CachedStorage):
+        storage, now = self._study._storage, time.monotonic()
+        is_due = self._beats is not None and now >= self._next_beat
+        if is_due and isinstance(storage, RDBStorage | _CachedStorage):
+            self._next_beat = now + (self._beats or 0)
             for trial in self._training.values():
                 storage.record_heartbeat(trial._trial_id)
 
