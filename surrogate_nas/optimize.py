@@ -23,7 +23,7 @@ from surrogate_nas.objective import ERROR, Objective, is_bug
 from surrogate_nas.parallel import crew
 from surrogate_nas.parallel.capacity import cores
 from surrogate_nas.parallel.crew import NConcurrent
-from surrogate_nas.parallel.messages import Ended, Ready, Start
+from surrogate_nas.parallel.messages import Ended, Ready, Start, portable
 from surrogate_nas.parallel.pool import Pool, Worker
 from surrogate_nas.remote_trial import IS_BUG, Call, answer
 from surrogate_nas.resuming import INTERRUPTED, enqueue_again, fail_dead, recover, running
@@ -201,9 +201,7 @@ class _Run:
         if event is None:
             self._end_overdue()
         elif isinstance(event[1], Call):
-            trial = self._training[event[0]]
-            is_about_study = event[1].name == IS_BUG
-            event[0].send((is_bug(trial) if is_about_study else answer(trial, event[1]),))
+            event[0].send(_reply(self._training[event[0]], event[1]))
         elif isinstance(event[1], Ready):
             self._starting.remove(event[0])
             self._idle.append(event[0])
@@ -307,6 +305,22 @@ class _Run:
             self._pool.remove(worker)
             how = f"no end {self._patience:.0f} s after its beginning"
             self._bury(worker, how, may_go_on=False)
+
+
+def _reply(trial: optuna.Trial, call: Call) -> tuple[Any] | Exception:
+    """Answer a worker; what it has asked wrongly is an error there.
+
+    Raises:
+        Exception: The sampler cannot suggest anything.
+    """
+    if call.name == IS_BUG:
+        return (is_bug(trial),)
+    try:
+        return (answer(trial, call),)
+    except Exception as error:
+        if call.name.startswith("suggest_"):
+            raise
+        return portable(error)
 
 
 def _patience(objective: ObjectiveLike) -> float:

@@ -66,6 +66,8 @@ def faulty(trial: optuna.trial.BaseTrial) -> Any:
             raise optuna.TrialPruned("too slow")
         case 4:
             return None
+        case 6:
+            trial.report("high", step=0)  # type: ignore[arg-type]
         case 5:
             os.kill(os.getpid(), signal.SIGKILL)
     return 1.0
@@ -75,16 +77,17 @@ def test_what_goes_wrong_in_one_training_is_that_of_one_trial(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Errors, and processes that end, fail their trial; the budget counts them."""
-    study = with_queue(0, 1, 2, 3, 4, 5, 0, 0)
+    study = with_queue(0, 1, 2, 3, 4, 5, 6, 0, 0)
 
-    run_trials(study, faulty, 8, n_concurrent=2)
+    run_trials(study, faulty, 9, n_concurrent=2)
 
     ends = {t.params["x"]: t for t in study.trials}
-    assert len(study.trials) == 8
+    assert len(study.trials) == 9
     assert [t.state for t in study.trials if t.params["x"] == 0] == [TrialState.COMPLETE] * 3
-    assert [ends[x].state for x in (1, 2, 4, 5)] == [TrialState.FAIL] * 4
+    assert [ends[x].state for x in (1, 2, 4, 5, 6)] == [TrialState.FAIL] * 5
     assert ends[3].state is TrialState.PRUNED
     assert ends[1].user_attrs["stop_reason"] == "error: ValueError: no such layer"
+    assert ends[6].user_attrs["stop_reason"].startswith("error: TypeError: ")
     assert "exit code 3" in ends[2].user_attrs["stop_reason"]
     assert "exit code -9" in ends[5].user_attrs["stop_reason"]
     assert "in faulty" in caplog.text  # the worker's own traceback

@@ -37,6 +37,7 @@ POOL = 200
 N_RANDOM = 5
 BUDGET = 12
 """In trainings to the end."""
+PARTS = ("predictions", "search")
 PRUNERS = ("none", "halving", "hyperband", "median")
 N_GIVEN = 40
 N_RANKED = 400
@@ -280,30 +281,34 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default="", help="part of a table's name")
     parser.add_argument("--pruners", nargs="*", default=PRUNERS)
+    parser.add_argument("--parts", nargs="*", default=PARTS)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tables = [*recorded_tables(), *benchmark_tables(arguments.tables)]
     with arguments.out.open("a") as out:
         for table in [t for t in tables if arguments.only in t.name]:
             for seed in range(arguments.seeds):
-                for row in runs(table, seed, arguments.pruners):
+                for row in runs(table, seed, arguments.pruners, arguments.parts):
                     print(json.dumps({"table": table.name, "seed": seed, **row}), file=out)
                 out.flush()
 
 
-def runs(table: Table, seed: int, chosen: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """All settings of a table and a seed, both parts."""
+def runs(
+    table: Table, seed: int, chosen: Sequence[str], parts: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """All settings of a table and a seed."""
     for name, make in pruners(table).items():
         if name not in chosen:
             continue
         models = {"thrown away": thrown_away} if name == "none" else MODELS
         for kind, model in models.items():
             setting = {"pruner": name, "model": kind}
-            if name in ("halving", "median"):
+            if "predictions" in parts and name in ("halving", "median"):
                 yield {"part": "predictions", **setting, **predict(table, make(), model, seed)}
-            path = search(table, make(), model, seed)
-            regrets = at_costs(path)
-            yield {"part": "search", **setting, "n_trials": len(path), "regret": regrets}
+            if "search" in parts:
+                path = search(table, make(), model, seed)
+                regrets = at_costs(path)
+                yield {"part": "search", **setting, "n_trials": len(path), "regret": regrets}
 
 
 if __name__ == "__main__":

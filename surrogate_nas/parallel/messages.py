@@ -94,5 +94,5 @@ def portable(error: Exception) -> Exception:
         sent: Exception = cloudpickle.loads(packed(error))
     except Exception:
         sent = RuntimeError(f"{type(error).__name__}: {error}")
-    sent.add_note(f"In the worker:\n{trace}")
+    sent.add_note(f"In the other process:\n{trace}")
     return sent

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, Any, final
 
 import optuna
 import torch
@@ -42,42 +42,63 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
         outbox: To it.
         on_parent_gone: Called, in a thread, when it is gone or wants no more while work goes on.
     """
-    orders: queue.Queue[Any] = queue.Queue()
-    is_busy = threading.Event()
-
-    def read() -> None:
-        try:
-            while True:
-                orders.put(receive(inbox))
-        except (EOFError, OSError):
-            orders.put(None)
-            if is_busy.is_set():
-                on_parent_gone()
-
     objective = receive(inbox)
+    orders = _Orders(outbox)
     # Read beside the training: a training whose study is gone should end, and not in hours.
-    threading.Thread(target=read, daemon=True).start()
-
-    def ask(call: Call) -> Any:
-        send(call, outbox)
-        answer = orders.get()
-        if answer is None:
-            orders.put(None)  # for whoever asks next
-            raise KeyboardInterrupt
-        return answer[0]
-
+    threading.Thread(target=orders.read, args=(inbox, on_parent_gone), daemon=True).start()
     try:
         send(Ready(), outbox)
-        while (order := orders.get()) is not None:
-            is_busy.set()
+        while (order := orders.next()) is not None:
             if isinstance(order, Probe):
                 send(_probed(objective, order), outbox)
             else:
                 assert isinstance(order, Start)
-                send(run(objective, RemoteTrial(order.number, order.study_name, ask)), outbox)
-            is_busy.clear()
+                trial = RemoteTrial(order.number, order.study_name, orders.ask)
+                send(run(objective, trial), outbox)
     except (BrokenPipeError, KeyboardInterrupt):
         sys.exit(1)
+
+
+@final
+class _Orders:
+    """What the study's process has sent: orders, and answers to questions.
+
+    Args:
+        outbox: To it.
+    """
+
+    def __init__(self, outbox: IO[bytes]) -> None:
+        self._outbox = outbox
+        self._received: queue.Queue[Any] = queue.Queue()
+        self._is_idle = threading.Event()
+
+    def read(self, inbox: IO[bytes], on_gone: Callable[[], None]) -> None:
+        """Receive until the other process is gone or wants no more."""
+        try:
+            while True:
+                self._received.put(receive(inbox))
+        except (EOFError, OSError):
+            self._received.put(None)
+            if not self._is_idle.is_set():
+                on_gone()
+
+    def next(self) -> Any:
+        """Wait for an order; None is the end."""
+        self._is_idle.set()
+        order = self._received.get()
+        self._is_idle.clear()
+        return order
+
+    def ask(self, call: Call) -> Any:
+        """Put a question about the trial in training, and wait for the answer."""
+        send(call, self._outbox)
+        answer = self._received.get()
+        if answer is None:
+            self._received.put(None)  # for whoever asks next
+            raise KeyboardInterrupt
+        if isinstance(answer, Exception):
+            raise answer
+        return answer[0]
 
 
 def run(objective: Callable[[Any], Any], trial: optuna.trial.BaseTrial) -> Ended:

@@ -133,7 +133,7 @@ def test_errors_are_sent_with_their_traceback() -> None:
     assert packed(ended)
     kept = portable(ValueError("no"))
     assert isinstance(kept, ValueError)
-    assert "In the worker" in kept.__notes__[0]
+    assert "In the other process" in kept.__notes__[0]
 
 
 def test_what_cannot_be_packed_is_refused() -> None:
