@@ -23,8 +23,6 @@ from surrogate_nas.scaling import TargetScale
 
 FloatArray = npt.NDArray[np.float64]
 
-_MIN_PAIRS = 3
-"""Trainings that went on from an epoch; fewer say nothing of it."""
 _NOISE, _NOISE_WEIGHT = 0.5, 2.0
 """Prior guess of the residual standard deviation, and how many pairs it is worth."""
 _ENDED_BY_PRUNER = (None, "pruned")
@@ -65,6 +63,11 @@ class Stage:
     reached: FloatArray
     links: tuple[Link, ...]
 
+    @property
+    def spread(self) -> float:
+        """Robust standard deviation of values at the last epoch before the end."""
+        return _scale(self.links[-1].every).scale
+
     def predict(self, scale: TargetScale) -> tuple[FloatArray, FloatArray]:
         """Predict what they would reach: mean and variance in working units, (m,) each.
 
@@ -83,8 +86,8 @@ class Stage:
 def stages(trials: Sequence[FrozenTrial], direction: Direction) -> tuple[Stage, ...]:
     """Sort trials that are pruned or running by the last epoch that they reported.
 
-    Trials without a finite value there are left out. An epoch counts if at least three trainings
-    have come from it to the next one that counts, or to the end.
+    Trials without a finite value there are left out. An epoch counts if a training has come from
+    it to the next one that counts, or to the end.
 
     Args:
         trials: Of a study with one objective.
@@ -102,7 +105,7 @@ def stages(trials: Sequence[FrozenTrial], direction: Direction) -> tuple[Stage, 
     for step, here in sorted(at.items(), reverse=True):
         known = [t for t in further if _is_finite(t.intermediate_values.get(step))]
         reached = _values(here, step, direction)
-        if len(known) >= _MIN_PAIRS:
+        if known:
             early = _values(known, step, direction)
             every = np.concatenate([early, reached])
             links = (Link(early, _values(known, later, direction), every), *links)

@@ -58,7 +58,8 @@ class TargetModel:
         self._surrogate = surrogate
         self._shares = shares
         self._direction = direction
-        self._scale = TargetScale.fit(gains, surrogate.typical_scale)
+        typical = unfinished[-1].spread if unfinished else surrogate.typical_scale
+        self._scale = TargetScale.fit(gains, typical)
         y = self._scale.forward(gains)
         self.incumbent = float(y.max()) if len(y) else None
         """Best value so far, in working units (larger is better); None without results."""

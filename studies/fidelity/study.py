@@ -282,30 +282,30 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of a table's name")
     parser.add_argument("--pruners", nargs="*", default=PRUNERS)
     parser.add_argument("--parts", nargs="*", default=PARTS)
+    parser.add_argument("--models", nargs="*", default=list(MODELS))
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tables = [*recorded_tables(), *benchmark_tables(arguments.tables)]
     with arguments.out.open("a") as out:
         for table in [t for t in tables if arguments.only in t.name]:
             for seed in range(arguments.seeds):
-                for row in runs(table, seed, arguments.pruners, arguments.parts):
+                for row in runs(table, seed, arguments):
                     print(json.dumps({"table": table.name, "seed": seed, **row}), file=out)
                 out.flush()
 
 
-def runs(
-    table: Table, seed: int, chosen: Sequence[str], parts: Sequence[str]
-) -> Iterator[dict[str, Any]]:
+def runs(table: Table, seed: int, chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """All settings of a table and a seed."""
     for name, make in pruners(table).items():
-        if name not in chosen:
+        if name not in chosen.pruners:
             continue
         models = {"thrown away": thrown_away} if name == "none" else MODELS
-        for kind, model in models.items():
+        for kind in [kind for kind in models if kind in chosen.models]:
+            model = models[kind]
             setting = {"pruner": name, "model": kind}
-            if "predictions" in parts and name in ("halving", "median"):
+            if "predictions" in chosen.parts and name in ("halving", "median"):
                 yield {"part": "predictions", **setting, **predict(table, make(), model, seed)}
-            if "search" in parts:
+            if "search" in chosen.parts:
                 path = search(table, make(), model, seed)
                 regrets = at_costs(path)
                 yield {"part": "search", **setting, "n_trials": len(path), "regret": regrets}
