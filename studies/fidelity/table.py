@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 RUNS = Path(__file__).parent / "runs.jsonl"
-COSTS = (3, 6, 9, 12)
+COSTS = (6, 9, 12)
 Key = tuple[str, str, str]
 
 
