@@ -23,8 +23,8 @@ import surrogate_nas as sn
 from surrogate_nas.draw import Draw, random_chooser
 
 RAW = Path(__file__).parent / "raw.jsonl"
-N_CANDIDATES = 10
-EPOCHS = 8
+N_CANDIDATES = 8
+EPOCHS = 6
 SPACE = sn.spaces.CellSpace(widths=(8, 16), max_depth=2)
 
 
@@ -34,18 +34,13 @@ def candidates(n: int) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     while len(found) < n:
         draw = Draw(random_chooser(rng))
-        found[SPACE.canonical(SPACE.suggest(draw))] = draw.params
+        key = SPACE.canonical(SPACE.suggest(draw))
+        found[key] = draw.params
     return list(found.values())
 
 
 def one_by_one(study: optuna.Study, objective: sn.Objective) -> None:
     """As ``study.optimize`` does, PyTorch on one thread."""
-    sn.optimize(study, objective, N_CANDIDATES)
-
-
-def all_threads(study: optuna.Study, objective: sn.Objective) -> None:
-    """The same with as many threads within an operation as PyTorch takes by itself."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
     sn.optimize(study, objective, N_CANDIDATES)
 
 
@@ -61,7 +56,6 @@ def threads(study: optuna.Study, objective: sn.Objective) -> None:
 
 WAYS: dict[str, Callable[[optuna.Study, sn.Objective], None]] = {
     "one by one": one_by_one,
-    "one by one, all threads": all_threads,
     "two processes": processes,
     "two threads": threads,
 }
