@@ -9,6 +9,7 @@ from surrogate_nas.history import read_history
 from surrogate_nas.mapping import map_to_space
 from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
+from surrogate_nas.optimize import optimize
 from surrogate_nas.past import PastTask, read_table
 from surrogate_nas.report import report
 from surrogate_nas.sampler import SurrogateSampler
@@ -19,6 +20,7 @@ from surrogate_nas.summary import StudySummary, summarize
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.task import Split, Task
 from surrogate_nas.train import Outcome, Trainer
+from surrogate_nas.warm_weights import WarmWeights
 
 __all__ = [
     "FinalNetwork",
@@ -35,11 +37,13 @@ __all__ = [
     "SurrogateSampler",
     "Task",
     "Trainer",
+    "WarmWeights",
     "create_study",
     "evaluate_history",
     "finalize",
     "load_model",
     "map_to_space",
+    "optimize",
     "pretrained",
     "read_history",
     "read_table",

@@ -16,9 +16,11 @@ from typing import final
 import numpy as np
 import optuna
 from optuna.trial import TrialState
+from torch import nn
 
 from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.past import INFEASIBLE
+from surrogate_nas.remote_trial import RemoteTrial, study_name
 from surrogate_nas.resuming import INTERRUPTED as INTERRUPTED
 from surrogate_nas.resuming import checkpoint_path, enqueue_again, origin, recover, running
 from surrogate_nas.space import Architecture, SearchSpace
@@ -26,11 +28,15 @@ from surrogate_nas.task import Task
 from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.memory import is_out_of_memory
+from surrogate_nas.warm_weights import Place, WarmWeights
 
 _logger = logging.getLogger(__name__)
 
-_ERROR = "error: "
+ERROR = "error: "
 """How the stop_reason of a trial begins that failed by an exception."""
+
+_WHOLE = (StopReason.FINISHED, StopReason.TIME_LIMIT)
+"""How a training ends whose weights are worth keeping."""
 
 _TOLERATED_ERRORS = 2
 """Failed trials of a study without a good one, after which an error is taken for a bug."""
@@ -74,12 +80,16 @@ class Objective:
         trainer: How they are trained; an architecture's own ``learning_rate``, ``weight_decay``
             and ``augmentation`` take the place of the trainer's.
         checkpoints: A folder for checkpoints of running trainings, made if need be.
+        warm_weights: Where networks that are alike take their first weights from; by default each
+            starts afresh. Its trials have two attributes more: ``warm_share``, the part of the
+            weights that were there, and ``warm_from``, the architecture they were trained in.
     """
 
     task: Task
     space: SearchSpace
     trainer: Trainer = field(default_factory=Trainer)
     checkpoints: str | os.PathLike[str] | None = None
+    warm_weights: WarmWeights | None = None
 
     def __call__(self, trial: optuna.trial.BaseTrial) -> float:
         """Evaluate one trial; return NaN, by which Optuna fails the trial, if there is no value.
@@ -92,7 +102,8 @@ class Objective:
             Exception: What building or training raised, if the study's first trials all failed
                 by errors (three of them, and no other got further), or outside a study.
         """
-        self._check_direction(trial)
+        if isinstance(trial, optuna.Trial):
+            self.check_direction(trial.study)
         find_device(self.trainer.device)
         try:
             with self._running(trial):
@@ -117,17 +128,17 @@ class Objective:
         except Exception as error:
             if is_out_of_memory(error):
                 raise _infeasible(trial) from error
-            trial.set_user_attr("stop_reason", f"{_ERROR}{type(error).__name__}: {error}"[:500])
+            trial.set_user_attr("stop_reason", f"{ERROR}{type(error).__name__}: {error}"[:500])
             if (path := self._checkpoint(trial)) is not None:
                 path.unlink(missing_ok=True)
-            if _is_bug(trial):
+            if is_bug(trial):
                 raise
             _logger.warning("Trial %d failed by an error.", trial.number, exc_info=True)
             return float("nan")
         return _value(trial, outcome)
 
     def _checkpoint(self, trial: optuna.trial.BaseTrial) -> Path | None:
-        if self.checkpoints is None or not isinstance(trial, optuna.Trial):
+        if self.checkpoints is None or study_name(trial) is None:
             return None
         return checkpoint_path(Path(self.checkpoints), trial)
 
@@ -147,19 +158,38 @@ class Objective:
         trial.set_user_attr("architecture", space.summary(architecture))
         for name, number in description.items():
             trial.set_user_attr(name, number)
+        place = self._warm_up(trial, network, architecture)
         outcome = trainer.train(
             network, self.task, on_epoch=report, seed=seed, checkpoint=self._checkpoint(trial)
         )
+        if self.warm_weights is not None and place and outcome.stop_reason in _WHOLE:
+            self.warm_weights.keep(network, place, outcome.value)
         trial.set_user_attr("train_seconds", outcome.train_seconds)
         trial.set_user_attr("epochs", outcome.epochs)
         trial.set_user_attr("images_per_second", outcome.images_per_second)
         trial.set_user_attr("stop_reason", outcome.stop_reason.value)
         return outcome
 
-    def _check_direction(self, trial: optuna.trial.BaseTrial) -> None:
-        if not isinstance(trial, optuna.Trial):
-            return
-        directions = [direction.name.lower() for direction in trial.study.directions]
+    def _warm_up(
+        self, trial: optuna.trial.BaseTrial, network: nn.Module, architecture: Architecture
+    ) -> Place | None:
+        """Give a network trained weights, if that is wanted and there are any."""
+        if self.warm_weights is None:
+            return None
+        place = (type(self.space).__name__, self.space.canonical(architecture), self.task)
+        start = self.warm_weights.start(network, place)
+        if start is not None:
+            trial.set_user_attr("warm_share", round(start.share, 4))
+            trial.set_user_attr("warm_from", start.architecture)
+        return place
+
+    def check_direction(self, study: optuna.Study) -> None:
+        """Refuse a study whose direction is not the task's.
+
+        Raises:
+            StudyError: It is another one.
+        """
+        directions = [direction.name.lower() for direction in study.directions]
         if directions != [self.task.direction]:
             raise StudyError(
                 expected=f"a study with the direction {self.task.direction!r}",
@@ -189,7 +219,7 @@ def _infeasible(trial: optuna.trial.BaseTrial) -> Exception:
     reason = StopReason.OUT_OF_MEMORY.value
     trial.set_user_attr("stop_reason", reason)
     trial.set_user_attr(INFEASIBLE, reason)
-    if _is_bug(trial):
+    if is_bug(trial):
         return TrainingError(
             expected="memory for two inputs at a time of at least one architecture",
             got="none in which a trial of this study could run",
@@ -199,8 +229,10 @@ def _infeasible(trial: optuna.trial.BaseTrial) -> Exception:
     return optuna.TrialPruned(reason)
 
 
-def _is_bug(trial: optuna.trial.BaseTrial) -> bool:
+def is_bug(trial: optuna.trial.BaseTrial) -> bool:
     """Whether a failure would hit every trial: enough of them failed, and none got further."""
+    if isinstance(trial, RemoteTrial):
+        return trial.is_bug()
     if not isinstance(trial, optuna.Trial):
         return True
     n_errors = 0
@@ -208,6 +240,6 @@ def _is_bug(trial: optuna.trial.BaseTrial) -> bool:
         is_infeasible = INFEASIBLE in other.user_attrs and other.number != trial.number
         if other.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_infeasible:
             return False
-        by_error = str(other.user_attrs.get("stop_reason", "")).startswith(_ERROR)
+        by_error = str(other.user_attrs.get("stop_reason", "")).startswith(ERROR)
         n_errors += is_infeasible or (other.state is TrialState.FAIL and by_error)
     return n_errors >= _TOLERATED_ERRORS

@@ -274,6 +274,16 @@ def as_observations(given: Given | None, direction: Direction) -> PastTask | Non
     )
 
 
+def trials_of(given: Given | None) -> Sequence[FrozenTrial]:
+    """Return the trials of a target's observations, where they come as a study or as trials."""
+    if isinstance(given, optuna.Study):
+        return given.get_trials(deepcopy=False)
+    if given is None or isinstance(given, PastTask):
+        return ()
+    trials = [one for one in given if isinstance(one, FrozenTrial)]
+    return trials if len(trials) == len(given) else ()
+
+
 def _direction(study: optuna.Study) -> Direction:
     if len(study.directions) > 1:
         raise StudyError(

@@ -188,7 +188,11 @@ class Nearness:
 
 
 def log_evidence(
-    hypotheses: Hypotheses, basis: Basis, near: Nearness, y: FloatArray
+    hypotheses: Hypotheses,
+    basis: Basis,
+    near: Nearness,
+    y: FloatArray,
+    extra: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return each hypothesis's log marginal likelihood and its inverse scale, both (h,).
 
@@ -200,13 +204,14 @@ def log_evidence(
         basis: Basis functions at the n observed architectures.
         near: Nearness of these to each other, (n, n).
         y: Their values in units of the prior guess of the scale, (n,).
+        extra: Variance of each beside the noise, in units of the scale squared, (n,).
     """
     every, _, task = hypotheses.spread_out(len(basis.tasks))
     n = len(y)
     if n == 0:
         return np.zeros(len(every)), np.ones(len(every))
     shapes, shape_of = np.unique(every.rows()[:, 1:], axis=0, return_inverse=True)
-    factors = np.linalg.cholesky(_covariances(shapes, basis, near))
+    factors = np.linalg.cholesky(_covariances(shapes, basis, near, extra))
     prior = basis.weight_means(every.transfer, task) @ basis.values.T  # (h, n)
     centered = np.broadcast_to(y - y.mean(), (len(shapes), n))[..., None]
     white_y = np.linalg.solve(factors, centered)[shape_of, :, 0]
@@ -225,7 +230,9 @@ def log_evidence(
     return total * np.log(inverse_scale) - 0.5 * fit - log_det, inverse_scale
 
 
-def _covariances(shapes: FloatArray, basis: Basis, near: Nearness) -> FloatArray:
+def _covariances(
+    shapes: FloatArray, basis: Basis, near: Nearness, extra: FloatArray | None
+) -> FloatArray:
     """Covariance of y / s for rows of hypotheses without transfer, (h, n, n)."""
     n = len(near.parameters)
     linear = (basis.values * basis.variance) @ basis.values.T
@@ -234,7 +241,7 @@ def _covariances(shapes: FloatArray, basis: Basis, near: Nearness) -> FloatArray
     for (weight, residual, *kind, noise), out in zip(shapes, covariances, strict=True):
         out[:] = residual**2 * kernels[tuple(kind)]
         out += weight**2 * linear + _OFFSET_VARIANCE
-        out[np.diag_indices(n)] += noise**2
+        out[np.diag_indices(n)] += noise**2 if extra is None else noise**2 + extra
     return covariances
 
 
@@ -248,6 +255,8 @@ class Posterior:
         near: Nearness of these to each other, (n, n).
         y: Their values in units of the prior guess of the scale, (n,).
         log_prior: Log prior of each hypothesis of the grid, (g,).
+        extra: Variance of each value beside the noise, in units of the scale squared, (n,): how
+            little is known of it. None without any such value.
     """
 
     def __init__(
@@ -257,12 +266,19 @@ class Posterior:
         near: Nearness,
         y: FloatArray,
         log_prior: FloatArray,
+        extra: FloatArray | None = None,
     ) -> None:
         every, origin, task = hypotheses.spread_out(len(basis.tasks))
         self._transfer = every.transfer
         self._center = float(y.mean()) if len(y) else 0.0
         rows = _spread(y)
-        evidence, scale = log_evidence(hypotheses, basis.take(rows), near.take(rows), y[rows])
+        evidence, scale = log_evidence(
+            hypotheses,
+            basis.take(rows),
+            near.take(rows),
+            y[rows],
+            None if extra is None else extra[rows],
+        )
         score = evidence + (log_prior - np.log(np.bincount(origin)))[origin]
         probability = np.exp(score - score.max())
         self.probability: FloatArray = probability / probability.sum()
@@ -272,7 +288,7 @@ class Posterior:
         means = basis.weight_means(every.transfer, task)
         shapes = every.rows()
         self._members = [
-            _Member(shapes[h], means[h], basis, near, y - self._center, float(scale[h]))
+            _Member(shapes[h], means[h], basis, near, y - self._center, float(scale[h]), extra)
             for h in kept
         ]
         self._share = self.probability[kept] / self.probability[kept].sum()
@@ -320,6 +336,7 @@ class _Member:
         near: Nearness,
         y: FloatArray,
         inverse_scale: float,
+        extra: FloatArray | None,
     ) -> None:
         _, self._weight, self._residual, *kernel, noise = shape.tolist()
         self.kernel = (kernel[0], kernel[1], kernel[2])
@@ -334,7 +351,7 @@ class _Member:
         covariance = self._cross(
             basis.variance, basis.values, basis.values, near.kernel(*self.kernel)
         )
-        covariance[np.diag_indices(len(y))] += noise**2
+        covariance[np.diag_indices(len(y))] += noise**2 if extra is None else noise**2 + extra
         self._factor = cho_factor(covariance, lower=True) if len(y) else None
         self._alpha = (
             cho_solve(self._factor, y * inverse_scale - basis.values @ mean)

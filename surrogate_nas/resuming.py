@@ -24,6 +24,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.errors import TrainingError
+from surrogate_nas.remote_trial import study_name
 
 if sys.platform != "win32":
     import fcntl
@@ -48,9 +49,9 @@ def origin(trial: optuna.trial.BaseTrial) -> int:
     return number if isinstance(number, int) else trial.number
 
 
-def checkpoint_path(folder: Path, trial: optuna.Trial) -> Path:
+def checkpoint_path(folder: Path, trial: optuna.trial.BaseTrial) -> Path:
     """Return where the training of a trial, and of its repetitions, has its checkpoint."""
-    facts = [trial.study.study_name, origin(trial), sorted(trial.params.items())]
+    facts = [study_name(trial), origin(trial), sorted(trial.params.items())]
     digest = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
     return folder / f"trial-{origin(trial)}-{digest[:16]}.safetensors"
 
@@ -114,19 +115,29 @@ def _recover(study: optuna.Study, trial: FrozenTrial) -> bool:
             return False  # of another machine, or of a trial that has just ended
         if not _take(file):
             return False
-        storage, trial_id = study._storage, trial._trial_id
-        if storage.get_trial(trial_id).state is not TrialState.RUNNING:
+        if study._storage.get_trial(trial._trial_id).state is not TrialState.RUNNING:
             return False  # another process was faster
-        attempt = _attempt(trial)
-        is_given_up = attempt >= _MOST_ATTEMPTS
-        reason = f"its process died {attempt} times" if is_given_up else INTERRUPTED
-        storage.set_trial_user_attr(trial_id, "stop_reason", reason)
-        study.tell(trial.number, state=TrialState.FAIL)
-        _logger.warning("The process of trial %d has died.", trial.number)
-        if trial.params and not is_given_up:
-            attrs = {CONTINUES: trial.user_attrs.get(CONTINUES, trial.number)}
-            study.enqueue_trial(trial.params, user_attrs={**attrs, _ATTEMPT: attempt + 1})
+        fail_dead(study, trial)
         path.unlink(missing_ok=True)
+    return True
+
+
+def fail_dead(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Fail a trial whose process has died, and enqueue its parameters again.
+
+    Returns:
+        Whether they are enqueued; not if too many processes have died in its training.
+    """
+    attempt = _attempt(trial)
+    is_given_up = attempt >= _MOST_ATTEMPTS
+    reason = f"its process died {attempt} times" if is_given_up else INTERRUPTED
+    study._storage.set_trial_user_attr(trial._trial_id, "stop_reason", reason)
+    study.tell(trial.number, state=TrialState.FAIL)
+    _logger.warning("The process of trial %d has died.", trial.number)
+    if not trial.params or is_given_up:
+        return False
+    attrs = {CONTINUES: trial.user_attrs.get(CONTINUES, trial.number)}
+    study.enqueue_trial(trial.params, user_attrs={**attrs, _ATTEMPT: attempt + 1})
     return True
 
 

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.acquisition import ACQUISITIONS
 from surrogate_nas.candidates import Limits, Pool
+from surrogate_nas.curves import stages
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.past import Direction, from_trials
 from surrogate_nas.screening import PoolMix, Screened, ScreeningRules, TargetTrials, screen
@@ -268,8 +269,8 @@ class _Known:
     def __init__(self) -> None:
         self.keys: set[str] = set()
         """Canonical keys of all trials: finished, running and waiting."""
-        self.pending: list[Mapping[str, Any]] = []
-        """Parameters of the architectures in training."""
+        self.pending: dict[int, Mapping[str, Any]] = {}
+        """Parameters of the architectures in training, by number of their trials."""
         self.replayable: list[FrozenTrial] = []
         """Trials that have all their parameters."""
 
@@ -278,8 +279,11 @@ class _Known:
     ) -> TargetTrials:
         """Return the results so far and the architectures in training."""
         kind: Direction = "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
+        curves = stages(self.replayable, kind)
+        known = {number for stage in curves for number in stage.numbers}
+        pending = [params for number, params in self.pending.items() if number not in known]
         observed = from_trials("target", self.replayable, kind)
-        return TargetTrials(observed, kind, self.pending, meta_features)
+        return TargetTrials(observed, kind, pending, meta_features, curves)
 
 
 @final
@@ -307,7 +311,7 @@ class _Screens:
                 continue
             known.keys.add(key)
             if trial.state == TrialState.RUNNING:
-                known.pending.append(params)
+                known.pending[trial.number] = params
             if trial.state != TrialState.WAITING and self._key(trial.params) is not None:
                 known.replayable.append(trial)
         return known

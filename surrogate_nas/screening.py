@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from surrogate_nas.acquisition import ACQUISITIONS
 from surrogate_nas.candidates import Candidate, Pool
+from surrogate_nas.curves import Stage
 from surrogate_nas.past import Direction, PastTask
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.target import TargetModel
@@ -134,12 +135,20 @@ class TargetTrials:
         direction: Which way is better.
         pending: Parameters of architectures in training.
         meta_features: Numbers that describe the task; None where they are unknown.
+        unfinished: Architectures whose training was pruned or has reported something.
     """
 
     observed: PastTask | None
     direction: Direction
     pending: Sequence[Mapping[str, Any]]
     meta_features: Mapping[str, float] | None = None
+    unfinished: Sequence[Stage] = ()
+
+    @property
+    def n_observed(self) -> int:
+        """Results so far, those included that a learning curve leads to."""
+        n = 0 if self.observed is None else len(self.observed)
+        return n + sum(len(stage.params) for stage in self.unfinished)
 
 
 def screen(
@@ -161,7 +170,7 @@ def screen(
     Raises:
         InfeasibleError: Nothing satisfies the limits.
     """
-    n_observed = 0 if trials.observed is None else len(trials.observed)
+    n_observed = trials.n_observed
     n_climb = 0
     is_control = bool(surrogate.tasks) and 0 < n_observed + len(trials.pending) <= rules.n_control
     if is_control:
@@ -184,6 +193,7 @@ def screen(
         direction=trials.direction,
         pending=trials.pending,
         meta_features=trials.meta_features,
+        unfinished=trials.unfinished,
     )
     return _chosen(pool, target, n_climb, rules.acquisition, is_control=is_control)
 

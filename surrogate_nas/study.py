@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import optuna
 from surrogate_nas import pretrained
 from surrogate_nas.errors import StudyError
 from surrogate_nas.history import FINGERPRINT_ATTR, META_FEATURES_ATTR, TASK_ATTR
-from surrogate_nas.resuming import INTERRUPTED, recover
+from surrogate_nas.resuming import recover
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.shadow import BaseSamplerLike
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
@@ -82,41 +82,6 @@ def create_study(
         _mark(study, task, space)
         recover(study)
     return study
-
-
-def continue_study(
-    study: optuna.Study,
-    objective: Callable[[optuna.Trial], float],
-    n_trials: int,
-    *,
-    show_progress_bar: bool = False,
-    callbacks: Sequence[Callable[[optuna.Study, optuna.trial.FrozenTrial], None]] = (),
-) -> int:
-    """Run a study until it has a number of finished trials, those of earlier runs included.
-
-    Trials that were interrupted by their user do not count.
-
-    Args:
-        study: The study.
-        objective: What to run.
-        n_trials: Finished trials to reach.
-        show_progress_bar: As in ``study.optimize``.
-        callbacks: As in ``study.optimize``.
-
-    Returns:
-        How many trials were run.
-    """
-    finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-    counted = [t for t in finished if t.user_attrs.get("stop_reason") != INTERRUPTED]
-    missing = max(n_trials - len(counted), 0)
-    if missing:
-        study.optimize(
-            objective,
-            n_trials=missing,
-            show_progress_bar=show_progress_bar,
-            callbacks=list(callbacks),
-        )
-    return missing
 
 
 def _resolve(

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from surrogate_nas.basis import PastBasis, PastModels, empty_basis, fit_models
+from surrogate_nas.curves import Stage, stages
 from surrogate_nas.distillation import Points
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.encoding import Encoding
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
 from surrogate_nas.mapping import SpaceMapping
-from surrogate_nas.past import Direction, Given, PastTask, as_observations
+from surrogate_nas.past import Direction, Given, PastTask, as_observations, trials_of
 from surrogate_nas.posterior import OF_META_FEATURES, TRANSFERS, Hypotheses
 from surrogate_nas.rows import RowMemory
 from surrogate_nas.similarity import MetaFeatures, similarity
@@ -113,8 +114,12 @@ class MetaSurrogate:
         direction: Direction = "maximize",
         pending: Sequence[Mapping[str, Any]] = (),
         meta_features: MetaFeatures | None = None,
+        unfinished: Sequence[Stage] = (),
     ) -> TargetModel:
         """Condition on the target's own results.
+
+        A study's or its trials' learning curves count, too: what pruned and running trials have
+        reported stands for what it leads to; see :mod:`surrogate_nas.curves`.
 
         Args:
             given: See :meth:`predict`.
@@ -123,6 +128,8 @@ class MetaSurrogate:
                 is predicted for them, so that other workers look elsewhere (the "kriging
                 believer" of Ginsbourger et al. 2010).
             meta_features: See :meth:`predict`.
+            unfinished: Learning curves that have not reached their end, where `given` is not a
+                study or its trials.
         """
         observed = as_observations(given, direction)
         if meta_features is None and observed is not None:
@@ -130,8 +137,10 @@ class MetaSurrogate:
         shares = similarity(meta_features, [task["meta_features"] for task in self.tasks])
         if observed is None:
             return TargetModel(self, [], np.zeros(0), direction, pending, shares)
+        direction = observed.direction
+        curves = [*unfinished, *stages(trials_of(given), direction)]
         return TargetModel(
-            self, observed.params, observed.gains, observed.direction, pending, shares
+            self, observed.params, observed.gains, direction, pending, shares, curves
         )
 
     def bind(self, space: SearchSpace) -> MetaSurrogate:

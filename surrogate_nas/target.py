@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from surrogate_nas.basis import PastBasis
+from surrogate_nas.curves import Stage
 from surrogate_nas.past import Direction, signed
 from surrogate_nas.posterior import Posterior
 from surrogate_nas.rows import RowMemory, Rows
@@ -40,6 +41,8 @@ class TargetModel:
         direction: Which way is better in the target's own units.
         pending: Parameters of architectures in training.
         shares: How near each past task is by its meta-features, (K,); None where unknown.
+        unfinished: Architectures whose training was pruned or has reported something. Each counts
+            with what its learning curve leads to, as far as that is known.
     """
 
     def __init__(
@@ -50,28 +53,38 @@ class TargetModel:
         direction: Direction,
         pending: Sequence[Mapping[str, Any]] = (),
         shares: FloatArray | None = None,
+        unfinished: Sequence[Stage] = (),
     ) -> None:
         self._surrogate = surrogate
         self._shares = shares
         self._direction = direction
-        self._scale = TargetScale.fit(gains, surrogate.typical_scale)
+        typical = unfinished[-1].spread if unfinished else surrogate.typical_scale
+        self._scale = TargetScale.fit(gains, typical)
         y = self._scale.forward(gains)
-        self._posterior, self._rows = self._fit(params, y)
-        if pending and len(y):
-            believed, _ = self.latent(pending)
-            self._posterior, self._rows = self._fit(
-                [*params, *pending], np.concatenate([y, believed])
-            )
         self.incumbent = float(y.max()) if len(y) else None
         """Best value so far, in working units (larger is better); None without results."""
+        extra: FloatArray | None = None
+        for stage in unfinished:
+            mean, variance = stage.predict(self._scale)
+            extra = np.append(np.zeros(len(y)) if extra is None else extra, variance)
+            params, y = [*params, *stage.params], np.append(y, mean)
+        self._posterior, self._rows = self._fit(params, y, extra)
+        if pending and len(y):
+            believed, _ = self.latent(pending)
+            extra = None if extra is None else np.append(extra, np.zeros(len(believed)))
+            self._posterior, self._rows = self._fit(
+                [*params, *pending], np.concatenate([y, believed]), extra
+            )
 
-    def _fit(self, params: Sequence[Mapping[str, Any]], y: FloatArray) -> tuple[Posterior, Rows]:
+    def _fit(
+        self, params: Sequence[Mapping[str, Any]], y: FloatArray, extra: FloatArray | None
+    ) -> tuple[Posterior, Rows]:
         """The posterior of values in working units, and the rows that it stands on."""
         basis = self._surrogate.basis
         rows = self._surrogate.rows(params)
         near = self._surrogate.rows.nearness(rows, rows)
         prior = basis.at(rows.values, y, self._shares)
-        return Posterior(basis.hypotheses, prior, near, y, basis.log_prior), rows
+        return Posterior(basis.hypotheses, prior, near, y, basis.log_prior, extra), rows
 
     def latent(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
         """Predict the noise-free value in working units, larger is better, (m,) each."""

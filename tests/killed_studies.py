@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 import surrogate_nas as sn
+from surrogate_nas.optimize import continue_study
 from surrogate_nas.space import Architecture, TaskShape
-from surrogate_nas.study import continue_study
 from tests.toys import ToySpace, ToyTask
 
 TRIALS = 3

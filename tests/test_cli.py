@@ -46,6 +46,7 @@ OPTIONS = {
         "--surrogate",
         "--base",
         "--candidates",
+        "--concurrent",
         "--seed",
         "--epochs",
         "--batch-size",
@@ -206,6 +207,14 @@ def test_a_search_ends_with_its_answer_and_the_same_command_continues(run: Run) 
     assert "trial 3" not in again
 
 
+def test_a_search_may_train_several_at_once(run: Run) -> None:
+    code, out, err = run("search", *SMALL, "--concurrent", "2")
+
+    assert (code, err) == (0, "")
+    assert [trial.state for trial in stored().trials] == [TrialState.COMPLETE] * 3
+    assert "Screened" in out
+
+
 def test_options_reach_the_study(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
@@ -362,6 +371,7 @@ def test_the_dashboard_of_another_environment_is_named(
         (["search", *SMALL, "--space", "graph"], "invalid choice: 'graph'"),
         (["search", *SMALL, "--trials", "0"], "'0' is not a whole number from 1"),
         (["search", *SMALL, "--trials", "few"], "'few' is not a whole number"),
+        (["search", *SMALL, "--concurrent", "0"], "'0' is not a whole number from 1"),
         (["search", *SMALL, "--candidates", "1.5"], "'1.5' is not a whole number"),
         (["search", *SMALL, "--seed", "-1"], "'-1' is not a whole number from 0"),
         (["search", *SMALL, "--limit", "parameters"], "is not NAME=NUMBER"),

@@ -17,7 +17,7 @@ from surrogate_nas import pretrained, spaces, tasks, testing
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-RUN = ("data", "results", "reuse")
+RUN = ("data", "results", "reuse", "several")
 SMALL = {"epochs=15": "epochs=1", "n_trials=20": "n_trials=3", "repeats=20": "repeats=1"}
 
 

@@ -16,10 +16,11 @@ from surrogate_nas.errors import (
     SurrogateMismatchError,
 )
 from surrogate_nas.objective import INTERRUPTED
+from surrogate_nas.optimize import continue_study
 from surrogate_nas.past import PastTask
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.space import distributions, fingerprint
-from surrogate_nas.study import continue_study, create_study
+from surrogate_nas.study import create_study
 from surrogate_nas.surrogate import MetaSurrogate
 from tests import synthetic
 from tests.toys import ToySpace, ToyTask

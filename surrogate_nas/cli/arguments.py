@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
@@ -99,6 +99,11 @@ def trainer(arguments: argparse.Namespace) -> sn.Trainer:
 def positive(text: str) -> int:
     """Read a whole number from 1."""
     return _whole(text, 1, sys.maxsize)
+
+
+def concurrent(text: str) -> int | Literal["auto"]:
+    """Read how many candidates to train at once."""
+    return "auto" if text == "auto" else positive(text)
 
 
 def seed(text: str) -> int:

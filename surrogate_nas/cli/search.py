@@ -14,8 +14,8 @@ from optuna.samplers import BaseSampler
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
+from surrogate_nas.optimize import continue_study
 from surrogate_nas.storage import masked
-from surrogate_nas.study import continue_study
 
 BASES: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
@@ -89,6 +89,14 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
         metavar="N",
         help="screened for each training, 1 switches screening off; default: %(default)s",
     )
+    what.add_argument(
+        "--concurrent",
+        type=shared.concurrent,
+        default=1,
+        metavar="N",
+        help="candidates trained at once, each in a process of its own; 'auto' is one a core, on "
+        "CUDA as many as are measured to be fast and to fit; default: %(default)s",
+    )
 
 
 def _add_results(search: argparse.ArgumentParser) -> None:
@@ -144,7 +152,12 @@ def _search(arguments: argparse.Namespace) -> None:
     shows_bar = sys.stderr.isatty() and not arguments.quiet
     lines = [] if shows_bar or arguments.quiet else [_print_trial]
     continue_study(
-        study, objective, arguments.trials, show_progress_bar=shows_bar, callbacks=lines
+        study,
+        objective,
+        arguments.trials,
+        n_concurrent=arguments.concurrent,
+        show_progress_bar=shows_bar,
+        callbacks=lines,
     )
     final = _finish(study, task, space, trainer, arguments.folder)
     print_summary(sn.summarize(study), final)

@@ -1,0 +1,98 @@
+"""What a study's process and its own workers tell each other.
+
+Messages are pickled. The pipes that they go through have no other end than these two processes:
+nothing that comes from a file, a storage or a network is read here.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import IO, Any, final
+
+import cloudpickle
+
+from surrogate_nas.errors import StudyError
+
+
+@final
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended in a worker.
+
+    Args:
+        value: What the objective returned; None if it raised.
+        pruned: What ``TrialPruned`` said; None if it was not raised.
+        error: What else was raised.
+    """
+
+    value: Any = None
+    pruned: str | None = None
+    error: BaseException | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Ready:
+    """A worker has its objective and waits for a first order."""
+
+
+@final
+@dataclass(frozen=True)
+class Start:
+    """Run the objective for a trial.
+
+    Args:
+        number: Of the trial.
+        study_name: Of its study.
+    """
+
+    number: int
+    study_name: str
+
+
+def send(message: object, pipe: IO[bytes]) -> None:
+    """Write a message.
+
+    Raises:
+        OSError: The other process is gone.
+    """
+    pipe.write(packed(message))
+    pipe.flush()
+
+
+def packed(message: object) -> bytes:
+    """Return a message as it is sent; classes of notebooks and scripts go along by value.
+
+    Raises:
+        StudyError: Something in it belongs to this process alone.
+    """
+    try:
+        return bytes(cloudpickle.dumps(message))
+    except Exception as error:  # each class has its own way to refuse
+        raise StudyError(
+            expected="what a process of its own can be given",
+            got=f"{type(error).__name__}: {error}",
+            fix="keep open files, locks and connections out of the objective, or train with "
+            "n_concurrent=1",
+        ) from error
+
+
+def receive(pipe: IO[bytes]) -> Any:
+    """Read a message.
+
+    Raises:
+        EOFError: The other process has closed the pipe or is gone.
+    """
+    return cloudpickle.load(pipe)
+
+
+def portable(error: Exception) -> Exception:
+    """Return an error as it can be sent, with the traceback that would be lost as a note."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        sent: Exception = cloudpickle.loads(packed(error))
+    except Exception:
+        sent = RuntimeError(f"{type(error).__name__}: {error}")
+    sent.add_note(f"In the other process:\n{trace}")
+    return sent
