@@ -98,9 +98,12 @@ def test_a_convnet_shows_each_stage() -> None:
     assert "inverted, ×4" in words
     assert any("white dot: squeeze-excitation" in word for word in words)
     assert svg.count("<circle") == 3
-    assert [
-        w for w in words if w in ("8×8", "image", "3", "outputs")
-    ] == ["8×8", "image", "3", "outputs"]
+    assert [w for w in words if w in ("8×8", "image", "3", "outputs")] == [
+        "8×8",
+        "image",
+        "3",
+        "outputs",
+    ]
 
 
 def test_a_picture_of_another_space_s_architecture_is_refused() -> None:
