@@ -7,9 +7,10 @@ fails its trial, with the reason in the trial's attributes, and never the study.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -17,8 +18,10 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from surrogate_nas.dashboard.callback import DashboardCallback
 from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.past import INFEASIBLE
+from surrogate_nas.progress import ProgressBar
 from surrogate_nas.resuming import INTERRUPTED as INTERRUPTED
 from surrogate_nas.resuming import checkpoint_path, enqueue_again, origin, recover, running
 from surrogate_nas.space import Architecture, SearchSpace
@@ -74,12 +77,27 @@ class Objective:
         trainer: How they are trained; an architecture's own ``learning_rate``, ``weight_decay``
             and ``augmentation`` take the place of the trainer's.
         checkpoints: A folder for checkpoints of running trainings, made if need be.
+        dashboard: Keeps the study's page in optuna-dashboard up to date: a picture of each
+            architecture, figures, a note. True makes a DashboardCallback; False leaves it out.
+        progress: A ProgressBar that is told of each epoch; pass it to ``study.optimize`` as a
+            callback, too.
     """
 
     task: Task
     space: SearchSpace
     trainer: Trainer = field(default_factory=Trainer)
     checkpoints: str | os.PathLike[str] | None = None
+    dashboard: DashboardCallback | bool = True
+    progress: ProgressBar | None = None
+
+    def __post_init__(self) -> None:
+        if self.dashboard is True:
+            bound = DashboardCallback(self.space.for_task(self.task))
+            object.__setattr__(self, "dashboard", bound)
+
+    @property
+    def _pages(self) -> DashboardCallback | None:
+        return self.dashboard if isinstance(self.dashboard, DashboardCallback) else None
 
     def __call__(self, trial: optuna.trial.BaseTrial) -> float:
         """Evaluate one trial; return NaN, by which Optuna fails the trial, if there is no value.
@@ -94,9 +112,16 @@ class Objective:
         """
         self._check_direction(trial)
         find_device(self.trainer.device)
+        if trial.number == 0 and isinstance(trial, optuna.Trial):
+            trial.study.set_user_attr("trainer", asdict(self.trainer))
+        if self._pages is not None:
+            self._pages.begin()
         try:
             with self._running(trial):
-                return self._attempt(trial, self.space.suggest(trial))
+                value = self._attempt(trial, self.space.suggest(trial))
+            if self._pages is not None and math.isfinite(value):
+                self._pages.completed(trial, value)
+            return value
         except KeyboardInterrupt:
             enqueue_again(trial)
             raise
@@ -141,14 +166,25 @@ class Objective:
             trial.report(value, step=epoch)
             return trial.should_prune()
 
+        def on_loss(epoch: int, loss: float) -> None:
+            if self.progress is not None:
+                self.progress.epoch(trial.number, epoch + 1, trainer.epochs, loss)
+
         with seeded(seed):
             network = space.build(architecture, self.task)
             description = space.describe(architecture)
         trial.set_user_attr("architecture", space.summary(architecture))
         for name, number in description.items():
             trial.set_user_attr(name, number)
+        if self._pages is not None:
+            self._pages.show(trial, lambda: space.picture(architecture))
         outcome = trainer.train(
-            network, self.task, on_epoch=report, seed=seed, checkpoint=self._checkpoint(trial)
+            network,
+            self.task,
+            on_epoch=report,
+            on_loss=on_loss,
+            seed=seed,
+            checkpoint=self._checkpoint(trial),
         )
         trial.set_user_attr("train_seconds", outcome.train_seconds)
         trial.set_user_attr("epochs", outcome.epochs)
