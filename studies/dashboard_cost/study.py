@@ -110,9 +110,9 @@ def measure(repeats: int) -> dict[str, list[float]]:
             raw.setdefault(name, []).extend(values)
 
     for _ in range(repeats):
-        for n_trials in (10, 100, 300):
+        for n_trials in (10, 100):
             keep(page_seconds(n_trials, 5))
-        keep(shares(10, 15))
+        keep(shares(8, 15))
     return raw
 
 
@@ -123,7 +123,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
-    raw = measure(1 if quick else 2)
+    raw = measure(1 if quick else 3)
     print(f"{'what':48s} {'median':>9s} {'least':>8s} {'most':>8s}  n")
     for name, values in raw.items():
         low, middle, high = np.quantile(values, [0.0, 0.5, 1.0])
