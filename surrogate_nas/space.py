@@ -102,8 +102,8 @@ class SearchSpace(abc.ABC):
         """Draw the architecture, as the text of an SVG picture.
 
         By default a table of its choices. A picture should say what it shows in a ``<title>`` and
-        not by colour alone; names that enter it must be escaped, as
-        :class:`surrogate_nas.svg.Drawing` does.
+        not by colour alone; names that enter it must be escaped, as ``surrogate_nas.svg.Drawing``
+        does.
         """
         words = self.summary(architecture)
         return choices_table(type(self).__name__, list(architecture.items()), words)
