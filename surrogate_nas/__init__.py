@@ -1,6 +1,8 @@
 """Predictor-based neural architecture search as ordinary Optuna studies."""
 
 from surrogate_nas import pretrained, spaces, tasks
+from surrogate_nas.dashboard.callback import DashboardCallback
+from surrogate_nas.dashboard.publish import publish
 from surrogate_nas.evaluation.leave_one_out import evaluate_history
 from surrogate_nas.evaluation.result import HistoryEvaluation
 from surrogate_nas.export import FinalNetwork, finalize
@@ -11,7 +13,8 @@ from surrogate_nas.metrics import Metric
 from surrogate_nas.objective import Objective
 from surrogate_nas.optimize import optimize
 from surrogate_nas.past import PastTask, read_table
-from surrogate_nas.report import report
+from surrogate_nas.progress import ProgressBar
+from surrogate_nas.report.page import report
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.screening import PoolMix
 from surrogate_nas.space import SearchSpace
@@ -23,6 +26,7 @@ from surrogate_nas.train import Outcome, Trainer
 from surrogate_nas.warm_weights import WarmWeights
 
 __all__ = [
+    "DashboardCallback",
     "FinalNetwork",
     "HistoryEvaluation",
     "MetaSurrogate",
@@ -31,6 +35,7 @@ __all__ = [
     "Outcome",
     "PastTask",
     "PoolMix",
+    "ProgressBar",
     "SearchSpace",
     "Split",
     "StudySummary",
@@ -45,6 +50,7 @@ __all__ = [
     "map_to_space",
     "optimize",
     "pretrained",
+    "publish",
     "read_history",
     "read_table",
     "report",

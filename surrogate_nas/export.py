@@ -14,6 +14,7 @@ import optuna
 import torch
 from torch import nn
 
+from surrogate_nas.dashboard.callback import DashboardCallback
 from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError
 from surrogate_nas.final.folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.final.record import json_value, write_network
@@ -129,6 +130,7 @@ def finalize(
     )
     final = _exported(final, study.study_name, task, own, record)
     study.set_user_attr("final_folder", final.folder.name)
+    DashboardCallback(space).flush(study, anew=True)
     return final
 
 

@@ -7,9 +7,10 @@ fails its trial, with the reason in the trial's attributes, and never the study.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import final
 
@@ -18,8 +19,10 @@ import optuna
 from optuna.trial import TrialState
 from torch import nn
 
+from surrogate_nas.dashboard.callback import DashboardCallback
 from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.past import INFEASIBLE
+from surrogate_nas.progress import ProgressBar
 from surrogate_nas.remote_trial import RemoteTrial, study_name
 from surrogate_nas.resuming import INTERRUPTED as INTERRUPTED
 from surrogate_nas.resuming import checkpoint_path, enqueue_again, origin, recover, running
@@ -83,6 +86,10 @@ class Objective:
         warm_weights: Where networks that are alike take their first weights from; by default each
             starts afresh. Its trials have two attributes more: ``warm_share``, the part of the
             weights that were there, and ``warm_from``, the architecture they were trained in.
+        dashboard: Keeps the study's page in optuna-dashboard up to date: a picture of each
+            architecture, figures, a note. True makes a DashboardCallback; False leaves it out.
+        progress: A ProgressBar that is told of each epoch; pass it to ``study.optimize`` as a
+            callback, too.
     """
 
     task: Task
@@ -90,6 +97,18 @@ class Objective:
     trainer: Trainer = field(default_factory=Trainer)
     checkpoints: str | os.PathLike[str] | None = None
     warm_weights: WarmWeights | None = None
+    dashboard: DashboardCallback | bool = True
+    progress: ProgressBar | None = None
+
+    def __post_init__(self) -> None:
+        if self.dashboard is True:
+            bound = DashboardCallback(self.space.for_task(self.task))
+            object.__setattr__(self, "dashboard", bound)
+
+    @property
+    def pages(self) -> DashboardCallback | None:
+        """What keeps the study's page in optuna-dashboard up to date; None without it."""
+        return self.dashboard if isinstance(self.dashboard, DashboardCallback) else None
 
     def __call__(self, trial: optuna.trial.BaseTrial) -> float:
         """Evaluate one trial; return NaN, by which Optuna fails the trial, if there is no value.
@@ -105,9 +124,16 @@ class Objective:
         if isinstance(trial, optuna.Trial):
             self.check_direction(trial.study)
         find_device(self.trainer.device)
+        if trial.number == 0 and isinstance(trial, optuna.Trial):
+            self.note_settings(trial.study)
+        if self.pages is not None:
+            self.pages.begin()
         try:
             with self._running(trial):
-                return self._attempt(trial, self.space.suggest(trial))
+                value = self._attempt(trial, self.space.suggest(trial))
+            if self.pages is not None and math.isfinite(value):
+                self.pages.completed(trial, value)
+            return value
         except KeyboardInterrupt:
             enqueue_again(trial)
             raise
@@ -152,6 +178,10 @@ class Objective:
             trial.report(value, step=epoch)
             return trial.should_prune()
 
+        def on_loss(epoch: int, loss: float) -> None:
+            if self.progress is not None:
+                self.progress.epoch(trial.number, epoch + 1, trainer.epochs, loss)
+
         with seeded(seed):
             network = space.build(architecture, self.task)
             description = space.describe(architecture)
@@ -159,8 +189,15 @@ class Objective:
         for name, number in description.items():
             trial.set_user_attr(name, number)
         place = self._warm_up(trial, network, architecture)
+        if self.pages is not None:
+            self.pages.show(trial, lambda: space.picture(architecture))
         outcome = trainer.train(
-            network, self.task, on_epoch=report, seed=seed, checkpoint=self._checkpoint(trial)
+            network,
+            self.task,
+            on_epoch=report,
+            on_loss=on_loss,
+            seed=seed,
+            checkpoint=self._checkpoint(trial),
         )
         if self.warm_weights is not None and place and outcome.stop_reason in _WHOLE:
             self.warm_weights.keep(network, place, outcome.value)
@@ -182,6 +219,14 @@ class Objective:
             trial.set_user_attr("warm_share", round(start.share, 4))
             trial.set_user_attr("warm_from", start.architecture)
         return place
+
+    def note_settings(self, study: optuna.Study) -> None:
+        """Write down in a study how its networks are trained."""
+        study.set_user_attr("trainer", asdict(self.trainer))
+
+    def for_worker(self) -> Objective:
+        """Return this objective for a process that does not have the study."""
+        return replace(self, dashboard=False, progress=None)
 
     def check_direction(self, study: optuna.Study) -> None:
         """Refuse a study whose direction is not the task's.

@@ -93,10 +93,15 @@ def optimize(
             objective, n_trials, show_progress_bar=show_progress_bar, callbacks=list(callbacks)
         )
         return
+    sent = objective
+    if isinstance(objective, Objective):
+        objective.note_settings(study)
+        sent = objective.for_worker()
+        callbacks = [*callbacks, *([objective.pages] if objective.pages is not None else [])]
     n_threads = max(1, min(torch.get_num_threads(), 1 if n == "auto" else cores() // n))
     with (
         terminable(),
-        Pool(objective, n_threads) as pool,
+        Pool(sent, n_threads) as pool,
         _bar(show_progress_bar, n_trials) as bar,
     ):
         if on_cuda:

@@ -140,6 +140,11 @@ class SurrogateSampler(BaseSampler):
             self._screens = _Screens(as_space(space), surrogate, limits)
         self._make_threaded()
 
+    @property
+    def surrogate(self) -> MetaSurrogate | None:
+        """What predicts for this sampler; None where it has no space, and infers one."""
+        return None if self._screens is None else self._screens.surrogate
+
     def _make_threaded(self) -> None:
         self._local = threading.local()
         # Threads that choose at once would choose the same.

@@ -82,6 +82,8 @@ class Screened:
         n_infeasible: Draws turned away because they exceed a limit.
         predicted_value: Predicted measurement, in the target's units; None without a surrogate.
         predicted_std: Its standard deviation.
+        predicted_rank: Its place in the pool by that prediction, from 1; exploration and controls
+            choose others than the first.
         acquisition: Log expected improvement, or what else was asked for.
         transfer: Probability that past tasks say anything about this one; None without any.
         past_tasks: How much each of them counts in the prediction.
@@ -93,6 +95,7 @@ class Screened:
     n_infeasible: int
     predicted_value: float | None = None
     predicted_std: float | None = None
+    predicted_rank: int | None = None
     acquisition: float | None = None
     transfer: float | None = None
     past_tasks: Mapping[str, float] = field(default_factory=dict)
@@ -228,6 +231,7 @@ def _chosen(
         n_infeasible=pool.n_infeasible,
         predicted_value=float(value[0]),
         predicted_std=float(deviation[0]),
+        predicted_rank=1 + int((mean > mean[chosen]).sum()),
         acquisition=float(score[chosen]),
         transfer=target.transfer if target.weights else None,
         past_tasks=target.weights,

@@ -23,6 +23,7 @@ from torch import nn
 
 from surrogate_nas.draw import Draw, random_chooser, replay_chooser
 from surrogate_nas.errors import SpaceError
+from surrogate_nas.svg import choices_table
 
 Architecture: TypeAlias = Mapping[str, Any]
 Distributions: TypeAlias = dict[str, BaseDistribution]
@@ -96,6 +97,20 @@ class SearchSpace(abc.ABC):
     def summary(self, architecture: Architecture) -> str:
         """Say in plain words what the architecture is."""
         return ", ".join(f"{name} {value}" for name, value in architecture.items())
+
+    def picture(self, architecture: Architecture) -> str:
+        """Draw the architecture, as the text of an SVG picture.
+
+        By default a table of its choices. A picture should say what it shows in a ``<title>`` and
+        not by colour alone; names that enter it must be escaped, as ``surrogate_nas.svg.Drawing``
+        does.
+        """
+        words = self.summary(architecture)
+        return choices_table(type(self).__name__, list(architecture.items()), words)
+
+    def label(self, parameter: str) -> str:
+        """Return what a parameter is in plain words; by default its name without underscores."""
+        return parameter.replace("_", " ")
 
     def training(self, architecture: Architecture) -> dict[str, float]:
         """Return the training hyperparameters that it sets (see TRAINING_PARAMS)."""

@@ -96,6 +96,32 @@ def masked(storage: StorageLike) -> str:
     return storage
 
 
+def address_of(storage: BaseStorage) -> str | None:
+    """Return where a storage object is kept, without its password; None if that is unknown."""
+    backend = getattr(storage, "_backend", storage)
+    url = getattr(backend, "url", None)
+    if isinstance(url, str):
+        return masked(url)
+    path = getattr(backend, "_file_path", None)
+    return path if isinstance(path, str) else None
+
+
+def folder_beside(storage: BaseStorage) -> Path | None:
+    """Return where pictures of a storage's trials are kept by default: a folder beside its file.
+
+    ``nas-artifacts`` beside ``nas.db``; None for a storage that is no file here.
+    """
+    backend = getattr(storage, "_backend", storage)
+    engine = getattr(backend, "engine", None)
+    name = getattr(backend, "_file_path", None)
+    if engine is not None and engine.url.get_backend_name() == "sqlite":
+        name = engine.url.database
+    if not isinstance(name, str) or name in ("", ":memory:") or name.startswith("file:"):
+        return None
+    path = Path(name)
+    return path.with_name(f"{path.stem}-artifacts")
+
+
 def _refuse_unescaped(storage: StorageLike) -> None:
     """Explain a password that ends too early; drivers would repeat the rest of it as a host."""
     found = _PASSWORD.search(storage) if isinstance(storage, str) else None

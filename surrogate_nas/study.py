@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +13,12 @@ import optuna
 from surrogate_nas import pretrained
 from surrogate_nas.errors import StudyError
 from surrogate_nas.history import FINGERPRINT_ATTR, META_FEATURES_ATTR, TASK_ATTR
+from surrogate_nas.recorded_space import SPACE_ATTR, SURROGATE_ATTR
 from surrogate_nas.resuming import recover
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.shadow import BaseSamplerLike
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
+from surrogate_nas.space_record import write_space
 from surrogate_nas.storage import StorageLike, open_storage, reachable
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.task import Task
@@ -79,7 +82,9 @@ def create_study(
             pruner=pruner or optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
-        _mark(study, task, space)
+        if _mark(study, task, space) and seed is not None:
+            study.set_user_attr("seed", seed)
+        _note_origin(study, surrogate, sampler.surrogate)
         recover(study)
     return study
 
@@ -95,8 +100,12 @@ def _resolve(
     return MetaSurrogate.load(surrogate, space=space)
 
 
-def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> None:
-    """Write down what the study is about, or check that an existing one is about the same."""
+def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
+    """Write down what the study is about, or check that an existing one is about the same.
+
+    Returns:
+        Whether it is written down for the first time.
+    """
     marks: dict[str, Any] = {
         FINGERPRINT_ATTR: fingerprint(distributions(space)),
         TASK_ATTR: task.fingerprint,
@@ -110,16 +119,40 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> None:
         if attr in found or trials:
             _check(study, words[attr], found.get(attr, "unknown"), mark)
     if FINGERPRINT_ATTR in found and TASK_ATTR in found:
-        return
-    marks |= {
+        return False
+    # In this order: optuna-dashboard shows the first five, the others on further pages.
+    marks = {
         "task": task.name,
         "metric": task.metric.name,
         "space": type(space).__name__,
+        **marks,
+        SPACE_ATTR: write_space(space),
         META_FEATURES_ATTR: task.meta_features,
         "surrogate_nas_version": version("surrogate-nas"),
     }
     for attr, mark in marks.items():
         study.set_user_attr(attr, mark)
+    return True
+
+
+def _note_origin(
+    study: optuna.Study, given: MetaSurrogate | str | Path | None, used: MetaSurrogate | None
+) -> None:
+    """Write down where the surrogate comes from, by its content where it is a file."""
+    if given is None or used is None:
+        source = "none given: learns from this study alone"
+    else:
+        pairs = sum(int(task["pairs"]) for task in used.tasks)
+        known = f"{len(used.tasks)} past tasks, {pairs:,} trainings"
+        if isinstance(given, MetaSurrogate):
+            source = f"given as an object; {known}"
+        elif str(given) == "pretrained":
+            source = f"pretrained, of surrogate-nas {version('surrogate-nas')}; {known}"
+        else:
+            digest = hashlib.sha256(Path(given).read_bytes()).hexdigest()
+            source = f"file {Path(given).name}, SHA-256 {digest[:16]}…; {known}"
+    if study.user_attrs.get(SURROGATE_ATTR) != source:
+        study.set_user_attr(SURROGATE_ATTR, source)
 
 
 def _check(study: optuna.Study, what: str, found: str, wanted: str) -> None:

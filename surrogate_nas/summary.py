@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from scipy.special import ndtri
 from scipy.stats import spearmanr
 
 from surrogate_nas.errors import StudyError
+
+FloatArray = npt.NDArray[np.float64]
 
 _MIN_PAIRS = 3
 
@@ -70,10 +74,38 @@ class StudySummary:
     @property
     def rank_correlation(self) -> float:
         """Spearman's rho of predictions, each made before its training, and results; or NaN."""
-        constant = len(set(self.predicted)) < 2 or len(set(self.measured)) < 2
-        if len(self.predicted) < _MIN_PAIRS or constant:
+        return _rank_correlation(self.predicted, self.measured)
+
+    @property
+    def rank_correlations(self) -> tuple[tuple[int, float], ...]:
+        """The same after n of the predicted trainings, as (n, rho); at most 100 of them."""
+        after = (_MIN_PAIRS + step for step in spaced(len(self.predicted) - _MIN_PAIRS + 1, 100))
+        pairs = ((n, _rank_correlation(self.predicted[:n], self.measured[:n])) for n in after)
+        return tuple((n, rho) for n, rho in pairs if not math.isnan(rho))
+
+    def coverage(self, level: float) -> float:
+        """Return the share of results within the predictions' central interval, NaN without any.
+
+        Args:
+            level: Probability that a normal distribution gives the interval, in (0, 1).
+        """
+        if not self.predicted:
             return math.nan
-        return float(spearmanr(self.predicted, self.measured).statistic)
+        half = float(ndtri((1 + level) / 2)) * np.array(self.stds)
+        error = np.abs(np.array(self.predicted) - np.array(self.measured))
+        return float((error <= half).mean())
+
+    @property
+    def bests(self) -> FloatArray:
+        """The best value so far after each completed trial, (n,)."""
+        values = np.array([_value(t) for t in self.completed], dtype=float)
+        return np.maximum.accumulate(values) if self.maximize else np.minimum.accumulate(values)
+
+    @property
+    def ignores_past(self) -> bool:
+        """Whether there are past tasks, and all of them count for nothing."""
+        named = self.past_task_weights
+        return bool(named) and set(named) <= set(self.past_tasks_ignored)
 
 
 def summarize(study: optuna.Study) -> StudySummary:
@@ -91,7 +123,11 @@ def summarize(study: optuna.Study) -> StudySummary:
             got=f"{len(study.directions)} objectives",
             fix="use optuna-dashboard for this study",
         )
-    trials = study.get_trials(deepcopy=False)
+    return sum_up(study, study.get_trials(deepcopy=False))
+
+
+def sum_up(study: optuna.Study, trials: Sequence[FrozenTrial]) -> StudySummary:
+    """Sum trials of a study with one objective up, as :func:`summarize` does all of them."""
     completed = tuple(t for t in trials if t.state == TrialState.COMPLETE)
     predictions = [(number(t, "predicted_value"), number(t, "predicted_std")) for t in completed]
     guesses = [
@@ -120,6 +156,13 @@ def summarize(study: optuna.Study) -> StudySummary:
     )
 
 
+def spaced(n: int, most: int) -> list[int]:
+    """Return at most so many of the places 0 to n - 1, evenly spaced, the last one included."""
+    if n <= most:
+        return list(range(max(n, 0)))
+    return sorted({round(place) for place in np.linspace(0, n - 1, most).tolist()})
+
+
 def number(trial: FrozenTrial, attr: str) -> float | None:
     """Return a trial's user attribute if it is a finite number."""
     return finite(trial.user_attrs.get(attr))
@@ -144,11 +187,18 @@ def _names(found: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in found) if isinstance(found, list) else ()
 
 
+def _rank_correlation(predicted: tuple[float, ...], measured: tuple[float, ...]) -> float:
+    constant = len(set(predicted)) < 2 or len(set(measured)) < 2
+    if len(predicted) < _MIN_PAIRS or constant:
+        return math.nan
+    return float(spearmanr(predicted, measured).statistic)
+
+
 def _value(trial: FrozenTrial) -> float:
     assert trial.value is not None
     return trial.value
 
 
-def _total(trials: list[FrozenTrial], attr: str) -> int:
+def _total(trials: Sequence[FrozenTrial], attr: str) -> int:
     """Sum of a count that sampling stored with each trial."""
     return sum(int(number(t, attr) or 0) for t in trials)

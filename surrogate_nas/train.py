@@ -43,6 +43,7 @@ from surrogate_nas.training.updates import (
 )
 
 OnEpoch = Callable[[int, float], bool]
+OnLoss = Callable[[int, float], None]
 
 
 @final
@@ -157,6 +158,7 @@ class Trainer:
         task: Task,
         *,
         on_epoch: OnEpoch | None = None,
+        on_loss: OnLoss | None = None,
         seed: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> Outcome:
@@ -178,6 +180,7 @@ class Trainer:
             task: The data, the loss and the metric.
             on_epoch: Given the epoch, from 0, and its validation metric; True stops (pruning).
                 Of a training that goes on it hears the earlier epochs again.
+            on_loss: Told the epoch and its mean training loss, before it is validated.
             seed: Instead of the Trainer's own.
             checkpoint: A file for what is needed to go on, deleted when the training ends. One
                 that is damaged or of another training is left out, with a warning in the log.
@@ -187,7 +190,7 @@ class Trainer:
             KeyboardInterrupt: On Ctrl-C, or on SIGTERM in the main thread. The checkpoint is
                 written then, as after any other error, and kept.
         """
-        run = _Run(self, network, task, self.seed if seed is None else seed)
+        run = _Run(self, network, task, self.seed if seed is None else seed, on_loss)
         with seeded(run.seed), terminable():
             return run.fit(on_epoch, None if checkpoint is None else Path(checkpoint))
 
@@ -216,8 +219,16 @@ class Trainer:
 class _Run:
     """One training under way: the loop, and the counts."""
 
-    def __init__(self, trainer: Trainer, network: nn.Module, task: Task, seed: int) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        network: nn.Module,
+        task: Task,
+        seed: int,
+        on_loss: OnLoss | None,
+    ) -> None:
         self.seed = seed
+        self._on_loss = on_loss
         self._began = time.perf_counter()
         self._limit = trainer.time_limit_seconds or math.inf
         self._trainer, self._network, self._task = trainer, network, task
@@ -275,6 +286,8 @@ class _Run:
             loss = self._train_epoch(start)
             if loss is None:
                 return StopReason.TIME_LIMIT
+            if self._on_loss is not None:
+                self._on_loss(epoch, loss)
             value = self._validate() if math.isfinite(loss) else math.nan
             if not math.isfinite(value):
                 return StopReason.NOT_FINITE

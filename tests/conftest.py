@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import settings
+
+from surrogate_nas.dashboard import callback
 
 # Networks this small are slower on two threads, much slower where tests run side by side.
 torch.set_num_threads(1)
@@ -10,6 +14,13 @@ torch.set_num_threads(1)
 # The same examples in every run: a check that fails by chance says nothing about a change.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_to_publish() -> Iterator[None]:
+    """Leave no figures for the end of the program: their storages are gone by then."""
+    yield
+    callback._stale.clear()
 
 
 @pytest.fixture(autouse=True)

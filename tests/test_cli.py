@@ -24,8 +24,8 @@ import surrogate_nas
 from surrogate_nas import cli
 from surrogate_nas.cli.search import BASES
 from surrogate_nas.errors import StudyError
-from surrogate_nas.objective import INTERRUPTED
 from surrogate_nas.past import PastTask
+from surrogate_nas.resuming import INTERRUPTED
 from surrogate_nas.spaces import CellSpace
 from surrogate_nas.storage import open_storage
 from surrogate_nas.study import create_study
@@ -56,8 +56,10 @@ OPTIONS = {
         "--name",
         "--folder",
         "--report",
+        "--artifacts",
         "--quiet",
     ],
+    "report": ["--storage", "--name", "--out"],
     "finalize": [
         "--data",
         "--metric",
@@ -186,7 +188,8 @@ def test_a_search_ends_with_its_answer_and_the_same_command_continues(run: Run) 
     assert re.search(r"^Screened \d+ candidates for 3 trainings", out, re.MULTILINE)
     assert "Report: report.html" in out
     assert Path("report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert "optuna-dashboard sqlite:///nas.db" in out
+    assert "optuna-dashboard sqlite:///nas.db --artifact-dir nas-artifacts" in out
+    assert len(list(Path("nas-artifacts").iterdir())) == 3
     assert [trial.state for trial in stored().trials] == [TrialState.COMPLETE] * 3
 
     code, again, _ = run("search", *SMALL)
@@ -201,8 +204,10 @@ def test_a_search_ends_with_its_answer_and_the_same_command_continues(run: Run) 
 
     assert code == 0
     assert len(stored().trials) == 4
+    best = stored().best_trial
     assert re.findall("^trial .*$", more, re.M) == [
-        f"trial 3: complete {stored().trials[3].value:.4f}"
+        f"trial 3: complete {stored().trials[3].value:.4f} | best {best.value:.4g} "
+        f"(trial {best.number}) | 4/4"
     ]
     assert "trial 3" not in again
 

@@ -5,6 +5,7 @@ import math
 import os
 import runpy
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def test_the_test_value_is_that_of_the_network_and_is_stored(study: optuna.Study
         "test_value": final.test_value,
         "test_trial": final.trial_number,
         "final_folder": final.folder.name,
+        "trainer": asdict(TRAINER),
     }
 
 

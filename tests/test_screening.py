@@ -219,6 +219,9 @@ def test_the_acquisition_that_was_asked_for_ranks_the_pool(name: str) -> None:
 
     assert chosen.candidate is pool.candidates[int(np.argmax(scores))]
     assert chosen.acquisition == pytest.approx(scores.max())
+    best_first = np.argsort(-mean, kind="stable")
+    assert chosen.predicted_rank is not None
+    assert mean[best_first[chosen.predicted_rank - 1]] == mean[int(np.argmax(scores))]
 
 
 def test_what_past_tasks_are_worth_is_stored() -> None:
@@ -294,6 +297,7 @@ def test_attributes_are_flat_numbers() -> None:
         "n_infeasible",
         "predicted_value",
         "predicted_std",
+        "predicted_rank",
         "acquisition",
     }
     assert all(type(number) in (int, float) for number in attributes.values())

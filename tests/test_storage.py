@@ -8,7 +8,7 @@ import pytest
 from optuna.storages import InMemoryStorage, JournalStorage
 
 from surrogate_nas.errors import StorageError
-from surrogate_nas.storage import masked, open_storage, reachable
+from surrogate_nas.storage import address_of, folder_beside, masked, open_storage, reachable
 
 
 def test_none_is_memory() -> None:
@@ -140,3 +140,23 @@ def test_a_storage_is_named_without_its_password(
     storage: str | InMemoryStorage | None, words: str
 ) -> None:
     assert masked(storage) == words
+
+
+def test_the_folder_for_pictures_is_beside_the_file(tmp_path: Path) -> None:
+    """And nowhere for what is no file here."""
+    database = open_storage(f"sqlite:///{tmp_path}/nas.db")
+    journal = open_storage(f"{tmp_path}/other.journal")
+
+    assert folder_beside(database) == tmp_path / "nas-artifacts"
+    assert folder_beside(journal) == tmp_path / "other-artifacts"
+    assert folder_beside(open_storage(None)) is None
+    assert folder_beside(open_storage("sqlite:///:memory:")) is None
+
+
+def test_a_storage_object_has_an_address(tmp_path: Path) -> None:
+    """What a note says about resuming."""
+    address = f"sqlite:///{tmp_path}/nas.db"
+
+    assert address_of(open_storage(address)) == address
+    assert address_of(open_storage(f"{tmp_path}/a.journal")) == f"{tmp_path}/a.journal"
+    assert address_of(open_storage(None)) is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
+from surrogate_nas import pretrained as sn_pretrained
 from surrogate_nas.errors import (
     SpaceError,
     StorageError,
@@ -15,11 +17,13 @@ from surrogate_nas.errors import (
     SurrogateFileError,
     SurrogateMismatchError,
 )
-from surrogate_nas.objective import INTERRUPTED
 from surrogate_nas.optimize import continue_study
 from surrogate_nas.past import PastTask
+from surrogate_nas.resuming import INTERRUPTED
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.space import distributions, fingerprint
+from surrogate_nas.space_record import read_space
+from surrogate_nas.spaces import CellSpace
 from surrogate_nas.study import create_study
 from surrogate_nas.surrogate import MetaSurrogate
 from tests import synthetic
@@ -60,6 +64,9 @@ def test_a_study_is_a_plain_one_with_our_sampler(storage: BaseStorage) -> None:
         "space",
         "meta_features",
         "surrogate_nas_version",
+        "space_record",
+        "surrogate",
+        "seed",
     }
     assert study.user_attrs["space_fingerprint"] == fingerprint(distributions(SPACE))
     assert study.user_attrs["task_fingerprint"] == TASK.fingerprint
@@ -67,6 +74,37 @@ def test_a_study_is_a_plain_one_with_our_sampler(storage: BaseStorage) -> None:
     assert study.user_attrs["task"] == "toy"
     assert study.user_attrs["metric"] == "accuracy"
     assert study.user_attrs["space"] == "ToySpace"
+
+
+def test_where_the_surrogate_comes_from_is_written_down(tmp_path: Path) -> None:
+    """By its content where it is a file: names say little."""
+    space = CellSpace()
+    surrogate = sn_pretrained.surrogate(space)
+    surrogate.save(tmp_path / "cells.surrogate")
+
+    def origin(given: MetaSurrogate | str | Path | None) -> str:
+        study = create_study(TASK, space, surrogate=given, seed=0)
+        return str(study.user_attrs["surrogate"])
+
+    assert origin(None) == "none given: learns from this study alone"
+    assert origin("pretrained").startswith("pretrained, of surrogate-nas ")
+    assert origin("pretrained").endswith("; 7 past tasks, 560 trainings")
+    assert origin(surrogate).startswith("given as an object; 7 past tasks")
+    digest = hashlib.sha256((tmp_path / "cells.surrogate").read_bytes()).hexdigest()
+    assert origin(tmp_path / "cells.surrogate").startswith(
+        f"file cells.surrogate, SHA-256 {digest[:16]}…; 7"
+    )
+
+
+def test_a_ready_space_is_written_down_so_that_it_can_be_made_anew() -> None:
+    """With its arguments and the task's shape."""
+    study = create_study(TASK, CellSpace(widths=(8, 12)), seed=3)
+
+    found = read_space(study.user_attrs["space_record"])
+    assert isinstance(found, CellSpace)
+    assert found.widths == (8, 12)
+    assert found.reference.input_shape == TASK.input_shape
+    assert study.user_attrs["seed"] == 3
 
 
 def test_without_storage_or_name_it_lives_in_memory() -> None:

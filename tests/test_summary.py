@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 
 from surrogate_nas.errors import StudyError
 from surrogate_nas.sampler import SurrogateSampler
-from surrogate_nas.summary import finite, summarize
+from surrogate_nas.summary import finite, spaced, summarize
 from tests import synthetic
 
 
@@ -166,3 +166,49 @@ def test_our_own_study_is_summed_up() -> None:
     assert summary.n_screened >= 7 * 16
     assert len(summary.predicted) == 7
     assert -1 <= summary.rank_correlation <= 1
+
+
+def test_coverage_is_the_share_of_results_within_their_intervals() -> None:
+    """Half of a normal distribution lies within 0.674 standard deviations."""
+    attrs = predictions(0.0, 0.0, 0.0, 0.0)
+    summary = summarize(study_of([0.5, -0.6, 0.7, 3.0], attrs))
+
+    assert summary.coverage(0.5) == 0.5
+    assert summary.coverage(0.8) == 0.75
+    assert summary.coverage(0.95) == 0.75
+    assert math.isnan(summarize(study_of([1.0])).coverage(0.5))
+
+
+def test_rank_correlations_follow_the_trials() -> None:
+    """From the third predicted training on; what has none is left out."""
+    summary = summarize(study_of([1.0, 2.0, 3.0, 0.0], predictions(1.0, 2.0, 3.0, 4.0)))
+
+    assert [n for n, _ in summary.rank_correlations] == [3, 4]
+    assert [rho for _, rho in summary.rank_correlations] == pytest.approx(
+        [1.0, summary.rank_correlation]
+    )
+    assert summarize(study_of([1.0, 1.0, 1.0], predictions(1, 2, 3))).rank_correlations == ()
+
+
+def test_thousands_of_trials_have_a_hundred_rank_correlations() -> None:
+    """The last one included."""
+    values = [float(v) for v in range(2000)]
+    found = summarize(study_of(values, predictions(*values))).rank_correlations
+
+    assert len(found) == 100
+    assert found[-1][0] == 2000
+    assert found[-1][1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("maximize", "bests"), [(True, [1, 3, 3]), (False, [1, 1, 0])])
+def test_bests_are_the_best_so_far(maximize: bool, bests: list[float]) -> None:
+    """In the study's direction."""
+    assert summarize(study_of([1, 3, 0], maximize=maximize)).bests.tolist() == bests
+
+
+def test_spaced_places_are_few_and_hold_the_last() -> None:
+    """Figures of thousands of trials stay small."""
+    assert spaced(3, 5) == [0, 1, 2]
+    assert spaced(0, 5) == spaced(-2, 5) == []
+    assert len(spaced(1000, 7)) == 7
+    assert spaced(1000, 7)[-1] == 999

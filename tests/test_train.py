@@ -179,6 +179,14 @@ def test_pruning_stops_at_once_and_sees_every_epoch() -> None:
     assert outcome.epochs == 2
 
 
+def test_every_epoch_s_loss_is_told() -> None:
+    """A progress bar shows it."""
+    seen: list[tuple[int, float]] = []
+    outcome, _ = run(Trainer(epochs=3), on_loss=lambda epoch, loss: seen.append((epoch, loss)))
+
+    assert seen == list(enumerate(outcome.losses))
+
+
 def test_the_network_is_back_in_training_mode_after_validation() -> None:
     modes: list[bool] = []
     trained = network()

@@ -11,7 +11,7 @@ from typing import TextIO
 
 import optuna
 
-from surrogate_nas.cli import past, search, show
+from surrogate_nas.cli import past, report, search, show
 from surrogate_nas.errors import SurrogateNasError
 
 _EPILOG = """\
@@ -19,6 +19,7 @@ examples:
   surrogate-nas search --data digits --trials 20 --surrogate pretrained
   surrogate-nas search --data photos/ --space convnet --trials 50 --limit parameters=1e6
   surrogate-nas show --storage sqlite:///nas.db --name photos
+  surrogate-nas report --storage sqlite:///nas.db --name photos --out photos.html
   surrogate-nas evaluate --storage sqlite:///nas.db
   surrogate-nas fit --storage sqlite:///nas.db --shipped --out cells.surrogate
   surrogate-nas show cells.surrogate
@@ -82,5 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     search.add_commands(commands)
     show.add_command(commands)
+    report.add_command(commands)
     past.add_commands(commands)
     return parser

@@ -112,6 +112,12 @@ def _add_results(search: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--report", type=shared.file, metavar="PATH", help="write an HTML report there"
     )
+    where.add_argument(
+        "--artifacts",
+        type=Path,
+        metavar="FOLDER",
+        help="of architecture pictures for optuna-dashboard; default: beside the storage's file",
+    )
     where.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -148,22 +154,30 @@ def _search(arguments: argparse.Namespace) -> None:
     trainer = shared.trainer(arguments)
     device = trainer.device or ("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{task!r}\nStudy {study.study_name!r} in {masked(arguments.storage)}, on {device}")
-    objective = sn.Objective(task, space, trainer)
-    shows_bar = sys.stderr.isatty() and not arguments.quiet
-    lines = [] if shows_bar or arguments.quiet else [_print_trial]
-    continue_study(
-        study,
-        objective,
+    shows_bar = sys.stderr.isatty()
+    progress = sn.ProgressBar(
         arguments.trials,
-        n_concurrent=arguments.concurrent,
-        show_progress_bar=shows_bar,
-        callbacks=lines,
+        in_all=True,
+        style="quiet" if arguments.quiet else "bar" if shows_bar else "lines",
+        file=sys.stderr if shows_bar else sys.stdout,
     )
+    pages = sn.DashboardCallback(space.for_task(task), artifacts=arguments.artifacts)
+    objective = sn.Objective(task, space, trainer, dashboard=pages, progress=progress)
+    try:
+        continue_study(
+            study,
+            objective,
+            arguments.trials,
+            n_concurrent=arguments.concurrent,
+            callbacks=[progress],
+        )
+    finally:
+        progress.close()
     final = _finish(study, task, space, trainer, arguments.folder)
     print_summary(sn.summarize(study), final)
     if arguments.report:
         print(f"Report: {sn.report(study, arguments.report)}")
-    print_dashboard(arguments.storage)
+    print_dashboard(arguments.storage, study)
 
 
 def _finalize(arguments: argparse.Namespace) -> None:
@@ -182,9 +196,3 @@ def _finish(
 ) -> sn.FinalNetwork:
     print("Retraining the best architecture on training and validation data ...", flush=True)
     return sn.finalize(study, task, space, trainer, folder=folder)
-
-
-def _print_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    """One line a trial, for where no progress bar can be drawn."""
-    value = "" if trial.value is None else f" {trial.value:.4f}"
-    print(f"trial {trial.number}: {trial.state.name.lower()}{value}", flush=True)

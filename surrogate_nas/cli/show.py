@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import optuna
 
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
+from surrogate_nas.dashboard.pictures import artifact_folder
+from surrogate_nas.diagnosis import diagnose
 from surrogate_nas.errors import StudyError
 from surrogate_nas.storage import masked, open_storage, reachable
 from surrogate_nas.summary import finite
@@ -96,13 +100,19 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
             f"Predicted before training against measured: rank correlation "
             f"{summary.rank_correlation:+.2f} over {len(summary.predicted)} trainings"
         )
+    for finding in diagnose(summary):
+        print(f"Where the surrogate does not help: {finding}")
 
 
-def print_dashboard(storage: str) -> None:
+def print_dashboard(storage: str, study: optuna.Study) -> None:
     """Print the exact command that opens a storage in optuna-dashboard, this environment's."""
+    folder = artifact_folder(study)
+    pictures = "" if folder is None else f" --artifact-dir {shlex.quote(os.path.relpath(folder))}"
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        print("To look at it in a browser: pip install 'surrogate-nas[dashboard]', then")
     beside = Path(sys.executable).parent / "optuna-dashboard"
     command = os.path.relpath(beside) if beside.exists() else "optuna-dashboard"
-    print(f"Look at it: {command} {masked(storage)}  (then open http://127.0.0.1:8080)")
+    print(f"Look at it: {command} {masked(storage)}{pictures}  (then open http://127.0.0.1:8080)")
 
 
 def _show(arguments: argparse.Namespace) -> None:
@@ -130,7 +140,7 @@ def _print_study(address: str, name: str) -> None:
     test_value = finite(attrs.get("test_value"))
     if test_value is not None:
         print(f"Test {summary.metric}: {test_value:.4f}")
-    print_dashboard(address)
+    print_dashboard(address, study)
 
 
 def _names(storage: optuna.storages.BaseStorage) -> list[str]:

@@ -24,7 +24,11 @@ from surrogate_nas.spaces.cell_graph import (
     cell_graph,
     published_key,
 )
+from surrogate_nas.spaces.cell_picture import CELL_FILL, cell_picture
+from surrogate_nas.spaces.stage_picture import Stage
 
+_NODES = ("in", "1", "2", "out")
+_LABELS = {"width": "channels of the first stage", "depth": "cells a stage"}
 _OPS = tuple(f"op_{edge}" for edge in range(len(EDGES)))
 
 
@@ -191,6 +195,31 @@ class CellSpace(SearchSpace):
         said += [f"layer {n} = {_say_layer(layer)}" for n, layer in enumerate(graph.layers, 1)]
         said.append(f"output = {_say_sum(graph.output) or 'zero: no path leads to it'}")
         return "; ".join([*said, *parts.say_training(self.training(architecture))])
+
+    def picture(self, architecture: Architecture) -> str:
+        """Draw the cell as a graph, and below it the skeleton as a row of blocks to scale.
+
+        Raises:
+            SpaceError: The architecture is not of this space.
+        """
+        _, channels, depth = self._read(architecture)
+        _, height, width = parts.image_shape(self.reference)
+        sizes = parts.stage_sizes(height, width, self.n_stages)
+        stages = [
+            Stage(f"stage {i + 1}", depth, "cell", channels * 2**i, size, CELL_FILL, False, ())
+            for i, size in enumerate(sizes)
+        ]
+        ops = tuple(str(architecture[name]) for name in _OPS)
+        ends = (f"{height}×{width}\nimage", f"{self.reference.n_outputs}\noutputs")
+        notes = parts.say_training(self.training(architecture))
+        return cell_picture(ops, stages, ends, self.summary(architecture), notes)
+
+    def label(self, parameter: str) -> str:
+        """Return what a parameter is in plain words."""
+        if parameter in _OPS:
+            start, end = EDGES[_OPS.index(parameter)]
+            return f"edge {_NODES[start]} → {_NODES[end]}"
+        return _LABELS.get(parameter, parameter.replace("_", " "))
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON has them."""

@@ -18,9 +18,19 @@ from surrogate_nas.spaces.convnet_blocks import (
     Kind,
     gate_width,
 )
+from surrogate_nas.spaces.stage_picture import Stage, draw_stages
+from surrogate_nas.svg import Drawing
 
 _KERNELS = (3, 5)
 _EXPANSIONS = (1, 2, 4)
+_LABELS = {
+    "blocks": "blocks",
+    "width": "channels",
+    "kernel": "kernel",
+    "expansion": "expansion",
+    "se": "squeeze-excitation",
+}
+_PLAIN_FILL, _INVERTED_FILL = "#8fb4d9", "#f0d5a0"
 
 
 class _Stage(NamedTuple):
@@ -173,6 +183,33 @@ class ConvNetSpace(SearchSpace):
         said += [_say_stage(n, stage) for n, stage in enumerate(stages, 1)]
         return "; ".join([*said, *parts.say_training(self.training(architecture))])
 
+    def picture(self, architecture: Architecture) -> str:
+        """Draw the stages as a row of blocks to scale.
+
+        Raises:
+            SpaceError: The architecture is not of this space.
+        """
+        stages = self._read(architecture)
+        _, height, width = parts.image_shape(self.reference)
+        sizes = parts.stage_sizes(height, width, len(stages))
+        drawing = Drawing("Stages of a convolutional network", self.summary(architecture))
+        drawn = [_drawn(n, *of) for n, of in enumerate(zip(stages, sizes, strict=True), 1)]
+        ends = (f"{height}×{width}\nimage", f"{self.reference.n_outputs}\noutputs")
+        right, lowest = draw_stages(drawing, drawn, ends, 8)
+        shared = f"{_activation(architecture)}, {_normalization(architecture)} normalization"
+        legend = "; white dot: squeeze-excitation" if any(s.has_gate for s in stages) else ""
+        said = [f"{shared}{legend}", *parts.say_training(self.training(architecture))]
+        for row, line in enumerate(said):
+            drawing.text(20, lowest + 14 + 17 * row, line, size=11, fill="#454b54")
+        return drawing.svg(max(right, 420), lowest + 17 * len(said) + 12)
+
+    def label(self, parameter: str) -> str:
+        """Return what a parameter is in plain words."""
+        name, _, stage = parameter.rpartition("_")
+        if name in _LABELS and stage.isdecimal():
+            return f"{_LABELS[name]}, stage {int(stage) + 1}"
+        return "number of stages" if parameter == "n_stages" else parameter.replace("_", " ")
+
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON has them."""
         return {
@@ -225,6 +262,24 @@ def _tally_blocks(
         hidden = gate_width(gated)
         tally.convolution(gated, hidden, 1, 1, bias=True, times=times)
         tally.convolution(hidden, gated, 1, 1, bias=True, times=times)
+
+
+def _drawn(number: int, stage: _Stage, size: tuple[int, int]) -> Stage:
+    """A stage for its picture."""
+    plain = stage.expansion == 1
+    return Stage(
+        name=f"stage {number}",
+        n_blocks=stage.blocks,
+        noun="block",
+        channels=stage.width,
+        size=size,
+        fill=_PLAIN_FILL if plain else _INVERTED_FILL,
+        marked=stage.has_gate,
+        lines=(
+            f"{stage.kernel}×{stage.kernel} kernel",
+            "plain" if plain else f"inverted, ×{stage.expansion}",
+        ),
+    )
 
 
 def _say_stage(number: int, stage: _Stage) -> str:

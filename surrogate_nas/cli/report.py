@@ -1,0 +1,33 @@
+"""``report``: a stored study -> an HTML report, and what optuna-dashboard shows of it."""
+
+from __future__ import annotations
+
+import argparse
+
+import surrogate_nas as sn
+from surrogate_nas.cli import arguments as shared
+from surrogate_nas.cli.show import load_study, print_dashboard
+from surrogate_nas.storage import reachable
+
+
+def add_command(commands: shared.Commands) -> None:
+    """Add the command to the parser."""
+    report = commands.add_parser(
+        "report",
+        help="write a study as one HTML file",
+        description="Write any Optuna study as one HTML file that opens offline: the answer, how "
+        "it was found, which choices mattered, every trial.",
+    )
+    report.add_argument("--storage", required=True, metavar="URL", help="where the study is")
+    report.add_argument("--name", required=True, metavar="NAME", help="the study")
+    report.add_argument(
+        "--out", required=True, type=shared.file, metavar="PATH", help="the HTML file to write"
+    )
+    report.set_defaults(run=_report)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    study = load_study(arguments.storage, arguments.name)
+    with reachable(arguments.storage):
+        print(f"Report: {sn.report(study, arguments.out)}")
+    print_dashboard(arguments.storage, study)

@@ -1,0 +1,1 @@
+"""What optuna-dashboard shows of a study beyond its trials: pictures, figures, one note."""
