@@ -119,7 +119,7 @@ class MetaSurrogate:
         """Condition on the target's own results.
 
         A study's or its trials' learning curves count, too: what pruned and running trials have
-        reported stands for what it leads to; see :mod:`surrogate_nas.curves`.
+        reported stands for what it leads to; see ``surrogate_nas.curves``.
 
         Args:
             given: See :meth:`predict`.

@@ -60,7 +60,8 @@ def judge(job: Job) -> list[dict[str, Any]]:
         measured = target_model.working_units(values[order])
         rest = slice(n, n + N_JUDGED)
         apart = np.abs(measured - mean)[rest] / std[rest]
-        coverage = {str(p): float(np.mean(apart <= ndtri(0.5 + p / 2))) for p in LEVELS}
+        held = {p: float(np.mean(apart <= ndtri(0.5 + p / 2))) for p in LEVELS}
+        coverage = {str(p): round(share, 4) for p, share in held.items()}
         tau = float(kendalltau(mean, values[order]).statistic)
         lines.append(
             {
