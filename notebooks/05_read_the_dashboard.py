@@ -59,13 +59,32 @@ study.optimize(sn.Objective(task, space, sn.Trainer(epochs=EPOCHS)), n_trials=N_
 #
 # ```console
 # $ pip install 'surrogate-nas[dashboard]'
-# $ optuna-dashboard sqlite:///nas.db
+# $ optuna-dashboard sqlite:///nas.db --artifact-dir nas-artifacts
 # ```
 #
-# and open the address that it prints. It may run while the search does, on the same file.
+# and open the address that it prints. It may run while the search does, on the same file. The folder beside the database, named like
+# it, holds the pictures.
 
 # %%
-print(f"optuna-dashboard {storage}")
+print(f"optuna-dashboard {storage} --artifact-dir {storage.removeprefix('sqlite:///').removesuffix('.db')}-artifacts")
+
+# %% [markdown]
+# ## The study's page
+#
+# Beside what the dashboard draws of every study there are five figures. They are refreshed while the search runs, as often as two
+# hundredths of its time allow.
+#
+# | figure | what it shows | look for |
+# |---|---|---|
+# | Best found | the best result so far, and a band: what random draws would have found by now, as the surrogate expects | a line above the band |
+# | Predicted and measured | each prediction, made before its training, against the result; bars are one standard deviation | points near the diagonal |
+# | Does the surrogate rank this task? | rank correlation of the two as results come in; below the dotted line it may be chance | a line that rises |
+# | What past tasks are worth here | each past task's weight in the predictions | which of your tasks are alike |
+# | What was screened out, and why | candidates a training: predicted to be worse, equivalent to one that was tried, beyond a limit | a limit that turns most of them away |
+#
+# **Each trial's page** has a picture of its architecture: cells as graphs, stages to scale, any other space as a table of choices. **The
+# note** says what the task and its meta-features are, where the surrogate comes from, how to go on with the study and how to use it for
+# the next one. Where the surrogate does not help here, the note says so, and what to do.
 
 # %% [markdown]
 # ## A trial's attributes
@@ -83,6 +102,7 @@ for name, value in study.trials[-1].user_attrs.items():
 # | column | what it is | look for |
 # |---|---|---|
 # | `predicted_value`, `predicted_std` | what the surrogate expected, with its uncertainty, in the metric's own units (a standard score in the very first trial) | results within two `predicted_std` of `predicted_value`, about 19 times of 20 |
+# | `predicted_rank` | place in its pool by the prediction alone, 1 the best | larger where uncertainty, not the prediction, chose it |
 # | `transfer` | probability, at that time, that past tasks say anything about this one | it falls where they mislead |
 # | `acquisition` | logarithm of the improvement that was expected | it falls as the search comes to its end |
 # | `n_candidates` | size of the pool that this one was chosen from | about 256; much less means that the space or the limits leave little |
