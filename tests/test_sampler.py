@@ -28,6 +28,7 @@ from tests.toys import ToySpace, ToyTask
 SCREENED = {
     "predicted_value",
     "predicted_std",
+    "predicted_rank",
     "acquisition",
     "n_candidates",
     "n_duplicates",
