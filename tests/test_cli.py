@@ -457,14 +457,9 @@ def test_ctrl_c_stops_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "the same command continues" in err
 
 
-def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Press Ctrl-C, and again where Python has lost it: what a destructor raises is ignored."""
-    process.send_signal(signal.SIGINT)
-    try:
-        return process.communicate(timeout=30)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        return process.communicate(timeout=60)
+def hear_ctrl_c() -> None:
+    """A shell's background jobs ignore it, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_an_interrupted_process_leaves_a_study_that_continues(run: Run) -> None:
@@ -475,10 +470,12 @@ def test_an_interrupted_process_leaves_a_study_that_continues(run: Run) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=hear_ctrl_c,
     )
     try:
         wait_for_training(process)
-        out, err = interrupted(process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.communicate()
