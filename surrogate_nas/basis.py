@@ -45,7 +45,8 @@ _JUDGED = 24
 _JUDGED_ROWS = 32
 _RANKED_ROWS = 256
 _CHANCE = 0.02
-"""Past tasks that rank each other no better than chance does with this probability are doubted."""
+"""Past tasks that rank each other no better than chance does with this probability, by their mean
+or one by one, are doubted."""
 _DOUBT = 0.9
 """Probability that past tasks say nothing where they do not."""
 _FEWEST_RANKED = 5
@@ -175,8 +176,8 @@ class PastModels:
             boosters.append(pooled)
             shift = np.append(shift, at_landmarks.mean())
             spread = np.append(spread, _safe(at_landmarks.std()))
-            together = np.full((len(kept), 1), POOLED)
-            loadings = np.hstack([loadings, together]) / np.hypot(1.0, POOLED)
+            common = np.full((len(kept), 1), POOLED)
+            loadings = np.hstack([loadings, common]) / np.hypot(1.0, POOLED)
         return PastBasis(
             tuple(boosters), shift, spread, loadings, self.hypotheses, log_prior
         ), quality
@@ -227,22 +228,19 @@ def fit_models(
     """
     landmarks = _landmarks(known, space, np.random.default_rng(seed))
     # Components of many tasks average over them, which does what a teacher does for a few.
-    fit = _fit_alone if len(known) > MAX_BASIS else fit_taught
-    models = tuple(
-        fit(one, normal_scores(y), landmarks, distances, seed + k)
-        for k, (one, y) in enumerate(zip(known, gains, strict=True))
-    )
+    is_taught = len(known) <= MAX_BASIS
+    models = []
+    for k, (one, gain) in enumerate(zip(known, gains, strict=True)):
+        y = normal_scores(gain)
+        models.append(
+            fit_taught(one, y, landmarks, distances, seed + k)
+            if is_taught
+            else fit_trees(one.rows, y, seed + k)
+        )
     predictions = _predict_all(models, landmarks.rows)
     return PastModels(
-        models, known, gains, features, landmarks, predictions, distances, hypotheses, seed
+        tuple(models), known, gains, features, landmarks, predictions, distances, hypotheses, seed
     )
-
-
-def _fit_alone(
-    known: Points, y: FloatArray, space: Points, distances: Distances, seed: int
-) -> lightgbm.Booster:
-    """Fit trees to the results as they are; arguments as of :func:`fit_taught`."""
-    return fit_trees(known.rows, y, seed)
 
 
 def _compress(

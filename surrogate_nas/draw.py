@@ -199,6 +199,24 @@ def random_chooser(rng: np.random.Generator) -> Chooser:
     return lambda _name, distribution: uniform(distribution, rng)
 
 
+def random_params(
+    suggest: Callable[[Draw], Any], n: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Return the parameters of n random architectures.
+
+    Args:
+        suggest: A space's own, which asks for its parameters.
+        n: How many.
+        rng: Draws them.
+    """
+    params = []
+    for _ in range(n):
+        draw = Draw(random_chooser(rng))
+        suggest(draw)
+        params.append(draw.params)
+    return params
+
+
 def replay_chooser(params: Mapping[str, Any], otherwise: Chooser) -> Chooser:
     """Keep the given values where they are allowed; ask `otherwise` for the rest."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from optuna.trial import FrozenTrial, TrialState
 
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.draw import random_params
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.past import Direction, from_trials
 from surrogate_nas.space import SearchSpace
@@ -117,10 +117,4 @@ def _replays(space: SearchSpace, trial: FrozenTrial) -> bool:
 
 def _draws(space: SearchSpace) -> list[dict[str, object]]:
     """Parameters of random architectures, always the same."""
-    rng = np.random.default_rng(0)
-    params = []
-    for _ in range(_N_DRAWS):
-        draw = Draw(random_chooser(rng))
-        space.suggest(draw)
-        params.append(draw.params)
-    return params
+    return random_params(space.suggest, _N_DRAWS, np.random.default_rng(0))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from surrogate_nas.basis import PastBasis, PastModels, empty_basis, fit_models
 from surrogate_nas.curves import Stage, stages
 from surrogate_nas.distillation import Points
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.draw import random_params
 from surrogate_nas.encoding import Encoding
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
 from surrogate_nas.mapping import SpaceMapping
@@ -229,7 +229,10 @@ class PastFit:
             [_points(encoding, task.params, partly_known=True) for task in past],
             [task.gains for task in past],
             features=[task.meta_features for task in past],
-            space=_points(encoding, _draws(encoding.space, _SPACE_DRAWS, seed)),
+            space=_points(
+                encoding,
+                random_params(encoding.space.suggest, _SPACE_DRAWS, np.random.default_rng(seed)),
+            ),
             distances=encoding.distances,
             hypotheses=_hypotheses(past) if hypotheses is None else hypotheses,
             seed=seed,
@@ -312,14 +315,3 @@ def _points(
     points = encoding.points(params)
     rows = encoding.encode(params, points, partly_known=partly_known)
     return Points(rows, np.hstack([points, encoding.traits(rows)]))
-
-
-def _draws(space: SearchSpace, n: int, seed: int) -> list[dict[str, Any]]:
-    """Parameters of n random architectures."""
-    rng = np.random.default_rng(seed)
-    params = []
-    for _ in range(n):
-        draw = Draw(random_chooser(rng))
-        space.suggest(draw)
-        params.append(draw.params)
-    return params

@@ -19,6 +19,7 @@ from surrogate_nas.draw import (
     contains,
     from_unit,
     random_chooser,
+    random_params,
     replay_chooser,
     to_unit,
     uniform,
@@ -170,6 +171,18 @@ def test_what_a_draw_recorded_cannot_be_changed_from_outside() -> None:
     draw.params.clear()
     draw.distributions.clear()
     assert list(draw.params) == list(draw.distributions) == ["x"]
+
+
+def test_random_params_are_complete_and_follow_from_the_generator() -> None:
+    def suggest(draw: Draw) -> None:
+        if draw.suggest_int("n", 1, 3) > 1:
+            draw.suggest_float("rate", 0, 1)
+
+    one, same, other = (random_params(suggest, 50, np.random.default_rng(k)) for k in (0, 0, 1))
+    assert one == same != other
+    assert len(one) == 50
+    assert {params["n"] for params in one} == {1, 2, 3}
+    assert all(("rate" in params) is (params["n"] > 1) for params in one)
 
 
 def test_replay_keeps_what_is_allowed_and_asks_for_the_rest() -> None:

@@ -14,9 +14,9 @@ from optuna.distributions import (
 from scipy.stats import spearmanr
 
 from surrogate_nas import MetaSurrogate, PastTask, map_to_space
+from surrogate_nas.draw import random_params
 from surrogate_nas.errors import PastTaskError
 from surrogate_nas.spaces import CellSpace
-from surrogate_nas.surrogate import _draws
 from tests.shared import shared_table
 
 FLAT: dict[str, BaseDistribution] = {
@@ -245,10 +245,13 @@ def test_a_surrogate_refuses_a_past_task_of_another_space_by_its_name() -> None:
 
 def test_a_surrogate_of_a_space_with_features_takes_past_tasks_without_them() -> None:
     space = CellSpace()
-    params = [{n: v for n, v in one.items() if n != "op_0"} for one in _draws(space, 30, seed=0)]
+    params = [
+        {n: v for n, v in one.items() if n != "op_0"}
+        for one in random_params(space.suggest, 30, np.random.default_rng(0))
+    ]
     values = [float(one["width"]) for one in params]
     surrogate = MetaSurrogate.fit(space, [PastTask("less", params, values)], seed=0)
-    mean, _ = surrogate.predict(_draws(space, 5, seed=1))
+    mean, _ = surrogate.predict(random_params(space.suggest, 5, np.random.default_rng(1)))
     assert np.isfinite(mean).all()
 
 

@@ -23,7 +23,7 @@ from surrogate_nas.space import (
     TaskShape,
     distributions,
 )
-from surrogate_nas.train import Trainer
+from surrogate_nas.train import Trainer, seeded
 
 _DRAWS = 50
 
@@ -123,18 +123,18 @@ class SearchSpaceTestCase:
 
     def test_networks_fit_the_task(self, space: SearchSpace, shape: TaskShape) -> None:
         """A network maps ``(n, *input_shape)`` to (n, n_outputs) and can be trained."""
-        torch.manual_seed(0)
-        for _, architecture in _drawn(space, 4):
-            network = space.build(architecture, shape)
-            assert isinstance(network, nn.Module)
-            outputs = network(self.inputs(shape, 3))
-            outputs.sum().backward()
-            assert outputs.shape == (3, shape.n_outputs)
-            assert bool(outputs.isfinite().all())
-            gradients = [p.grad for p in network.parameters() if p.grad is not None]
-            assert gradients, "no parameter has an effect on the output"
-            assert all(bool(gradient.isfinite().all()) for gradient in gradients)
-            assert network.eval()(self.inputs(shape, 1)).shape == (1, shape.n_outputs)
+        with seeded(0):
+            for _, architecture in _drawn(space, 4):
+                network = space.build(architecture, shape)
+                assert isinstance(network, nn.Module)
+                outputs = network(self.inputs(shape, 3))
+                outputs.sum().backward()
+                assert outputs.shape == (3, shape.n_outputs)
+                assert bool(outputs.isfinite().all())
+                gradients = [p.grad for p in network.parameters() if p.grad is not None]
+                assert gradients, "no parameter has an effect on the output"
+                assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+                assert network.eval()(self.inputs(shape, 1)).shape == (1, shape.n_outputs)
 
     def test_the_same_seed_gives_the_same_network(
         self, space: SearchSpace, shape: TaskShape
@@ -143,8 +143,8 @@ class SearchSpaceTestCase:
         _, architecture = _drawn(space, 1)[0]
         states = []
         for _ in range(2):
-            torch.manual_seed(3)
-            states.append(space.build(architecture, shape).state_dict())
+            with seeded(3):
+                states.append(space.build(architecture, shape).state_dict())
         assert states[0].keys() == states[1].keys()
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 

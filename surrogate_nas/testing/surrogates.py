@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import spearmanr
 
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.draw import random_params
 from surrogate_nas.encoding import Encoding
 from surrogate_nas.past import Direction
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space
@@ -168,13 +168,7 @@ class SurrogateTestCase:
 
 def _draw(space: SearchSpace, n: int, seed: int) -> Params:
     """Parameters of n random architectures."""
-    rng = np.random.default_rng(seed)
-    params = []
-    for _ in range(n):
-        draw = Draw(random_chooser(rng))
-        space.suggest(draw)
-        params.append(draw.params)
-    return params
+    return random_params(space.suggest, n, np.random.default_rng(seed))
 
 
 def _values(space: SearchSpace, params: Params) -> list[float]:
