@@ -78,10 +78,11 @@ def _low_correlation(summary: StudySummary) -> Finding | None:
         if summary.transfer is not None
         else ""
     )
+    better = "little better" if rho > 0 else "no better"
     return Finding(
         kind="rank_correlation",
         brief=f"surrogate ranks weakly ({rho:+.2f})",
-        shown=f"The surrogate ranks this task's architectures little better than chance: rank "
+        shown=f"The surrogate ranks this task's architectures {better} than chance: rank "
         f"correlation {rho:+.2f} over {n} trainings, each predicted before it was trained.",
         done="Such results speak for hypotheses with more noise and less transfer, which make "
         "predictions less certain, so that expected improvement explores more; every pool keeps "

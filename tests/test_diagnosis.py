@@ -76,6 +76,16 @@ def test_the_correlation_is_compared_with_its_threshold() -> None:
         assert bool(kinds(summary)) == (summary.rank_correlation < LOW_CORRELATION)
 
 
+def test_a_correlation_below_zero_is_not_called_a_little_better_than_chance() -> None:
+    """The words follow the sign."""
+    rng = np.random.default_rng(2)
+    for _ in range(40):
+        summary = correlated(rng, 15, 0.0)
+        for finding in diagnose(summary):
+            words = "little better" if summary.rank_correlation > 0 else "no better"
+            assert f"{words} than chance" in finding.shown
+
+
 def with_past(ignored: list[str], n: int) -> StudySummary:
     study = optuna.create_study(direction="maximize")
     study.add_trials([create_trial(value=float(v)) for v in range(n)])
