@@ -26,7 +26,7 @@ from surrogate_nas.training.checkpoint import Checkpoint, identity_of
 from surrogate_nas.training.data import source
 from surrogate_nas.training.device import find_device, place
 from surrogate_nas.training.interruption import StepHangs, Watchdog, terminable
-from surrogate_nas.training.memory import is_out_of_memory
+from surrogate_nas.training.memory import MAYBE_OUT_OF_MEMORY, is_out_of_memory
 from surrogate_nas.training.network_step import NetworkStep, StepSettings
 from surrogate_nas.training.outcome import Outcome as Outcome
 from surrogate_nas.training.outcome import StopReason as StopReason
@@ -205,7 +205,7 @@ class Trainer:
         try:
             place(network, device)
             return score(network, task, source(split, task, device), device)
-        except Exception as error:
+        except MAYBE_OUT_OF_MEMORY as error:
             if not is_out_of_memory(error):
                 raise
             raise TrainingError(
@@ -309,7 +309,7 @@ class _Run:
         while True:
             try:
                 return self._all_steps()
-            except Exception as error:
+            except MAYBE_OUT_OF_MEMORY as error:
                 if not is_out_of_memory(error):
                     raise
                 batch_size = min(self._trainer.batch_size, len(self._data))

@@ -120,7 +120,7 @@ def test_where_the_surrogate_does_not_help_it_is_said_once(terminal: bool) -> No
     for k in range(14):
         bar(study, finish(study, float(k), predicted_value=float(-k), predicted_std=1.0))
 
-    assert out.getvalue().count("note: The surrogate ranks this task's architectures little") == 1
+    assert out.getvalue().count("note: The surrogate ranks this task's architectures no") == 1
     assert "surrogate ranks weakly (-1.00)" in bar.words
     assert "n_candidates=1" in out.getvalue()
 

@@ -7,6 +7,8 @@ import torch
 LEAST_PART = 2
 """Rows of the smallest part: batch normalization cannot work on one."""
 
+MAYBE_OUT_OF_MEMORY = (RuntimeError, MemoryError)
+"""What memory that runs out may be raised as; :func:`is_out_of_memory` tells it from the rest."""
 _SIGNS = ("can't allocate memory", "STATUS_ALLOC_FAILED", "out of memory")
 """What RuntimeErrors say that mean the same as torch.OutOfMemoryError."""
 

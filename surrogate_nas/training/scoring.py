@@ -10,7 +10,7 @@ from torch import nn
 from surrogate_nas.task import Task
 from surrogate_nas.training.data import Source
 from surrogate_nas.training.device import forward
-from surrogate_nas.training.memory import is_out_of_memory, release
+from surrogate_nas.training.memory import MAYBE_OUT_OF_MEMORY, is_out_of_memory, release
 
 _BATCHES = {"cpu": 512, "cuda": 2048}
 """Rows of one forward pass; on a GPU more, as launching kernels is what takes the time there."""
@@ -42,7 +42,7 @@ def _outputs(network: nn.Module, task: Task, data: Source, batch: int) -> torch.
     try:
         with torch.inference_mode():
             return torch.cat([forward(network, x, task) for x in data.inputs(batch)]).cpu()
-    except Exception as error:
+    except MAYBE_OUT_OF_MEMORY as error:
         if batch == 1 or not is_out_of_memory(error):
             raise
         return None
