@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from surrogate_nas.dashboard import callback as module
 from surrogate_nas.dashboard import publish as pages
 from surrogate_nas.dashboard.callback import DashboardCallback, flush_stale
+from surrogate_nas.dashboard.pictures import add_picture, without_picture
 from surrogate_nas.errors import MissingExtraError
 from surrogate_nas.objective import Objective
 from surrogate_nas.study import create_study
@@ -42,13 +43,13 @@ def study(tmp_path: Path) -> optuna.Study:
 def always(**arguments: Any) -> DashboardCallback:
     """One that is never too early."""
     made = DashboardCallback(SPACE, share=1e9, **arguments)
-    made._last_cost = 0.0
+    made._last_cost = made._picture_cost = 0.0
     return made
 
 
 def test_every_trial_of_an_objective_has_its_picture(study: optuna.Study, tmp_path: Path) -> None:
-    """With no step of the user's: it is drawn while the trial runs."""
-    study.optimize(Objective(TASK, SPACE, TRAINER), 3)
+    """Drawn while the trial runs."""
+    study.optimize(Objective(TASK, SPACE, TRAINER, dashboard=always()), 3)
 
     for trial in study.trials:
         (meta,) = get_all_artifact_meta(trial, storage=study._storage)
@@ -88,6 +89,72 @@ def test_refreshing_takes_its_share_of_the_time_and_no_more(
 
     assert len(written) == 2
     assert written[0] == 50.0
+
+
+def test_pictures_are_within_the_share_of_time_too(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 0.1 seconds each: two percent of twenty seconds pay for four; the others come last."""
+    clock = [0.0]
+    monkeypatch.setattr("surrogate_nas.dashboard.callback.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(pages, "write", lambda *_: None)
+    real, drawn = add_picture, []
+
+    def drawing(study: optuna.Study, trial: Any, svg: str, folder: Path) -> None:
+        drawn.append(trial.number)
+        clock[0] += 0.1
+        real(study, trial, svg, folder)
+
+    monkeypatch.setattr(module, "add_picture", drawing)
+    made = DashboardCallback(SPACE)
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    for _ in range(20):
+        trial = study.ask()
+        SPACE.suggest(trial)
+        made.show(trial, lambda: "<svg/>")
+        clock[0] += 1.0
+        made.trained(trial)
+        study.tell(trial, 1.0)
+    assert len(drawn) == 4
+    assert drawn[0] == 0
+    assert made.spent_seconds <= 0.02 * clock[0]
+
+    made.flush(study)
+    assert not without_picture(study, study.trials)
+
+
+def test_a_pruned_trial_has_its_picture_too(study: optuna.Study) -> None:
+    """Drawn after its training where it was too early before."""
+
+    class Never(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
+    study.pruner = Never()
+    made = DashboardCallback(SPACE)
+    objective = Objective(TASK, SPACE, TRAINER, dashboard=made)
+    made._picture_cost = 1e6
+    study.optimize(objective, 1)
+    assert without_picture(study, study.trials)
+
+    made.flush(study)
+    assert study.trials[0].state == TrialState.PRUNED
+    assert not without_picture(study, study.trials)
+
+
+def test_at_the_end_the_best_trials_have_pictures_first(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are too many of them."""
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    for value in (0.1, 0.9, 0.5):
+        trial = study.ask()
+        SPACE.suggest(trial)
+        study.tell(trial, value)
+    monkeypatch.setattr(pages, "_MOST_LATE_PICTURES", 2)
+    DashboardCallback(SPACE).flush(study)
+
+    assert [t.number for t in without_picture(study, study.trials)] == [0]
 
 
 def test_what_was_too_early_is_written_at_the_end(study: optuna.Study) -> None:
@@ -161,6 +228,7 @@ def test_a_folder_without_rights_leaves_trials_without_pictures(
     (tmp_path / "nas-artifacts").write_text("")
     with caplog.at_level(logging.WARNING, "surrogate_nas"):
         study.optimize(Objective(TASK, SPACE, TRAINER), 2)
+        flush_stale()
 
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
     assert "could not be written; the study goes on" in caplog.text
@@ -193,11 +261,29 @@ def test_it_survives_a_journey_to_another_process() -> None:
 
 def test_its_own_folder_is_told_to_the_study(study: optuna.Study, tmp_path: Path) -> None:
     """The dashboard has to be started with it."""
-    pictures = DashboardCallback(SPACE, artifacts=tmp_path / "own")
+    pictures = always(artifacts=tmp_path / "own")
     study.optimize(Objective(TASK, SPACE, TRAINER, dashboard=pictures), 1)
 
     assert study.user_attrs["artifact_folder"] == str(tmp_path / "own")
     assert len(list((tmp_path / "own").iterdir())) == 1
+
+
+def test_what_ends_while_the_last_figures_are_written_is_in_them(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker's trial: its own write may have been lost to this one."""
+    study.optimize(Objective(TASK, SPACE, TRAINER, dashboard=False), 1)
+    real, written = pages.write, []
+
+    def writing(study: optuna.Study, space: Any, trials: Any) -> None:
+        written.append(len(trials))
+        real(study, space, trials)
+        if len(written) == 1:
+            study.add_trial(study.trials[0])
+
+    monkeypatch.setattr(pages, "write", writing)
+    DashboardCallback(SPACE).flush(study)
+    assert written == [1, 2]
 
 
 def test_a_thread_does_not_wait_for_another_s_refresh(study: optuna.Study) -> None:
@@ -213,10 +299,10 @@ def test_a_thread_does_not_wait_for_another_s_refresh(study: optuna.Study) -> No
 def test_any_objective_s_trials_have_pictures_as_they_finish(tmp_path: Path) -> None:
     """Those that have none yet: an Objective has drawn its own while they ran."""
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/nas.db", direction="maximize")
-    study.optimize(lambda t: t.suggest_float("x", 0, 1), 2, callbacks=[DashboardCallback()])
+    study.optimize(lambda t: t.suggest_float("x", 0, 1), 2, callbacks=[always()])
     assert len(list((tmp_path / "nas-artifacts").iterdir())) == 2
 
-    objective = Objective(TASK, SPACE, TRAINER)
+    objective = Objective(TASK, SPACE, TRAINER, dashboard=always())
     assert isinstance(objective.dashboard, DashboardCallback)
     study.optimize(objective, 1, callbacks=[objective.dashboard])
     assert len(list((tmp_path / "nas-artifacts").iterdir())) == 3

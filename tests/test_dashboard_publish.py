@@ -171,3 +171,23 @@ def test_a_folder_that_cannot_be_made_is_named(study: optuna.Study, tmp_path: Pa
     with pytest.raises(StudyError, match="a folder for pictures that can be written to"):
         publish(study, artifacts=os.fspath(tmp_path / "file" / "pictures"))
     assert list(stored_figures(study)) == ["best-found"]
+
+
+@pytest.mark.parametrize(("is_dead", "seconds"), [(False, 0.15), (True, 10.0)])
+def test_the_last_write_waits_for_another_worker(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch, is_dead: bool, seconds: float
+) -> None:
+    """Until it has written, or for ten seconds: it may have died."""
+    now, slept = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+        if len(slept) == 3 and not is_dead:
+            pages._set_lease(study, {"worker": "other", "written": 5})
+
+    monkeypatch.setattr("surrogate_nas.dashboard.publish.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("surrogate_nas.dashboard.publish.time.sleep", sleep)
+    pages._set_lease(study, {"worker": "other", "since": 0.0})
+    pages.wait_for_others(study)
+    assert sum(slept) == pytest.approx(seconds, abs=0.06)

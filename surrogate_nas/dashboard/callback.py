@@ -27,6 +27,11 @@ _logger = logging.getLogger(__name__)
 _SHARE = 0.02
 _FIRST_COST_SECONDS = 1.0
 """A guess, for the import of plotly and the first figures, before a refresh was timed."""
+_FIRST_PICTURE_SECONDS = 0.01
+"""A guess, before a picture was timed."""
+
+_ATTEMPTS = 5
+"""How often the last figures are written where other workers' trials end meanwhile."""
 
 _stale: dict[int, tuple[DashboardCallback, optuna.Study]] = {}
 """Studies whose last trials are not in their figures yet, by callback."""
@@ -37,10 +42,11 @@ class DashboardCallback:
     """Figures, a note and pictures of a study, refreshed after its trials.
 
     :class:`~surrogate_nas.Objective` has one of its own; for any other objective pass it to
-    ``study.optimize(callbacks=[...])``. A refresh takes place when trials have finished since the
-    last one and as long as all of them together take at most `share` of the time; the last one,
-    where that was too early, at the end of the program. Errors are logged once and never end a
-    trial. Several workers may share a study: what nobody has written yet, one of them writes.
+    ``study.optimize(callbacks=[...])``. A picture is drawn as a trial's training begins, figures
+    and note when trials have finished since the last time, all of them as long as they together
+    take at most `share` of the time. What was too early then is written at the end of the program,
+    pictures of at most 200 trials, the best ones. Errors are logged once and never end a trial.
+    Several workers may share a study: what nobody has written yet, one of them writes.
 
     Studies in memory are left alone, as no dashboard can read them; see
     :func:`~surrogate_nas.publish`.
@@ -49,7 +55,7 @@ class DashboardCallback:
         space: The search space; by default what the study has recorded, or its parameters.
         artifacts: The folder for pictures; by default a folder beside the storage's file, named
             like it with ``-artifacts``. Start optuna-dashboard with ``--artifact-dir`` on it.
-        share: Largest share of the study's time that goes into refreshing figures and note.
+        share: Largest share of the study's time that goes into pictures, figures and note.
     """
 
     def __init__(
@@ -70,6 +76,9 @@ class DashboardCallback:
         self.spent_seconds = 0.0
         """Seconds that figures, notes and pictures have taken in this process."""
         self._last_cost = _FIRST_COST_SECONDS
+        self._picture_cost = _FIRST_PICTURE_SECONDS
+        self._undrawn: dict[int, Callable[[], str]] = {}
+        self._left_some_out = False
         self._has_complained = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,9 +103,17 @@ class DashboardCallback:
         if self._began is None:
             self._began = time.monotonic()
 
+    def _affords(self, seconds: float) -> bool:
+        """Whether so much more is within the share of the time since the first trial."""
+        elapsed = time.monotonic() - (self._began or 0.0)
+        return self.spent_seconds + seconds <= self.share * elapsed
+
     def _add_late(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Add a picture to a finished trial, unless its objective has done so."""
         if _is_in_memory(study) or has_picture(study, trial):
+            return
+        if not self._affords(self._picture_cost):
+            self._left_some_out = True
             return
 
         def draw() -> str:
@@ -105,7 +122,7 @@ class DashboardCallback:
         self._keep(study, trial, draw)
 
     def show(self, trial: optuna.trial.BaseTrial, draw: Callable[[], str]) -> None:
-        """Add the picture of its architecture to a running trial.
+        """Add the picture of its architecture to a running trial, if it is time.
 
         Args:
             trial: The trial; without a study nothing is done.
@@ -113,7 +130,11 @@ class DashboardCallback:
         """
         if not isinstance(trial, optuna.Trial) or _is_in_memory(trial.study):
             return
-        self._keep(trial.study, trial, draw)
+        self.begin()
+        if self._affords(self._picture_cost):
+            self._keep(trial.study, trial, draw)
+        else:
+            self._undrawn[trial._trial_id] = draw
 
     def _keep(
         self, study: optuna.Study, trial: optuna.Trial | FrozenTrial, draw: Callable[[], str]
@@ -127,7 +148,18 @@ class DashboardCallback:
                 add_picture(study, trial, draw(), folder)
         except Exception as error:
             self._complain(error)
-        self.spent_seconds += time.monotonic() - began
+        self._picture_cost = time.monotonic() - began
+        self.spent_seconds += self._picture_cost
+
+    def trained(self, trial: optuna.trial.BaseTrial) -> None:
+        """Add the picture of a trial whose training has ended, if it was too early before."""
+        draw = self._undrawn.pop(getattr(trial, "_trial_id", -1), None)
+        if draw is None or not isinstance(trial, optuna.Trial):
+            return
+        if self._affords(self._picture_cost):
+            self._keep(trial.study, trial, draw)
+        else:
+            self._left_some_out = True
 
     def completed(self, trial: optuna.trial.BaseTrial, value: float) -> None:
         """Refresh after a trial whose value is known, but not yet to its study."""
@@ -145,26 +177,59 @@ class DashboardCallback:
         if _is_in_memory(study):
             return
         _stale[id(self)] = (self, study)
-        elapsed = time.monotonic() - (self._began or 0.0)
-        if self.spent_seconds + self._last_cost > self.share * elapsed:
-            return
-        self.flush(study, just_now)
+        if self._affords(self._last_cost):
+            self._write(study, just_now)
+            if not self._left_some_out:
+                _stale.pop(id(self), None)
 
-    def flush(
+    def flush(self, study: optuna.Study, *, anew: bool = False) -> None:
+        """Write figures and note now, if something is new, and the pictures that are missing.
+
+        Args:
+            study: The study.
+            anew: Even if nothing is new.
+        """
+        self._left_some_out = False
+        _stale.pop(id(self), None)
+        if _is_in_memory(study):
+            return
+        for _ in range(_ATTEMPTS):
+            if self._write(study, anew=anew, waits=True):
+                break
+        began = time.monotonic()
+        try:
+            space, trials = space_of(study, self.space), study.get_trials(deepcopy=False)
+            pages.add_late_pictures(study, space, trials, self.artifacts)
+        except Exception as error:
+            self._complain(error)
+        self.spent_seconds += time.monotonic() - began
+
+    def _write(
         self,
         study: optuna.Study,
         just_now: tuple[int, float] | None = None,
         *,
         anew: bool = False,
-    ) -> None:
-        """Write figures and note now, if something is new; `anew` even if not.
+        waits: bool = False,
+    ) -> bool:
+        """Write figures and note, if something is new, after other workers if it waits for them.
 
-        See :meth:`refresh`.
+        Args:
+            study: The study.
+            just_now: As in :meth:`refresh`.
+            anew: Even if nothing is new.
+            waits: For another worker that writes; else there is nothing to do.
+
+        Returns:
+            Whether no trial has ended meanwhile. Otherwise another worker may have written more
+            than this one knew, and lost it to this one.
         """
         if _is_in_memory(study) or not self._lock.acquire(blocking=False):
-            return  # another thread of this worker is at it
+            return True  # another thread of this worker is at it
         began = time.monotonic()
         try:
+            if waits:
+                pages.wait_for_others(study)
             trials = _with_result(study.get_trials(deepcopy=False), just_now)
             n_finished = pages.n_finished(trials)
             if anew or pages.is_new(study, n_finished):
@@ -172,10 +237,10 @@ class DashboardCallback:
                 pages.claim(study)
                 pages.write(study, space_of(study, self.space), trials)
                 pages.release(study, n_finished)
-            _stale.pop(id(self), None)
+            return pages.n_finished(study.get_trials(deepcopy=False)) <= n_finished
         except Exception as error:
-            _stale.pop(id(self), None)
             self._complain(error)
+            return True
         finally:
             self._last_cost = time.monotonic() - began
             self.spent_seconds += self._last_cost

@@ -35,7 +35,7 @@ def artifact_folder(study: optuna.Study, chosen: str | Path | None = None) -> Pa
     known = chosen if chosen is not None else study.user_attrs.get(FOLDER_ATTR)
     if isinstance(known, str | Path) and str(known):
         return Path(known)
-    return folder_beside(study._storage)
+    return folder_beside(study._storage, "artifacts")
 
 
 def add_picture(

@@ -35,6 +35,7 @@ _LEASE = "surrogate_nas:publishing"
 """System attribute of a study: which worker writes, since when, and what it has written."""
 
 _LEASE_SECONDS = 10.0
+_WAIT_SECONDS = 0.05
 _ATTEMPTS = 3
 _MOST_LATE_PICTURES = 200
 """Pictures added to finished trials at once; each stays in what the dashboard reads anew."""
@@ -68,7 +69,7 @@ def publish(
     trials = study.get_trials(deepcopy=False)
     write(study, space_of(study, space), trials)
     try:
-        _add_late_pictures(study, space_of(study, space), trials, artifacts)
+        add_late_pictures(study, space_of(study, space), trials, artifacts)
     except OSError as error:
         raise StudyError(
             expected="a folder for pictures that can be written to",
@@ -122,6 +123,16 @@ def is_new(study: optuna.Study, n_finished: int) -> bool:
         return False
     busy = isinstance(since, int | float) and abs(time.time() - since) < _LEASE_SECONDS
     return not (busy and worker != _WORKER)
+
+
+def wait_for_others(study: optuna.Study) -> None:
+    """Wait while another worker writes, which may not have seen the last trials."""
+    until = time.monotonic() + _LEASE_SECONDS
+    while time.monotonic() < until:
+        lease = study._storage.get_study_system_attrs(study._study_id).get(_LEASE)
+        if not isinstance(lease, dict) or "since" not in lease or lease.get("worker") == _WORKER:
+            return
+        time.sleep(_WAIT_SECONDS)
 
 
 def claim(study: optuna.Study) -> None:
@@ -183,25 +194,34 @@ def _save_note(study: optuna.Study, ours: str) -> None:
             return
 
 
-def _add_late_pictures(
+def add_late_pictures(
     study: optuna.Study,
     space: SearchSpace,
     trials: Sequence[FrozenTrial],
     artifacts: str | os.PathLike[str] | None,
 ) -> None:
-    """Add pictures to finished trials that have none: the best ones first."""
+    """Add pictures to finished trials that have none: the best 200 of them.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
     folder = artifact_folder(study, None if artifacts is None else Path(artifacts))
     if folder is None:
         return
     if artifacts is not None:
         remember_folder(study, folder)
     done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.params]
-    missing = without_picture(study, done)
-    best_first = sorted(
-        missing, key=lambda trial: (trial.state != TrialState.COMPLETE, -trial.number)
-    )
-    for trial in best_first[:_MOST_LATE_PICTURES]:
+    best = sorted(without_picture(study, done), key=lambda trial: _place(study, trial))
+    for trial in best[:_MOST_LATE_PICTURES]:
         add_picture(study, trial, picture(space, trial.params, words_of(trial)), folder)
+
+
+def _place(study: optuna.Study, trial: FrozenTrial) -> tuple[bool, float]:
+    """What good trials come first by; with several objectives, the first one counts."""
+    if trial.state != TrialState.COMPLETE or not trial.values:
+        return True, -float(trial.number)
+    sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1.0
+    return False, sign * trial.values[0]
 
 
 def remember_folder(study: optuna.Study, folder: Path) -> None:
