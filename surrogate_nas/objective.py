@@ -23,7 +23,7 @@ from surrogate_nas.dashboard.callback import DashboardCallback
 from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.past import INFEASIBLE
 from surrogate_nas.progress import ProgressBar
-from surrogate_nas.remote_trial import RemoteTrial, study_name
+from surrogate_nas.remote_trial import Epoch, RemoteTrial, study_name
 from surrogate_nas.resuming import INTERRUPTED as INTERRUPTED
 from surrogate_nas.resuming import checkpoint_path, enqueue_again, origin, recover, running
 from surrogate_nas.space import Architecture, SearchSpace
@@ -130,7 +130,11 @@ class Objective:
             self.pages.begin()
         try:
             with self._running(trial):
-                value = self._attempt(trial, self.space.suggest(trial))
+                try:
+                    value = self._attempt(trial, self.space.suggest(trial))
+                finally:
+                    if self.pages is not None:
+                        self.pages.trained(trial)
             if self.pages is not None and math.isfinite(value):
                 self.pages.completed(trial, value)
             return value
@@ -181,6 +185,8 @@ class Objective:
         def on_loss(epoch: int, loss: float) -> None:
             if self.progress is not None:
                 self.progress.epoch(trial.number, epoch + 1, trainer.epochs, loss)
+            elif isinstance(trial, RemoteTrial):
+                trial.say(Epoch(epoch + 1, trainer.epochs, loss))
 
         with seeded(seed):
             network = space.build(architecture, self.task)

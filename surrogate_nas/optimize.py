@@ -25,7 +25,7 @@ from surrogate_nas.parallel.capacity import cores
 from surrogate_nas.parallel.crew import NConcurrent
 from surrogate_nas.parallel.messages import Ended, Ready, Start, portable
 from surrogate_nas.parallel.pool import Pool, Worker
-from surrogate_nas.remote_trial import IS_BUG, Call, answer
+from surrogate_nas.remote_trial import IS_BUG, Call, Epoch, answer
 from surrogate_nas.resuming import INTERRUPTED, enqueue_again, fail_dead, recover, running
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.interruption import terminable
@@ -173,6 +173,7 @@ class _Run:
         self._patience = _patience(objective)
         folder = objective.checkpoints if isinstance(objective, Objective) else None
         self._checkpoints = None if folder is None else Path(folder)
+        self._progress = objective.progress if isinstance(objective, Objective) else None
         self._beats = _heartbeat_seconds(study)
         self._next_beat = 0.0
 
@@ -207,6 +208,11 @@ class _Run:
             self._end_overdue()
         elif isinstance(event[1], Call):
             event[0].send(_reply(self._training[event[0]], event[1]))
+        elif isinstance(event[1], Epoch):
+            if self._progress is not None:
+                now = event[1]
+                number = self._training[event[0]].number
+                self._progress.epoch(number, now.epoch, now.n_epochs, now.loss)
         elif isinstance(event[1], Ready):
             self._starting.remove(event[0])
             self._idle.append(event[0])

@@ -27,6 +27,22 @@ class Call:
     named: tuple[tuple[str, Any], ...] = ()
 
 
+@final
+@dataclass(frozen=True)
+class Epoch:
+    """A worker says how its training goes, and waits for nothing.
+
+    Args:
+        epoch: The epoch that has just been trained, from 1.
+        n_epochs: Epochs in all.
+        loss: Its mean training loss.
+    """
+
+    epoch: int
+    n_epochs: int
+    loss: float
+
+
 IS_BUG = "is_bug"
 """A question about the study, which :func:`answer` does not know the answer to."""
 _METHODS = frozenset(
@@ -68,11 +84,19 @@ class RemoteTrial(optuna.trial.BaseTrial):
         number: Of the trial.
         study_name: Of its study.
         ask: Puts a question and returns the answer.
+        say: Says something that needs no answer.
     """
 
-    def __init__(self, number: int, study_name: str, ask: Callable[[Call], Any]) -> None:
+    def __init__(
+        self,
+        number: int,
+        study_name: str,
+        ask: Callable[[Call], Any],
+        say: Callable[[Epoch], None] = lambda epoch: None,
+    ) -> None:
         self._number = number
         self._ask = ask
+        self.say = say
         self.study_name = study_name
 
     def _call(self, name: str, *arguments: Any, **named: Any) -> Any:

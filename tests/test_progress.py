@@ -9,6 +9,7 @@ import pytest
 
 from surrogate_nas import progress as module
 from surrogate_nas.objective import Objective
+from surrogate_nas.optimize import optimize
 from surrogate_nas.progress import ProgressBar
 from surrogate_nas.resuming import INTERRUPTED
 from surrogate_nas.train import Trainer
@@ -152,6 +153,18 @@ def test_an_objective_tells_its_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     study.optimize(Objective(task, space, Trainer(epochs=2, batch_size=64), progress=bar), 1)
 
     assert told == [(0, 1, 2, True), (0, 2, 2, True)]
+
+
+def test_workers_tell_their_epochs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of trainings in processes of their own."""
+    told: list[tuple[int, int, int]] = []
+    bar = ProgressBar(2, style="quiet")
+    monkeypatch.setattr(bar, "epoch", lambda n, epoch, of, loss: told.append((n, epoch, of)))
+    study = optuna.create_study(direction="maximize")
+    objective = Objective(ToyTask(), ToySpace(), Trainer(epochs=2, batch_size=64), progress=bar)
+    optimize(study, objective, 2, n_concurrent=2)
+
+    assert sorted(told) == [(0, 1, 2), (0, 2, 2), (1, 1, 2), (1, 2, 2)]
 
 
 def test_optuna_s_own_bar_works_as_before(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from surrogate_nas.parallel.capacity import Probe, Probed, probe
 from surrogate_nas.parallel.messages import Ended, Ready, Start, portable, receive, send
-from surrogate_nas.remote_trial import Call, RemoteTrial
+from surrogate_nas.remote_trial import Call, Epoch, RemoteTrial
 
 
 def main(n_threads: int) -> None:
@@ -53,7 +53,7 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
                 send(_probed(objective, order), outbox)
             else:
                 assert isinstance(order, Start)
-                trial = RemoteTrial(order.number, order.study_name, orders.ask)
+                trial = RemoteTrial(order.number, order.study_name, orders.ask, orders.say)
                 send(run(objective, trial), outbox)
     except (BrokenPipeError, KeyboardInterrupt):
         sys.exit(1)
@@ -88,6 +88,10 @@ class _Orders:
         order = self._received.get()
         self._is_idle.clear()
         return order
+
+    def say(self, epoch: Epoch) -> None:
+        """Tell how the training goes."""
+        send(epoch, self._outbox)
 
     def ask(self, call: Call) -> Any:
         """Put a question about the trial in training, and wait for the answer."""
