@@ -106,10 +106,10 @@ def address_of(storage: BaseStorage) -> str | None:
     return path if isinstance(path, str) else None
 
 
-def folder_beside(storage: BaseStorage) -> Path | None:
-    """Return where pictures of a storage's trials are kept by default: a folder beside its file.
+def folder_beside(storage: BaseStorage, what: str) -> Path | None:
+    """Return where files that belong to a storage are kept by default: a folder beside its file.
 
-    ``nas-artifacts`` beside ``nas.db``; None for a storage that is no file here.
+    ``nas-artifacts`` beside ``nas.db`` for "artifacts"; None for a storage that is no file here.
     """
     backend = getattr(storage, "_backend", storage)
     engine = getattr(backend, "engine", None)
@@ -119,7 +119,7 @@ def folder_beside(storage: BaseStorage) -> Path | None:
     if not isinstance(name, str) or name in ("", ":memory:") or name.startswith("file:"):
         return None
     path = Path(name)
-    return path.with_name(f"{path.stem}-artifacts")
+    return path.with_name(f"{path.stem}-{what}")
 
 
 def _refuse_unescaped(storage: StorageLike) -> None:

@@ -57,6 +57,7 @@ OPTIONS = {
         "--folder",
         "--report",
         "--artifacts",
+        "--checkpoints",
         "--quiet",
     ],
     "report": ["--storage", "--name", "--out"],
@@ -488,6 +489,7 @@ def test_an_interrupted_process_leaves_a_study_that_continues(run: Run) -> None:
     assert first.state == TrialState.FAIL
     assert first.user_attrs["stop_reason"] == INTERRUPTED
     assert waiting.state == TrialState.WAITING
+    assert [path.suffix for path in Path("nas-checkpoints").iterdir()] == [".safetensors"]
 
     assert run("search", *SMALL)[0] == 0
 

@@ -147,10 +147,10 @@ def test_the_folder_for_pictures_is_beside_the_file(tmp_path: Path) -> None:
     database = open_storage(f"sqlite:///{tmp_path}/nas.db")
     journal = open_storage(f"{tmp_path}/other.journal")
 
-    assert folder_beside(database) == tmp_path / "nas-artifacts"
-    assert folder_beside(journal) == tmp_path / "other-artifacts"
-    assert folder_beside(open_storage(None)) is None
-    assert folder_beside(open_storage("sqlite:///:memory:")) is None
+    assert folder_beside(database, "artifacts") == tmp_path / "nas-artifacts"
+    assert folder_beside(journal, "artifacts") == tmp_path / "other-artifacts"
+    assert folder_beside(open_storage(None), "artifacts") is None
+    assert folder_beside(open_storage("sqlite:///:memory:"), "artifacts") is None
 
 
 def test_a_storage_object_has_an_address(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
 from surrogate_nas.optimize import continue_study
-from surrogate_nas.storage import masked
+from surrogate_nas.storage import folder_beside, masked
 
 BASES: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
@@ -118,6 +118,13 @@ def _add_results(search: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="of architecture pictures for optuna-dashboard; default: beside the storage's file",
     )
+    where.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="FOLDER",
+        help="of running trainings, which go on from there after whatever stops them; default: "
+        "beside the storage's file",
+    )
     where.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -162,7 +169,10 @@ def _search(arguments: argparse.Namespace) -> None:
         file=sys.stderr if shows_bar else sys.stdout,
     )
     pages = sn.DashboardCallback(space.for_task(task), artifacts=arguments.artifacts)
-    objective = sn.Objective(task, space, trainer, dashboard=pages, progress=progress)
+    checkpoints = arguments.checkpoints or folder_beside(study._storage, "checkpoints")
+    objective = sn.Objective(
+        task, space, trainer, checkpoints=checkpoints, dashboard=pages, progress=progress
+    )
     try:
         continue_study(
             study,
