@@ -23,8 +23,8 @@ import surrogate_nas as sn
 from surrogate_nas.draw import Draw, random_chooser
 
 RAW = Path(__file__).parent / "raw.jsonl"
-N_CANDIDATES = 8
-EPOCHS = 6
+N_CANDIDATES = 16
+EPOCHS = 30
 SPACE = sn.spaces.CellSpace(widths=(8, 16), max_depth=2)
 
 
@@ -70,7 +70,9 @@ def processor_seconds() -> float:
 def run(way: str, task: sn.Task, params: list[dict[str, Any]]) -> dict[str, Any]:
     """Train all candidates in one way; return the time, and what each reached."""
     study = optuna.create_study(
-        direction=task.direction, sampler=optuna.samplers.RandomSampler(seed=0)
+        direction=task.direction,
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=optuna.pruners.NopPruner(),  # Optuna's own would stop other trials in each way
     )
     for one in params:
         study.enqueue_trial(one)
