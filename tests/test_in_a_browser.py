@@ -124,7 +124,7 @@ def test_every_figure_is_on_the_study_s_page(site: Site) -> None:
     n_points = len([t for t in site.study.trials if "predicted_value" in t.user_attrs])
     assert wait_for(lambda: driver.execute_script(count, ".errorbars .errorbar")) == n_points
     assert "perfect prediction" in texts(driver, ".legendtext")
-    assert "random draws, as the surrogate expects them" in texts(driver, ".legendtext")
+    assert "random draws, as predicted" in texts(driver, ".legendtext")
     look(driver, "dashboard-study", 1400, 3000)
     look(driver, "dashboard-study-narrow", 420, 4200)
     assert "metric" in texts(driver, "td")

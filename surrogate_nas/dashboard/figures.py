@@ -56,11 +56,11 @@ def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> go.Figu
     if expected is not None:
         line = {"mode": "lines", "line": {"color": _ORANGE, "width": 1, "dash": "dash"}}
         x, filled = _whole(expected.n), {"fill": "tonexty", "fillcolor": "rgba(200,84,27,0.15)"}
-        name = "random draws, as the surrogate expects them"
+        name = "random draws, as predicted"
         low = {"x": x, "y": _short(expected.at_word), **line, "showlegend": False}
         high = {"x": x, "y": _short(expected.uncertain), **line, **filled, "name": name}
         traces = [low, high, *traces]
-        said = "the band is an estimate, from predictions; see the note"
+        said = "the band is an estimate; see the note"
     figure = _figure("Best found", said, "trainings", _text(summary.metric), traces)
     return figure.update_yaxes(range=_span(values))
 
