@@ -7,6 +7,9 @@ import torch
 from hypothesis import settings
 
 from surrogate_nas.dashboard import callback
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]  # for all tests
 
 # Networks this small are slower on two threads, much slower where tests run side by side.
 torch.set_num_threads(1)
