@@ -24,6 +24,7 @@ from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.task import Split, Task
 from surrogate_nas.train import Outcome, Trainer
 from surrogate_nas.warm_weights import WarmWeights
+from surrogate_nas.workers.run import run_workers
 
 __all__ = [
     "DashboardCallback",
@@ -54,6 +55,7 @@ __all__ = [
     "read_history",
     "read_table",
     "report",
+    "run_workers",
     "spaces",
     "summarize",
     "tasks",

@@ -26,7 +26,7 @@ from surrogate_nas.parallel.crew import NConcurrent
 from surrogate_nas.parallel.messages import Ended, Ready, Start, portable
 from surrogate_nas.parallel.pool import Pool, Worker
 from surrogate_nas.remote_trial import IS_BUG, Call, Epoch, answer
-from surrogate_nas.resuming import INTERRUPTED, enqueue_again, fail_dead, recover, running
+from surrogate_nas.resuming import counts, enqueue_again, fail_dead, recover, running
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.interruption import terminable
 
@@ -135,9 +135,7 @@ def continue_study(
     Returns:
         How many trials were run.
     """
-    finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-    counted = [t for t in finished if t.user_attrs.get("stop_reason") != INTERRUPTED]
-    missing = max(n_trials - len(counted), 0)
+    missing = max(n_trials - sum(map(counts, study.get_trials(deepcopy=False))), 0)
     optimize(
         study,
         objective,

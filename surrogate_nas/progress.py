@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
 from surrogate_nas.diagnosis import Finding, diagnose
-from surrogate_nas.resuming import INTERRUPTED
+from surrogate_nas.resuming import counts
 from surrogate_nas.summary import StudySummary, summarize
 
 Style = Literal["auto", "bar", "lines", "quiet"]
@@ -58,7 +58,7 @@ class ProgressBar:
         self._first: int | None = None
         self._summary: StudySummary | None = None
         self._findings: tuple[Finding, ...] = ()
-        self._epochs: dict[int, tuple[int, int, float]] = {}
+        self._epochs: dict[int, tuple[int, int, float | None]] = {}
         self._bar: Any = None
         self._make_threaded()
 
@@ -75,14 +75,16 @@ class ProgressBar:
         self.__dict__.update(state, _bar=None)
         self._make_threaded()
 
-    def epoch(self, trial_number: int, epoch: int, n_epochs: int, loss: float) -> None:
+    def epoch(
+        self, trial_number: int, epoch: int, n_epochs: int, loss: float | None = None
+    ) -> None:
         """Tell the bar how a training goes.
 
         Args:
             trial_number: Whose training it is.
             epoch: The epoch that has just been trained, from 1.
             n_epochs: Epochs in all.
-            loss: Its mean training loss.
+            loss: Its mean training loss, where that is known.
         """
         with self._lock:
             self._epochs[trial_number] = (epoch, n_epochs, loss)
@@ -143,8 +145,7 @@ class ProgressBar:
     def _count(self, study: optuna.Study) -> int:
         if not self._in_all:
             return self._done + 1
-        finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-        return sum(t.user_attrs.get("stop_reason") != INTERRUPTED for t in finished)
+        return sum(map(counts, study.get_trials(deepcopy=False)))
 
     @property
     def _best_words(self) -> str:
@@ -157,7 +158,8 @@ class ProgressBar:
             return ""
         number, (epoch, n_epochs, loss) = max(self._epochs.items())
         more = f" and {len(self._epochs) - 1} more" if len(self._epochs) > 1 else ""
-        return f"trial {number}{more}: epoch {epoch}/{n_epochs} loss {loss:.3f}"
+        shown = "" if loss is None else f" loss {loss:.3f}"
+        return f"trial {number}{more}: epoch {epoch}/{n_epochs}{shown}"
 
     @property
     def _screened_words(self) -> str:

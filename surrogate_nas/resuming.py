@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.errors import TrainingError
@@ -41,6 +42,11 @@ LOCK = "surrogate_nas:lock"
 
 _MOST_ATTEMPTS = 3
 """An architecture in whose trials so many processes died is given up."""
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a trial is one of those that a study is to have: finished, and not interrupted."""
+    return trial.state.is_finished() and trial.user_attrs.get("stop_reason") != INTERRUPTED
 
 
 def origin(trial: optuna.trial.BaseTrial) -> int:
@@ -131,8 +137,13 @@ def fail_dead(study: optuna.Study, trial: FrozenTrial) -> bool:
     attempt = _attempt(trial)
     is_given_up = attempt >= _MOST_ATTEMPTS
     reason = f"its process died {attempt} times" if is_given_up else INTERRUPTED
-    study._storage.set_trial_user_attr(trial._trial_id, "stop_reason", reason)
-    study.tell(trial.number, state=TrialState.FAIL)
+    try:
+        study._storage.set_trial_user_attr(trial._trial_id, "stop_reason", reason)
+        study.tell(trial.number, state=TrialState.FAIL)
+    except (UpdateFinishedTrialError, ValueError):
+        if study._storage.get_trial(trial._trial_id).state.is_finished():
+            return False  # another process was faster
+        raise
     _logger.warning("The process of trial %d has died.", trial.number)
     if not trial.params or is_given_up:
         return False

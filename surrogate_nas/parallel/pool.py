@@ -9,16 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self, final
 
 from surrogate_nas.parallel.messages import packed, receive
 
 _GRACE_SECONDS = 10.0
 """How long a worker that is stopped has for a checkpoint."""
-_CODE = (
-    "import sys; sys.path[:] = {path!r}; from surrogate_nas.parallel.worker import main; main({n})"
-)
+_CODE = "import sys; sys.path[:] = {path!r}; from {module} import main; main({n})"
 
 
 @final
@@ -29,6 +27,8 @@ class Worker:
         packed_objective: What it runs; see :func:`~surrogate_nas.parallel.messages.packed`.
         n_threads: Of PyTorch within an operation.
         events: Gets (worker, message) for each message, and (worker, None) at the end.
+        module: Whose ``main(n_threads)`` is the process.
+        environment: Variables that are otherwise there than here.
     """
 
     def __init__(
@@ -36,13 +36,16 @@ class Worker:
         packed_objective: bytes,
         n_threads: int,
         events: queue.Queue[tuple[Worker, Any]],
+        *,
+        module: str = "surrogate_nas.parallel.worker",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         # A session of its own: Ctrl-C on the terminal is the study's to handle.
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _CODE.format(path=sys.path, n=n_threads)],
+            [sys.executable, "-c", _CODE.format(path=sys.path, module=module, n=n_threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": str(n_threads)},
+            env={**os.environ, "OMP_NUM_THREADS": str(n_threads), **(environment or {})},
             start_new_session=True,
         )
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()

@@ -24,6 +24,16 @@ def main(n_threads: int) -> None:
     Args:
         n_threads: Of PyTorch within an operation.
     """
+    inbox, outbox = pipes(n_threads)
+    serve(inbox, outbox, on_parent_gone=lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def pipes(n_threads: int) -> tuple[IO[bytes], IO[bytes]]:
+    """Set up a process that another one has started, and return the pipes from and to it.
+
+    Args:
+        n_threads: Of PyTorch within an operation.
+    """
     # What networks print must not get between the messages.
     outbox = os.fdopen(os.dup(1), "wb")
     inbox = os.fdopen(os.dup(0), "rb")
@@ -31,7 +41,7 @@ def main(n_threads: int) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     torch.set_num_threads(n_threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    serve(inbox, outbox, on_parent_gone=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    return inbox, outbox
 
 
 def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None]) -> None:
