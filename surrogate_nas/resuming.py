@@ -128,6 +128,16 @@ def _recover(study: optuna.Study, trial: FrozenTrial) -> bool:
     return True
 
 
+def clear_lock(trial: FrozenTrial) -> None:
+    """Remove what a dead process has left of a trial's lock, where that is on this machine."""
+    path = Path(str(trial.system_attrs.get(LOCK, "")))
+    if not (path.name.startswith("running-") and path.suffix == ".lock"):
+        return
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if _take(file):
+            path.unlink()
+
+
 def fail_dead(study: optuna.Study, trial: FrozenTrial) -> bool:
     """Fail a trial whose process has died, and enqueue its parameters again.
 

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from surrogate_nas.resuming import counts, fail_dead
+from surrogate_nas.resuming import clear_lock, counts, fail_dead
 from surrogate_nas.workers.coordination import WORKER, Coordination
 
 _STOP = "surrogate_nas:stop"
@@ -107,7 +107,7 @@ class BudgetedStudy(optuna.Study):
         with self._coordination.exclusive() as is_held:
             running = _owned(self.get_trials(deepcopy=False))
             for trial in self._coordination.dead(running):
-                fail_dead(self, trial)
+                _give_away(self, trial)
             if not self._has_room():
                 return None
             # Marked before it runs: there is no moment at which nobody would know whose it is.
@@ -154,8 +154,13 @@ def bury(study: optuna.Study, coordination: Coordination, names: Collection[str]
         left = _owned(study.get_trials(deepcopy=False))
         left = [trial for trial in left if trial.system_attrs[WORKER] in names]
         for trial in left:
-            fail_dead(study, trial)
+            _give_away(study, trial)
     return [trial.number for trial in left]
+
+
+def _give_away(study: optuna.Study, trial: FrozenTrial) -> None:
+    fail_dead(study, trial)
+    clear_lock(trial)
 
 
 def begin_no_more(study: optuna.Study, run: str) -> None:

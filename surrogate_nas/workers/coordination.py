@@ -181,8 +181,10 @@ class _Files(Coordination):
             return
         # Who has started the workers cleans up, unless others are still at it.
         with contextlib.suppress(OSError), self._locked("one-at-a-time.lock") as lock:
-            if os.listdir(self._folder) == [Path(str(lock.name)).name]:
-                Path(str(lock.name)).unlink()
+            path = Path(str(lock.name))
+            others = [one for one in self._folder.iterdir() if one.name != path.name]
+            if not any([self._is_alive(one.stem) for one in others]):
+                path.unlink()
                 self._folder.rmdir()
 
 
@@ -211,7 +213,7 @@ class _Server(Coordination):
         row = sa.select(_ATTRIBUTES.c.value_json).where(
             _ATTRIBUTES.c.study_id == self._study_id, _ATTRIBUTES.c.key == _LOCK
         )
-        with self._engine.connect() as connection, connection.begin():
+        with self._engine.connect() as connection:
             # A holder that the network has swallowed must not hold it for ever.
             if self._engine.name == "postgresql":
                 limit = (
@@ -221,7 +223,11 @@ class _Server(Coordination):
             elif self._engine.name in ("mysql", "mariadb"):
                 connection.execute(sa.text(f"set session wait_timeout = {_LONGEST_CLAIM_SECONDS}"))
             connection.execute(row.with_for_update())
-            yield lambda: _answers(connection)
+            try:
+                yield lambda: _answers(connection)
+            finally:
+                if not _answers(connection):
+                    connection.invalidate()  # there is nothing to be rolled back
 
     def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         ids = [trial._trial_id for trial in trials]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import signal
 import threading
@@ -32,6 +33,8 @@ from surrogate_nas.workers.coordination import Coordination, coordinate
 How: TypeAlias = Literal["done", "stopped", "failed", "died"]
 
 _logger = logging.getLogger(__name__)
+
+_MOMENT_SECONDS = 0.02
 
 
 @final
@@ -170,9 +173,17 @@ class _Stop:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        is_first, self.is_wanted = not self.is_wanted, True
-        if is_first and self._may_raise:
-            raise Terminated(signal.Signals(number).name)
+        self.is_wanted = True
+        if not self._may_raise:
+            return
+        if _is_in_storage(frame):
+            # Half of what it does would be lost; a moment later it is done.
+            timer = threading.Timer(_MOMENT_SECONDS, os.kill, (os.getpid(), number))
+            timer.daemon = True
+            timer.start()
+            return
+        self._may_raise = False
+        raise Terminated(signal.Signals(number).name)
 
     def training(self, is_training: bool) -> None:
         """Say whether a training begins or has ended.
@@ -183,6 +194,15 @@ class _Stop:
         self._may_raise = is_training
         if is_training and self.is_wanted:
             raise Terminated("before the training")
+
+
+def _is_in_storage(frame: FrameType | None) -> bool:
+    """Whether what was interrupted belongs to an operation of a storage."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith("optuna.storages"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @final

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +15,165 @@ import pytest
 from optuna.trial import TrialState
 
 import surrogate_nas as sn
-from tests.toys import ToySpace
+from surrogate_nas.errors import TrainingError
+from tests.workers.studies import KINDS, address, new_study, width, workers_of
 
 COMPLETE, FAIL, PRUNED = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
-pytestmark = pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores"),
+    pytest.mark.filterwarnings("ignore:SQLite writes for one"),
+]
 
 
-def new_study(path: Path, **arguments: Any) -> optuna.Study:
-    """A study in a journal file."""
-    backend = optuna.storages.journal.JournalFileBackend(str(path / "nas.journal"))
-    return optuna.create_study(
-        storage=optuna.storages.JournalStorage(backend),
-        study_name="toy",
-        direction="maximize",
-        **{"sampler": optuna.samplers.RandomSampler(), **arguments},
-    )
-
-
-def width(trial: optuna.Trial) -> float:
-    architecture = ToySpace().suggest(trial)
-    time.sleep(0.02)
-    return float(architecture["width"])
-
-
-def test_workers_meet_the_budget(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_meet_the_budget(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """So many trials, all of them finished, by more than one process; callbacks see each once."""
-    study = new_study(tmp_path)
+    study = new_study(address(kind, tmp_path, request))
     seen: list[int] = []
 
     sn.run_workers(study, width, 12, n_workers=3, callbacks=[lambda _, t: seen.append(t.number)])
 
     assert [t.state for t in study.trials] == [COMPLETE] * 12
     assert sorted(seen) == list(range(12))
-    assert len({t.system_attrs["surrogate_nas:worker"] for t in study.trials}) > 1
-    assert [path.name for path in tmp_path.iterdir()] == ["nas.journal"]
+    assert len(workers_of(study)) > 1
+    assert not list(tmp_path.glob("*-workers"))
+    sn.run_workers(study, width, 12, n_workers=3)  # has them already
+    assert len(study.trials) == 12
+
+
+def faulty(trial: optuna.Trial) -> Any:
+    """Fail in one way for each x."""
+    match trial.suggest_int("x", 0, 9):
+        case 1:
+            raise ValueError("no such layer")
+        case 2:
+            os._exit(3)
+        case 3:
+            raise optuna.TrialPruned("too slow")
+        case 4:
+            return None
+        case 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return 1.0
+
+
+def with_queue(place: str, *xs: int) -> optuna.Study:
+    study = new_study(place)
+    for x in xs:
+        study.enqueue_trial({"x": x})
+    return study
+
+
+@pytest.mark.parametrize("kind", ["journal", "postgres"])
+def test_what_goes_wrong_is_one_trials_and_counts_once(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Workers that die are replaced; what kills three of them is given up, and counts once."""
+    study = with_queue(address(kind, tmp_path, request), 0, 1, 3, 4, 0, 5, 0, 0)
+
+    sn.run_workers(study, faulty, 8, n_workers=2)
+
+    ends = Counter((t.params["x"], t.state.name) for t in study.trials)
+    assert ends == {
+        (0, "COMPLETE"): 4,
+        (1, "FAIL"): 1,
+        (3, "PRUNED"): 1,
+        (4, "FAIL"): 1,
+        (5, "FAIL"): 3,
+    }
+    reasons = [t.user_attrs.get("stop_reason") for t in study.trials if t.params["x"] == 5]
+    assert reasons == ["interrupted", "interrupted", "its process died 3 times"]
+    (error,) = (t for t in study.trials if t.params["x"] == 1)
+    assert error.user_attrs["stop_reason"] == "error: ValueError: no such layer"
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "words"),
+    [(1, ValueError, "no such layer"), (2, TrainingError, "while no trial finished.*exit code 3")],
+)
+def test_what_goes_wrong_in_every_training_is_raised(
+    x: int,
+    error: type[Exception],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody trains on, and no trial is left running."""
+    monkeypatch.setattr("surrogate_nas.workers.run._DEATHS", 2)
+    study = with_queue(f"{tmp_path}/nas.journal", *[x] * 12)
+
+    with pytest.raises(error, match=words):
+        sn.run_workers(study, faulty, 12, n_workers=2)
+
+    assert TrialState.RUNNING not in {t.state for t in study.trials}
+    assert not list(tmp_path.glob("*-workers"))
+
+
+@pytest.mark.parametrize("kind", ["journal", "postgres"])
+def test_two_runs_at_once_do_not_exceed_the_budget(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """As from two machines: each knows of the other by the storage alone."""
+    place = address(kind, tmp_path, request)
+    studies = [new_study(place) for _ in range(2)]
+    runs = [
+        threading.Thread(target=sn.run_workers, args=(one, width, 21), kwargs={"n_workers": 2})
+        for one in studies
+    ]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+
+    trials = studies[0].trials
+    assert [t.state for t in trials] == [COMPLETE] * 21
+    assert len(workers_of(studies[0])) > 1
+
+
+def slow(trial: optuna.Trial) -> float:
+    trial.suggest_int("x", 0, 9)
+    time.sleep(0.3)
+    return 1.0
+
+
+def test_a_callback_may_stop_the_study(tmp_path: Path) -> None:
+    """``study.stop`` lets what is in training end, and starts nothing more."""
+    study = new_study(f"{tmp_path}/nas.journal")
+    stop = optuna.study.MaxTrialsCallback(2, states=(COMPLETE,))
+
+    sn.run_workers(study, slow, 50, n_workers=2, callbacks=[stop])
+
+    assert 2 <= len(study.trials) <= 12
+    assert {t.state for t in study.trials} == {COMPLETE}
+
+
+def stops(trial: optuna.Trial) -> float:
+    trial.study.stop()
+    return float(trial.suggest_int("x", 0, 9))
+
+
+def test_an_objective_may_stop_the_study(tmp_path: Path) -> None:
+    """For all workers, not for its own alone."""
+    study = new_study(f"{tmp_path}/nas.journal")
+    sn.run_workers(study, stops, 50, n_workers=2)
+    assert 1 <= len(study.trials) <= 2
+
+
+def draws(trial: optuna.Trial) -> float:
+    import random
+
+    import numpy as np
+    import torch
+
+    trial.set_user_attr("drawn", [float(torch.rand(())), np.random.rand(), random.random()])  # noqa: NPY002
+    return width(trial)
+
+
+def test_workers_draw_different_numbers(tmp_path: Path) -> None:
+    """PyTorch's generator would begin alike in each process."""
+    study = new_study(f"{tmp_path}/nas.journal")
+    sn.run_workers(study, draws, 2, n_workers=2, seed=0)
+    first, second = (t.user_attrs["drawn"] for t in study.trials)
+    assert not set(first) & set(second)
