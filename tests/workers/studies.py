@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
+from optuna.storages.journal import JournalFileBackend
 
 from tests.toys import ToySpace
 
@@ -30,7 +31,7 @@ def opened(place: str) -> optuna.storages.BaseStorage:
         storage = optuna.storages.RDBStorage(place)
         engines.append(storage.engine)
         return optuna.storages.get_storage(storage)
-    backend = optuna.storages.journal.JournalFileBackend(place)
+    backend = JournalFileBackend(place)
     return optuna.storages.JournalStorage(backend)
 
 
