@@ -46,6 +46,7 @@ OPTIONS = {
         "--surrogate",
         "--base",
         "--candidates",
+        "--workers",
         "--concurrent",
         "--seed",
         "--epochs",
@@ -55,6 +56,7 @@ OPTIONS = {
         "--storage",
         "--name",
         "--folder",
+        "--search-only",
         "--report",
         "--artifacts",
         "--checkpoints",
@@ -221,6 +223,19 @@ def test_a_search_may_train_several_at_once(run: Run) -> None:
     assert "Screened" in out
 
 
+@pytest.mark.filterwarnings("default")
+def test_workers_may_share_a_search(run: Run) -> None:
+    """Without the retraining, as on a second machine; SQLite is used, with a word about it."""
+    code, out, err = run("search", *SMALL, "--workers", "2", "--search-only")
+
+    assert code == 0
+    assert "note: SQLite writes for one worker at a time" in err
+    assert [trial.state for trial in stored().trials] == [TrialState.COMPLETE] * 3
+    assert "Screened" in out
+    assert "Test" not in out
+    assert not Path("digits-cell-final").exists()
+
+
 def test_options_reach_the_study(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
@@ -378,6 +393,8 @@ def test_the_dashboard_of_another_environment_is_named(
         (["search", *SMALL, "--trials", "0"], "'0' is not a whole number from 1"),
         (["search", *SMALL, "--trials", "few"], "'few' is not a whole number"),
         (["search", *SMALL, "--concurrent", "0"], "'0' is not a whole number from 1"),
+        (["search", *SMALL, "--workers", "0"], "'0' is not a whole number from 1"),
+        (["search", *SMALL, "--workers", "2", "--concurrent", "2"], "not allowed with argument"),
         (["search", *SMALL, "--candidates", "1.5"], "'1.5' is not a whole number"),
         (["search", *SMALL, "--seed", "-1"], "'-1' is not a whole number from 0"),
         (["search", *SMALL, "--limit", "parameters"], "is not NAME=NUMBER"),

@@ -102,7 +102,7 @@ def positive(text: str) -> int:
 
 
 def concurrent(text: str) -> int | Literal["auto"]:
-    """Read how many candidates to train at once."""
+    """Read how many candidates to train, or workers to have, at once."""
     return "auto" if text == "auto" else positive(text)
 
 

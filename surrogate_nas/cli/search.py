@@ -89,7 +89,16 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
         metavar="N",
         help="screened for each training, 1 switches screening off; default: %(default)s",
     )
-    what.add_argument(
+    at_once = what.add_mutually_exclusive_group()
+    at_once.add_argument(
+        "--workers",
+        type=shared.concurrent,
+        metavar="N",
+        help="processes that share the study through its storage, each with the next GPU; 'auto' "
+        "is one a GPU, or one a core where there is none. The same command on another machine "
+        "adds its workers to the study",
+    )
+    at_once.add_argument(
         "--concurrent",
         type=shared.concurrent,
         default=1,
@@ -109,6 +118,11 @@ def _add_results(search: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--name", metavar="NAME", help="of the study; default: the data's name")
     _add_folder(where)
+    where.add_argument(
+        "--search-only",
+        action="store_true",
+        help="end with the search: retrain and test nothing, as on a second machine",
+    )
     where.add_argument(
         "--report", type=shared.file, metavar="PATH", help="write an HTML report there"
     )
@@ -174,20 +188,37 @@ def _search(arguments: argparse.Namespace) -> None:
         task, space, trainer, checkpoints=checkpoints, dashboard=pages, progress=progress
     )
     try:
-        continue_study(
-            study,
-            objective,
-            arguments.trials,
-            n_concurrent=arguments.concurrent,
-            callbacks=[progress],
-        )
+        _run(arguments, study, objective, progress)
     finally:
         progress.close()
-    final = _finish(study, task, space, trainer, arguments.folder)
+    final = None
+    if not arguments.search_only:
+        final = _finish(study, task, space, trainer, arguments.folder)
     print_summary(sn.summarize(study), final)
     if arguments.report:
         print(f"Report: {sn.report(study, arguments.report)}")
     print_dashboard(arguments.storage, study)
+
+
+def _run(
+    arguments: argparse.Namespace,
+    study: optuna.Study,
+    objective: sn.Objective,
+    progress: sn.ProgressBar,
+) -> None:
+    if arguments.workers is not None:
+        n_workers = None if arguments.workers == "auto" else arguments.workers
+        sn.run_workers(
+            study, objective, arguments.trials, n_workers=n_workers, callbacks=[progress]
+        )
+        return
+    continue_study(
+        study,
+        objective,
+        arguments.trials,
+        n_concurrent=arguments.concurrent,
+        callbacks=[progress],
+    )
 
 
 def _finalize(arguments: argparse.Namespace) -> None:

@@ -21,7 +21,10 @@ import cloudpickle
 import numpy as np
 import optuna
 import torch
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 
+from surrogate_nas.errors import StudyError
 from surrogate_nas.objective import ERROR, Objective, is_bug
 from surrogate_nas.parallel.messages import portable
 from surrogate_nas.resuming import INTERRUPTED, enqueue_again
@@ -113,7 +116,7 @@ def work(description: Description) -> End:
 
 def _work(description: Description, stop: _Stop) -> None:
     _seed(description)
-    objective, sampler, pruner = cloudpickle.loads(description.packed)
+    objective, sampler, pruner = _unpacked(description.packed)
     if description.device is not None and isinstance(objective, Objective):
         trainer = replace(objective.trainer, device=description.device)
         objective = replace(objective, trainer=trainer)
@@ -136,6 +139,23 @@ def _work(description: Description, stop: _Stop) -> None:
         )
         study.optimize(_Guarded(objective, stop, coordination))
         begin_no_more(study, description.run)  # the objective has called study.stop
+
+
+def _unpacked(packed: bytes) -> tuple[Any, BaseSampler, BasePruner]:
+    """Load what came through the pipe.
+
+    Raises:
+        StudyError: It needs something that is not here.
+    """
+    try:
+        objective, sampler, pruner = cloudpickle.loads(packed)
+    except Exception as error:  # each class has its own way to fail
+        raise StudyError(
+            expected="an objective that a process of its own can be given",
+            got=f"{type(error).__name__}: {error}",
+            fix="make sure that everything in objective, sampler and pruner can be imported there",
+        ) from error
+    return objective, sampler, pruner
 
 
 def _seed(description: Description) -> None:
