@@ -11,11 +11,19 @@ import numpy.typing as npt
 from surrogate_nas.basis import PastBasis
 from surrogate_nas.curves import Stage
 from surrogate_nas.past import Direction, signed
-from surrogate_nas.posterior import Posterior
+from surrogate_nas.posterior import Posterior, spread
 from surrogate_nas.rows import RowMemory, Rows
 from surrogate_nas.scaling import TargetScale
 
 FloatArray = npt.NDArray[np.float64]
+
+MOST_OBSERVED = 512
+"""Results that a posterior is conditioned on: it costs the cube of their number. Of more, the best
+half and an even share of the rest stand for all; ``studies/scale`` compares this with other ways.
+"""
+MOST_PENDING = 256
+"""Architectures in training that count; of more, the last. The oldest of so many are most likely
+those of workers that died."""
 
 
 class Surrogate(Protocol):
@@ -68,6 +76,11 @@ class TargetModel:
             mean, variance = stage.predict(self._scale)
             extra = np.append(np.zeros(len(y)) if extra is None else extra, variance)
             params, y = [*params, *stage.params], np.append(y, mean)
+        if len(y) > MOST_OBSERVED:
+            kept = spread(y, MOST_OBSERVED)
+            params, y = [params[i] for i in kept], y[kept]
+            extra = None if extra is None else extra[kept]
+        pending = pending[-MOST_PENDING:]
         self._posterior, self._rows = self._fit(params, y, extra)
         if pending and len(y):
             believed, _ = self.latent(pending)
