@@ -11,6 +11,7 @@ they see the best and an even share of the others, which has the same density.
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, final
@@ -171,9 +172,9 @@ def _representative(trials: list[FrozenTrial], direction: StudyDirection) -> lis
     if len(finished) <= MOST_TRIALS:
         return trials
     sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
-    good = [i for i in finished if _is_feasible(trials[i])]
-    good.sort(key=lambda i: sign * float(trials[i].value or 0.0))
-    kept = set(good[:_BEST])
+    valued = [(sign * v[0], i) for i in finished if (v := trials[i].values) is not None]
+    feasible = (i for _, i in sorted(valued) if _is_feasible(trials[i]))
+    kept = set(itertools.islice(feasible, _BEST))
     rest = [i for i in finished if i not in kept]
     even: npt.NDArray[np.intp] = np.linspace(0, len(rest) - 1, MOST_TRIALS - len(kept)).astype(int)
     kept.update(rest[place] for place in even)
@@ -181,6 +182,6 @@ def _representative(trials: list[FrozenTrial], direction: StudyDirection) -> lis
 
 
 def _is_feasible(trial: FrozenTrial) -> bool:
-    """Whether a trial has a value, and keeps to its constraints."""
-    is_complete = trial.state == TrialState.COMPLETE and trial.value is not None
+    """Whether a trial is complete and keeps to its constraints."""
+    is_complete = trial.state == TrialState.COMPLETE
     return is_complete and all(value <= 0 for value in trial.constraints.values())
