@@ -380,9 +380,14 @@ def _predict_all(models: Sequence[lightgbm.Booster], x: FloatArray) -> FloatArra
 
 def _landmarks(known: Sequence[Points], space: Points, rng: np.random.Generator) -> Points:
     """Random architectures of the space and an even share of those that were trained."""
-    pooled = together(known)
+    ends = np.cumsum([len(one) for one in known])
     share = max(_LANDMARKS - len(space), 0)
-    return together([space, pooled.take(rng.permutation(len(pooled))[:share])])
+    # One by one: all of them together may be a million.
+    chosen = rng.permutation(int(ends[-1]))[:share]
+    task = np.searchsorted(ends, chosen, side="right")
+    row = chosen - (ends - [len(one) for one in known])[task]
+    parts = [known[k].take(np.array([i])) for k, i in zip(task, row, strict=True)]
+    return together([space, *parts])
 
 
 def _safe(spread: FloatArray) -> FloatArray:

@@ -271,7 +271,7 @@ class Posterior:
         every, origin, task = hypotheses.spread_out(len(basis.tasks))
         self._transfer = every.transfer
         self._center = float(y.mean()) if len(y) else 0.0
-        rows = _spread(y)
+        rows = spread(y, _MAX_EVIDENCE)
         evidence, scale = log_evidence(
             hypotheses,
             basis.take(rows),
@@ -382,11 +382,16 @@ class _Member:
         return mean * self._scale, np.maximum(variance, 0.0) * self._widened**2
 
 
-def _spread(y: FloatArray) -> IndexArray:
-    """Rows that decide between hypotheses: all, or the best half and an even share of the rest."""
-    if len(y) <= _MAX_EVIDENCE:
+def spread(y: FloatArray, most: int) -> IndexArray:
+    """Return the rows that stand for all n: all, or the best half and an even share of the rest.
+
+    Args:
+        y: Values, larger is better, (n,).
+        most: How many rows, at most.
+    """
+    if len(y) <= most:
         return np.arange(len(y))
     order = np.argsort(-y, kind="stable")
-    half = _MAX_EVIDENCE // 2
-    rest = np.linspace(half, len(y) - 1, _MAX_EVIDENCE - half).astype(np.intp)
+    half = most // 2
+    rest = np.linspace(half, len(y) - 1, most - half).astype(np.intp)
     return np.sort(np.concatenate([order[:half], order[rest]]))

@@ -3,19 +3,25 @@
 Samplers write what they draw into the trial and remember the study they first saw, so the base is
 copied and asked on a throw-away study in memory that holds the same trials. Drawn candidates stay
 there as running trials, which makes samplers with a constant liar spread them.
+
+What TPE and the Gaussian process sampler cost grows with the trials that they learn from. Of many
+they see the best and an even share of the others, which has the same density.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
+import numpy.typing as npt
 import optuna
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.space import SearchSpace
@@ -24,6 +30,13 @@ BaseSamplerLike: TypeAlias = BaseSampler | Callable[[int], BaseSampler]
 
 _NAME = "surrogate_nas shadow study"
 _USED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+
+MOST_TRIALS = 512
+"""Finished trials that samplers see which learn from parameters and values alone. Others, which
+keep a state in the trials or visit each point once, need all of them."""
+_LEARN_FROM_VALUES = (TPESampler, GPSampler)
+_BEST = 25
+"""As many trials as TPE takes for good ones at most."""
 
 
 class _NoShadows(logging.Filter):
@@ -51,20 +64,24 @@ class Shadow:
         self, base: BaseSamplerLike, seed: int, study: optuna.Study, trials: Sequence[FrozenTrial]
     ) -> None:
         storage = InMemoryStorage()
-        storage.create_new_study(list(study.directions), _NAME)
+        study_id = storage.create_new_study(list(study.directions), _NAME)
         self._real = study
         self._counters = _counters(study)
         for key, value in self._counters.items():
-            storage.set_study_system_attr(0, key, value)
+            storage.set_study_system_attr(study_id, key, value)
+        sampler = seeded(base, seed)
         self._study = optuna.Study(
             study_name=_NAME,
             storage=storage,
-            sampler=seeded(base, seed),
+            sampler=sampler,
             pruner=optuna.pruners.NopPruner(),
         )
         # No later trial of the base can see a trial without parameters, and it may not replay.
         used = [t for t in trials if t.state in _USED and (t.params or t.state.is_finished())]
-        self._study.add_trials([_plain(t) for t in used])
+        if type(sampler) in _LEARN_FROM_VALUES:
+            used = _representative(used, study.directions[0])
+        for trial in used:
+            storage.create_new_trial(study_id, template_trial=_Shared(trial))
 
     def proposals(
         self, space: SearchSpace, n: int
@@ -121,8 +138,50 @@ def _counters(study: optuna.Study) -> dict[str, int]:
     return {k: v for k, v in attrs.items() if isinstance(v, int) and not isinstance(v, bool)}
 
 
-def _plain(trial: FrozenTrial) -> FrozenTrial:
-    """A copy fit for another study; a fixed parameter set would be replayed there."""
-    plain = copy.copy(trial)
-    plain.system_attrs = {k: v for k, v in trial.system_attrs.items() if k != "fixed_params"}
-    return plain
+@final
+class _Shared(FrozenTrial):
+    """A stored trial, fit for another study, whose contents are shared with the first.
+
+    Storages copy what they are given deeply, which of many trials would cost more than all the
+    rest of a suggestion. They replace what changes, and never change it in place.
+
+    Args:
+        trial: The stored one. A fixed parameter set is left out: it would be replayed.
+    """
+
+    def __init__(self, trial: FrozenTrial) -> None:
+        self.__dict__.update(trial.__dict__)
+        self.system_attrs = {k: v for k, v in trial.system_attrs.items() if k != "fixed_params"}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        twin = copy.copy(self)
+        for name, value in twin.__dict__.items():
+            if isinstance(value, dict):
+                twin.__dict__[name] = dict(value)
+        return twin
+
+
+def _representative(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
+    """All running trials and, of more than MOST_TRIALS finished ones, the best and an even share.
+
+    Args:
+        trials: In order of their numbers, which is kept: TPE weighs recent ones more.
+        direction: Which way is better.
+    """
+    finished = [i for i, trial in enumerate(trials) if trial.state.is_finished()]
+    if len(finished) <= MOST_TRIALS:
+        return trials
+    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
+    valued = [(sign * v[0], i) for i in finished if (v := trials[i].values) is not None]
+    feasible = (i for _, i in sorted(valued) if _is_feasible(trials[i]))
+    kept = set(itertools.islice(feasible, _BEST))
+    rest = [i for i in finished if i not in kept]
+    even: npt.NDArray[np.intp] = np.linspace(0, len(rest) - 1, MOST_TRIALS - len(kept)).astype(int)
+    kept.update(rest[place] for place in even)
+    return [t for i, t in enumerate(trials) if i in kept or not t.state.is_finished()]
+
+
+def _is_feasible(trial: FrozenTrial) -> bool:
+    """Whether a trial is complete and keeps to its constraints."""
+    is_complete = trial.state == TrialState.COMPLETE
+    return is_complete and all(value <= 0 for value in trial.constraints.values())

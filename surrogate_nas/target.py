@@ -11,11 +11,18 @@ import numpy.typing as npt
 from surrogate_nas.basis import PastBasis
 from surrogate_nas.curves import Stage
 from surrogate_nas.past import Direction, signed
-from surrogate_nas.posterior import Posterior
+from surrogate_nas.posterior import IndexArray, Posterior
 from surrogate_nas.rows import RowMemory, Rows
 from surrogate_nas.scaling import TargetScale
 
 FloatArray = npt.NDArray[np.float64]
+
+MOST_OBSERVED = 512
+"""Results that a posterior is conditioned on: it costs the cube of their number. Which ones stand
+for more than that: see :func:`standing_for_all`."""
+MOST_PENDING = 256
+"""Architectures in training that count; of more, the last. The oldest of so many are most likely
+those of workers that died."""
 
 
 class Surrogate(Protocol):
@@ -68,6 +75,13 @@ class TargetModel:
             mean, variance = stage.predict(self._scale)
             extra = np.append(np.zeros(len(y)) if extra is None else extra, variance)
             params, y = [*params, *stage.params], np.append(y, mean)
+        if len(y) > MOST_OBSERVED:
+            sizes = [len(gains), *(len(stage.params) for stage in unfinished)]
+            age = np.concatenate([np.linspace(1.0, 0.0, size) for size in sizes])
+            rows = standing_for_all(y, age, MOST_OBSERVED)
+            params, y = [params[i] for i in rows], y[rows]
+            extra = None if extra is None else extra[rows]
+        pending = pending[-MOST_PENDING:]
         self._posterior, self._rows = self._fit(params, y, extra)
         if pending and len(y):
             believed, _ = self.latent(pending)
@@ -127,3 +141,27 @@ class TargetModel:
         share = loadings @ (self._posterior.weights / np.maximum((loadings**2).sum(axis=0), 1e-12))
         names = [str(task["name"]) for task in self._surrogate.tasks]
         return dict(zip(names, share.tolist(), strict=True))
+
+
+def standing_for_all(y: FloatArray, age: FloatArray, most: int) -> IndexArray:
+    """Return rows of results that stand for all n: the best, the latest, and others at random.
+
+    Each of the three is a third. The best say where to go on; the latest that it was in vain, else
+    the same would be tried again; the others, always the same, what the rest of the space is like.
+    ``studies/scale`` compares this with other choices.
+
+    Args:
+        y: Values, larger is better, (n,).
+        age: Smaller is later, (n,).
+        most: How many rows, fewer than n.
+    """
+    third = most // 3
+    best = np.argsort(-y, kind="stable")[:third]
+    order = np.argsort(age, kind="stable")
+    latest = order[~np.isin(order, best)][:third]
+    kept = np.concatenate([best, latest])
+    # The first numbers of a longer row of random ones are the same: who has stood for all stays.
+    chance = np.random.default_rng(0).random(len(y))
+    chance[kept] = np.inf
+    others = np.argsort(chance, kind="stable")[: most - len(kept)]
+    return np.sort(np.concatenate([kept, others]))

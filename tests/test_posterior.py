@@ -382,7 +382,7 @@ def test_many_observations_are_all_used() -> None:
     assert np.mean(std) < 0.5
     assert np.corrcoef(mean, w.y[w.n :])[0, 1] > 0.9
     # The worst observation takes no part in the choice of hypotheses, yet it is remembered.
-    rows = posterior._spread(w.observed)
+    rows = posterior.spread(w.observed, posterior._MAX_EVIDENCE)
     left_out = np.setdiff1d(np.arange(w.n), rows)[0]
     y = w.y.copy()
     y[left_out] += 0.01
@@ -404,7 +404,7 @@ def test_the_order_of_past_tasks_does_not_matter() -> None:
 def test_evidence_reads_the_best_and_an_even_share_of_the_rest(n: int) -> None:
     most = posterior._MAX_EVIDENCE
     y = np.random.default_rng(n).normal(size=n)
-    rows = posterior._spread(y)
+    rows = posterior.spread(y, most)
     assert len(rows) == len(set(rows.tolist())) == min(n, most)
     assert np.all(np.diff(rows) > 0)
     best = np.argsort(-y)[: most // 2]

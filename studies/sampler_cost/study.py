@@ -1,4 +1,6 @@
-"""What the surrogate costs: seconds per suggestion, fit, prediction and import, on one thread.
+"""What the surrogate costs: processor seconds of a suggestion, fit, prediction and import.
+
+One thread; what other processes do meanwhile hardly counts.
 
 Run: python studies/sampler_cost/study.py   (about four minutes; --quick for a tenth of it)
 """
@@ -58,7 +60,7 @@ def past_tasks(n_tasks: int, n_pairs: int) -> list[sn.PastTask]:
 
 
 def suggestion_seconds(surrogate: sn.MetaSurrogate | None, n_before: int, n: int) -> list[float]:
-    """Seconds from ask to the last parameter, on SQLite, after n_before finished trials."""
+    """Processor seconds from ask to the last parameter, on SQLite, after n_before trials."""
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
         study = optuna.create_study(
@@ -77,24 +79,24 @@ def suggestion_seconds(surrogate: sn.MetaSurrogate | None, n_before: int, n: int
         study.optimize(objective, n_trials=n_before)
         seconds = []
         for _ in range(n):
-            began = time.perf_counter()
+            began = time.process_time()
             trial = study.ask()
             SPACE.suggest(trial)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
             study.tell(trial, value(trial.params, weights))
     return seconds
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
-    began = time.perf_counter()
+    """Processor seconds that a call takes."""
+    began = time.process_time()
     call()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def import_seconds(statement: str) -> float:
-    """Seconds that an import takes in a fresh process."""
-    code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
+    """Processor seconds that an import takes in a fresh process."""
+    code = f"import time; t = time.process_time(); {statement}; print(time.process_time() - t)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)
 

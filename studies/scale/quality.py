@@ -1,0 +1,292 @@
+"""Which results should a posterior be conditioned on, of more than it can take?
+
+Run as ``python -m studies.scale.quality`` from the top folder; README.md beside this says how.
+Searches on benchmark tables with the bound on conditioning lowered, so that its effect shows in a
+few hundred trainings. One JSON line a run; stopped runs continue.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
+import surrogate_nas as sn
+from studies.transfer_benchmark.peers import append, read_runs
+from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder, regret
+from surrogate_nas import target as target_module
+from surrogate_nas.candidates import Limits, Pool
+from surrogate_nas.posterior import Basis, Nearness, Posterior, spread
+from surrogate_nas.rows import Rows
+from surrogate_nas.screening import PoolMix, ScreeningRules, TargetTrials, screen
+from surrogate_nas.target import TargetModel, standing_for_all
+
+HERE = Path(__file__).parent
+FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
+_RULES = ScreeningRules(size=128, mix=PoolMix(n_base=0))
+"""The base sampler's proposals are left out: what is compared is the conditioning."""
+_NEW = 10
+"""Trainings between two recorded regrets."""
+
+
+def _others(kept: IndexArray, n: int) -> IndexArray:
+    return np.setdiff1d(np.arange(n), kept)
+
+
+def _random_of(rows: IndexArray, n: int) -> IndexArray:
+    """Some rows that stay the same from one suggestion to the next."""
+    chance = np.random.default_rng(0).random(int(rows.max(initial=0)) + 1)
+    return rows[np.argsort(chance[rows], kind="stable")[:n]]
+
+
+def best_even(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+    """The best half, and an even share of the rest in the order of their values."""
+    return spread(y, m)
+
+
+def best_random(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+    """The best half, and a random half."""
+    best = np.argsort(-y, kind="stable")[: m // 2]
+    return np.append(best, _random_of(_others(best, len(y)), m - len(best)))
+
+
+def best_recent_random(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+    """The best, the most recent and random ones, a third each: what the package does."""
+    return standing_for_all(y, np.linspace(1.0, 0.0, len(y)), m)
+
+
+def recent(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+    """The most recent ones."""
+    return np.arange(len(y) - m, len(y))
+
+
+def at_random(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+    """Random ones."""
+    return _random_of(np.arange(len(y)), m)
+
+
+def best(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+    """The best ones."""
+    return np.argsort(-y, kind="stable")[:m]
+
+
+def local(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+    """Those that differ least from one of the five best."""
+    top = np.argsort(-y, kind="stable")[:5]
+    return np.argsort(near[:, top].min(axis=1), kind="stable")[:m]
+
+
+SUBSETS: dict[str, Callable[[FloatArray, FloatArray, int], IndexArray]] = {
+    one.__name__: one
+    for one in (best_even, best_random, best_recent_random, recent, at_random, best, local)
+}
+METHODS = ("all", "inducing", *SUBSETS)
+_fit = TargetModel._fit
+
+
+def _subset(choose: Callable[[FloatArray, FloatArray, int], IndexArray], bound: int) -> Any:
+    def fit(self: Any, params: Any, y: FloatArray, extra: Any) -> tuple[Posterior, Rows]:
+        if len(y) <= bound:
+            return _fit(self, params, y, extra)
+        rows = self._surrogate.rows(params)
+        near = self._surrogate.rows.nearness(rows, rows).parameters
+        kept = np.sort(choose(y, near, bound))
+        return _fit(self, [params[i] for i in kept], y[kept], extra)
+
+    return fit
+
+
+def _definite(covariance: FloatArray) -> FloatArray:
+    """Add as little to the diagonal as makes a covariance factorizable."""
+    for jitter in (1e-6, 1e-5, 1e-4, 1e-3):
+        raised = covariance + jitter * np.eye(len(covariance))
+        try:
+            np.linalg.cholesky(raised)
+        except np.linalg.LinAlgError:
+            continue
+        break
+    return np.asarray(raised)
+
+
+class Inducing:
+    """A posterior of all results by way of some: FITC (Snelson & Ghahramani 2006).
+
+    Hypotheses, their probabilities and their scales are those of the posterior of the inducing
+    results; each that counts is then conditioned on all of them.
+
+    Args:
+        posterior: Of the inducing ones.
+        basis: At all n.
+        inducing: At the m inducing ones.
+        near: Of all to the inducing ones, (n, m).
+        own: Of the inducing ones, (m, m).
+        y: All values, (n,).
+    """
+
+    def __init__(
+        self,
+        posterior: Posterior,
+        basis: Basis,
+        inducing: Basis,
+        near: Nearness,
+        own: Nearness,
+        y: FloatArray,
+    ) -> None:
+        self._posterior, self._inducing = posterior, inducing
+        self._center = float(y.mean())
+        self._members = []
+        for member in posterior._members:
+            noise = (member.noise / member._widened) ** 2
+            kuu = member._cross(
+                basis.variance, inducing.values, inducing.values, own.kernel(*member.kernel)
+            )
+            kuu = _definite(kuu)
+            kuf = member._cross(
+                basis.variance, inducing.values, basis.values, near.kernel(*member.kernel).T
+            )
+            factor = cho_factor(kuu, lower=True)
+            white = solve_triangular(factor[0], kuf, lower=True)
+            prior = member._weight**2 * (basis.values**2 @ basis.variance)
+            prior = prior + member._residual**2 + 100.0
+            left = np.maximum(prior - (white**2).sum(axis=0), 0.0) + noise
+            inner = cho_factor(kuu + (kuf / left) @ kuf.T, lower=True)
+            residual = (y - self._center) / member._scale - basis.values @ member._mean
+            self._members.append(
+                (member, factor, inner, cho_solve(inner, kuf @ (residual / left)))
+            )
+
+    def predict(self, basis: Basis, near: Nearness) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation at m candidates."""
+        means, variances = [], []
+        for member, factor, inner, alpha in self._members:
+            cross = member._cross(
+                basis.variance, basis.values, self._inducing.values, near.kernel(*member.kernel)
+            )
+            means.append((basis.values @ member._mean + cross @ alpha) * member._scale)
+            prior = member._weight**2 * (basis.values**2 @ basis.variance) + member._residual**2
+            lost = (solve_triangular(factor[0], cross.T, lower=True) ** 2).sum(axis=0)
+            back = (solve_triangular(inner[0], cross.T, lower=True) ** 2).sum(axis=0)
+            variances.append(np.maximum(prior + 100.0 - lost + back, 0.0) * member._scale**2)
+        share = self._posterior._share
+        mean = share @ np.stack(means)
+        spread_ = share @ (np.stack(variances) + (np.stack(means) - mean) ** 2)
+        return mean + self._center, np.sqrt(np.maximum(spread_, 1e-18))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._posterior, name)
+
+
+def _inducing(bound: int) -> Any:
+    def fit(self: Any, params: Any, y: FloatArray, extra: Any) -> tuple[Any, Rows]:
+        if len(y) <= bound:
+            return _fit(self, params, y, extra)
+        kept = spread(y, bound)
+        posterior, rows = _fit(self, [params[i] for i in kept], y[kept], extra)
+        surrogate = self._surrogate
+        every = surrogate.rows(params)
+        whole, some = surrogate.basis.at(every.values), surrogate.basis.at(rows.values)
+        near, own = surrogate.rows.nearness(every, rows), surrogate.rows.nearness(rows, rows)
+        return Inducing(posterior, whole, some, near, own, y), rows
+
+    return fit
+
+
+def bounded(method: str, bound: int) -> None:
+    """Let surrogates be conditioned by a method."""
+    target_module.MOST_OBSERVED = 10**9
+    fit: Any = _fit
+    if method == "inducing":
+        fit = _inducing(bound)
+    elif method in SUBSETS:
+        fit = _subset(SUBSETS[method], bound)
+    TargetModel._fit = fit  # type: ignore[method-assign]
+
+
+def search(table: Table, name: str, seed: int, budget: int, n_pairs: int) -> list[int]:
+    """Return the rows that a search trains, in order.
+
+    Args:
+        table: The table.
+        name: The target.
+        seed: Fixes the search.
+        budget: Trainings.
+        n_pairs: Pairs of each past task; 0 for none.
+    """
+    values, space = table.values[name], TableSpace(table)
+    past = table.past(name, seed, n_pairs) if n_pairs else ()
+    surrogate = sn.MetaSurrogate.fit(space, past, seed=seed)
+    limits = Limits(space, None if space.is_complete else {"missing": 0.0})
+    rows: list[int] = []
+    keys: set[str] = set()
+    params: list[Mapping[str, Any]] = []
+    step = 0
+    while len(rows) < budget:
+        rng = np.random.default_rng([seed, table.layout.tasks.index(name), step])
+        step += 1
+        pool = Pool(space, limits, frozenset(keys), {}, rng)
+        reached = values[rows].tolist()
+        observed = sn.PastTask("target", params, reached) if rows else None
+        trials = TargetTrials(observed, "maximize", ())
+        chosen = screen(pool, surrogate, trials, lambda _n: (), _RULES).candidate
+        keys.add(chosen.key)
+        row = table.row(chosen.params)
+        if row is not None and np.isfinite(values[row]):
+            rows.append(row)
+            params.append(chosen.params)
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the cases that are not recorded yet."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--bench", metavar="FOLDER", help="holds tables/")
+    parser.add_argument("--out", type=Path, default=HERE / "quality.jsonl")
+    parser.add_argument("--table", choices=sorted(LAYOUTS), default="hpobench_mlp")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--bounds", nargs="+", type=int, default=[64])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--budget", type=int, default=300)
+    parser.add_argument("--pairs", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    table = Table(arguments.table, folder(arguments.bench) / "tables")
+    fields = ("table", "target", "seed", "budget", "pairs", "method", "bound")
+    done = {tuple(line[field] for field in fields) for line in read_runs(arguments.out)}
+    for seed in arguments.seeds:
+        for name in table.layout.tasks:
+            for method in arguments.methods:
+                for bound in arguments.bounds if method != "all" else [0]:
+                    case = (
+                        table.name,
+                        name,
+                        seed,
+                        arguments.budget,
+                        arguments.pairs,
+                        method,
+                        bound,
+                    )
+                    if case in done:
+                        continue
+                    bounded(method, bound)
+                    began = time.process_time()
+                    rows = search(table, name, seed, arguments.budget, arguments.pairs)
+                    seconds = round(time.process_time() - began, 2)
+                    curve = regret(table.values[name], rows)[_NEW - 1 :: _NEW]
+                    line = dict(zip(fields, case, strict=True))
+                    line |= {"regret": [float(f"{r:.4g}") for r in curve], "cpu_s": seconds}
+                    append(arguments.out, [line])
+                    print(*case, f"{curve[-1]:.4f}", seconds, flush=True)
+
+
+if __name__ == "__main__":
+    main()
