@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from torch import nn
 
 from surrogate_nas.dashboard.callback import DashboardCallback
-from surrogate_nas.errors import StudyError, TrainingError
+from surrogate_nas.errors import StorageError, StudyError, TrainingError
 from surrogate_nas.past import INFEASIBLE
 from surrogate_nas.progress import ProgressBar
 from surrogate_nas.remote_trial import Epoch, RemoteTrial, study_name
@@ -153,7 +153,7 @@ class Objective:
         """Evaluate an architecture; its errors are those of one trial, not of the study."""
         try:
             outcome = self._evaluate(trial, architecture)
-        except optuna.exceptions.OptunaError:
+        except (optuna.exceptions.OptunaError, StorageError):
             raise  # the study itself is in trouble, not this network
         except Exception as error:
             if is_out_of_memory(error):

@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
+from surrogate_nas.database import open_database, words_of
 from surrogate_nas.errors import StorageError
 
 StorageLike: TypeAlias = str | BaseStorage | None
@@ -22,7 +23,29 @@ _JOURNAL_ENDINGS = (".log", ".journal")
 # The last @ ends the password: people forget to escape one inside it.
 _PASSWORD = re.compile(r"^([^:/]*:?//[^/:@]*:|[^/:@]+:(?!//))(.*)(@)")
 _PASSWORD_IN_QUERY = re.compile(r"([?&](?:password|passwd|pwd)=)([^&]*)()")
-_TO_ESCAPE = {"@": "%40", ":": "%3A", "/": "%2F", "?": "%3F", "#": "%23"}
+_TO_ESCAPE = {
+    "@": "%40",
+    ":": "%3A",
+    "/": "%2F",
+    "?": "%3F",
+    "#": "%23",
+    "{": "%7B",
+    "}": "%7D",
+}
+_SERVERS = ("postgresql", "mysql", "mariadb")
+
+_FIXES = {
+    "password authentication failed": "check the user and the password in the address",
+    "no password supplied": "write the password into the address, after the user and a colon",
+    "access denied": "check the user and the password in the address",
+    "does not exist": "check the name; a database is made by createdb, its tables are made here",
+    "read-only": "use a server and a user that may write; a standby may not",
+    "readonly": "make the file and its folder writable, or use another one",
+    "permission denied": "ask for the right to create and write tables in that database",
+    "database is locked": "let fewer processes use the file at once, or use a database server",
+    "disk is full": "make room on the disk; what was told before is kept",
+}
+"""What to do about what databases say."""
 
 
 def open_storage(storage: StorageLike) -> BaseStorage:
@@ -30,10 +53,11 @@ def open_storage(storage: StorageLike) -> BaseStorage:
 
     Args:
         storage: A database URL such as ``sqlite:///nas.db``, the path of a journal file that ends
-            in ``.log`` or ``.journal``, a storage object, or None for memory.
+            in ``.log`` or ``.journal``, a storage object, or None for memory. Operations on
+            PostgreSQL and MySQL wait for a server that is away for a while.
 
     Raises:
-        StorageError: It cannot be reached.
+        StorageError: It cannot be reached, or is of another version of Optuna.
     """
     if isinstance(storage, str) and "://" not in storage:
         if not storage.endswith(_JOURNAL_ENDINGS):
@@ -60,9 +84,20 @@ def _opened(storage: StorageLike) -> BaseStorage:
     try:
         if isinstance(storage, str) and "://" not in storage:
             return JournalStorage(JournalFileBackend(storage))
+        if isinstance(storage, str) and storage.split("://")[0].split("+")[0] in _SERVERS:
+            return get_storage(open_database(storage, masked(storage)))
         return get_storage(storage)
-    except ValueError as error:
+    except (ValueError, LookupError) as error:
         raise OSError(f"not a storage ({error})") from error
+    except RuntimeError as error:
+        if "table schema" not in str(error):
+            raise
+        raise StorageError(
+            expected=f"tables that Optuna {optuna.__version__} can read at {masked(storage)}",
+            got="tables of another version of Optuna",
+            fix="install the Optuna that made them; or, for older tables, make a copy, then run "
+            "optuna storage upgrade --storage and the address",
+        ) from error
 
 
 @contextmanager
@@ -79,11 +114,13 @@ def reachable(storage: StorageLike) -> Iterator[None]:
         if isinstance(error, StorageError):
             raise
         _refuse_unescaped(storage)
-        cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0].rstrip(".")
+        wrapped = isinstance(error, optuna.exceptions.StorageInternalError)
+        cause = words_of(error.__cause__ if wrapped and error.__cause__ else error)
+        fixes = [fix for sign, fix in _FIXES.items() if sign in cause.lower()]
         raise StorageError(
             expected=f"a storage that can be reached at {masked(storage)}",
-            got=f"{type(error).__name__}: {cause}",
-            fix="check the address, that the folder or server exists, and the driver",
+            got=cause,
+            fix=[*fixes, "check the address, that the folder or server exists, and the driver"][0],
         ) from None
 
 

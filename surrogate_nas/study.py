@@ -23,6 +23,11 @@ from surrogate_nas.storage import StorageLike, open_storage, reachable
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.task import Task
 
+FORMAT_ATTR = "surrogate_nas_format"
+"""User attribute of a study: the format of what this package writes into it and its trials."""
+FORMAT = 1
+"""Raised only if versions before and after could not work on one study side by side."""
+
 
 def create_study(
     task: Task,
@@ -57,7 +62,8 @@ def create_study(
 
     Raises:
         StorageError: The storage cannot be reached.
-        StudyError: A study of that name has another direction, space or task.
+        StudyError: A study of that name has another direction, space or task, or was begun by a
+            version of this package that this one cannot work with.
         SpaceError: The space or a limit is unusable.
         SurrogateFileError: The surrogate cannot be read, or none ships for this space.
         SurrogateMismatchError: The surrogate belongs to another space.
@@ -112,6 +118,7 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
     }
     found = study.user_attrs
     trials = study.get_trials(deepcopy=False)
+    check_format(study)
     directions = ", ".join(direction.name.lower() for direction in study.directions)
     _check(study, "direction", directions, task.direction)
     words = {FINGERPRINT_ATTR: "search space", TASK_ATTR: "task (data, split or metric)"}
@@ -129,10 +136,30 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
         SPACE_ATTR: write_space(space),
         META_FEATURES_ATTR: task.meta_features,
         "surrogate_nas_version": version("surrogate-nas"),
+        FORMAT_ATTR: FORMAT,
     }
     for attr, mark in marks.items():
         study.set_user_attr(attr, mark)
     return True
+
+
+def check_format(study: optuna.Study) -> None:
+    """Refuse a study that another version of this package writes in another way.
+
+    Raises:
+        StudyError: Its format is not this version's. Studies without one are of the first.
+    """
+    attrs = study.user_attrs
+    found = attrs.get(FORMAT_ATTR, 1)
+    if found != FORMAT:
+        author = attrs.get("surrogate_nas_version", "of unknown version")
+        raise StudyError(
+            expected=f"study {study.study_name!r} in format {FORMAT}, which surrogate-nas "
+            f"{version('surrogate-nas')} reads and writes",
+            got=f"format {found!r:.20}, of a study begun by surrogate-nas {author!s:.20}",
+            fix="install one version for all who work on the study, or choose another "
+            "study_name; the existing study is left as it is",
+        )
 
 
 def _note_origin(

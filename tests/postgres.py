@@ -106,23 +106,32 @@ def running_server() -> Iterator[PostgresServer]:
     binaries = _binaries()
     if binaries is None:
         pytest.skip("PostgreSQL's server is absent; Debian's package is postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="surrogate_nas_postgres_"))
+    folder = Path(tempfile.mkdtemp(prefix="surrogate_nas_postgres_", dir=_quick_place()))
     keeper = subprocess.Popen(
         [sys.executable, "-m", "tests.postgres", str(binaries), str(folder)],
         stdin=subprocess.PIPE,
+        text=True,
         start_new_session=True,  # or Ctrl-C would end it, and who then ends the server?
     )
     try:
         port = _made(binaries, folder)
         yield PostgresServer(binaries, folder, port)
     finally:
-        keeper.communicate(timeout=_SECONDS)
+        # A line: the pipe's end alone would not do, where a child of the tests has its other end.
+        keeper.communicate("stop\n", timeout=5 * _SECONDS)
 
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> str:
     """The address of an empty database."""
     return postgres_server.url(postgres_server.new_database())
+
+
+def _quick_place() -> Path | None:
+    """Where thousands of small files are made and deleted quickly: in memory, if there is some."""
+    memory = Path("/dev/shm")
+    is_large = memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30
+    return memory if is_large else None
 
 
 def _binaries() -> Path | None:
@@ -200,7 +209,7 @@ def _free_port() -> int:
 def main() -> None:
     """Wait until whoever started this is gone, then take the server away."""
     binaries, folder = (Path(argument) for argument in sys.argv[1:])
-    sys.stdin.read()
+    sys.stdin.readline()
     if (folder / "data" / "postmaster.pid").exists():
         with contextlib.suppress(subprocess.SubprocessError):
             _control(binaries, folder, "stop", "-m", "immediate")

@@ -64,6 +64,7 @@ def test_a_study_is_a_plain_one_with_our_sampler(storage: BaseStorage) -> None:
         "space",
         "meta_features",
         "surrogate_nas_version",
+        "surrogate_nas_format",
         "space_record",
         "surrogate",
         "seed",
@@ -290,3 +291,28 @@ def test_an_interrupted_trial_does_not_count() -> None:
         TrialState.COMPLETE,
         TrialState.COMPLETE,
     ]
+
+
+@pytest.mark.parametrize("found", [0, 2, "2", None, [1]])
+def test_a_study_of_an_incompatible_version_is_refused(storage: BaseStorage, found: Any) -> None:
+    """And left as it is: the other version goes on."""
+    study = create_study(TASK, SPACE, storage=storage, study_name="toy")
+    study.set_user_attr("surrogate_nas_format", found)
+    study.set_user_attr("surrogate_nas_version", "9.0")
+    before = study.user_attrs
+
+    with pytest.raises(StudyError, match=r"begun by surrogate-nas 9\.0\. Install one") as caught:
+        create_study(TASK, SPACE, storage=storage, study_name="toy")
+
+    assert "in format 1" in caught.value.expected
+    assert study.user_attrs == before
+
+
+def test_a_study_from_before_formats_goes_on(storage: BaseStorage) -> None:
+    """It is of the first one."""
+    study = create_study(TASK, SPACE, storage=storage, study_name="toy")
+    del storage._studies[0].user_attrs["surrogate_nas_format"]  # type: ignore[attr-defined]
+
+    again = create_study(TASK, SPACE, storage=storage, study_name="toy")
+
+    assert again._study_id == study._study_id

@@ -1,0 +1,354 @@
+"""An Optuna database on a server, which may be away for a while.
+
+Optuna's own class gives up when one connection breaks. This one waits and does again what was
+asked, and each write takes effect once: where an answer was lost, it finds out by a token, stored
+in the same transaction, whether the write was.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import logging
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, final
+
+import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+
+from surrogate_nas.errors import StorageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 300.0
+"""How long an operation waits for a server that is away."""
+
+TOKEN = "surrogate_nas:write"
+"""System attribute of a trial, seen in the database alone: the last write of its state."""
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_TRIES_TO_MAKE_TABLES = 5
+
+_LIBPQ = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""A server that is gone without a word is noticed after a minute, not after two hours."""
+_LIBPQ_DRIVERS = ("psycopg", "psycopg2")
+_FORGET_DEAD_CLIENTS = "set idle_in_transaction_session_timeout = '60s'"
+
+
+@final
+class PatientDatabase(RDBStorage):
+    """An RDBStorage that outlasts restarts of its server, and times without a network.
+
+    An operation that fails by its connection is tried again until `patience_seconds` are over;
+    pauses grow from a tenth of a second to two. Trials are created once, and told once, however
+    often that was tried.
+
+    Args:
+        url: A database URL.
+        name: How to name the database to people.
+        patience_seconds: How long to wait for the server.
+        engine_kwargs: See RDBStorage.
+        more: Further arguments of RDBStorage, such as ``heartbeat_interval``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        engine_kwargs: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        self._name = name
+        self._patience_seconds = patience_seconds
+        self._begun: set[str] = set()
+        self._heartbeats_from = 0.0
+        try:
+            super().__init__(url, {**_engine_kwargs(url), **(engine_kwargs or {})}, **more)
+        except BaseException:
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
+        self._watch_connections()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__({**state, "_begun": set(), "_heartbeats_from": 0.0})
+        self._watch_connections()
+
+    def _watch_connections(self) -> None:
+        """Close connections with the database; have the server end those of clients that died.
+
+        Their transactions hold locks that all others wait for.
+        """
+        weakref.finalize(self, self.engine.dispose)
+        if self.engine.dialect.name != "postgresql":
+            return
+
+        @sa.event.listens_for(self.engine, "connect")
+        def begin(connection: Any, _record: Any) -> None:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(_FORGET_DEAD_CLIENTS)
+            connection.autocommit = False
+
+        self.engine.dispose()  # connections made from here on are begun so
+
+    def wait_out(self, action: Callable[[], R]) -> R:
+        """Do something that may be repeated, again and again until the server answers.
+
+        Raises:
+            StorageError: It has not, for `patience_seconds`.
+        """
+        began: float | None = None
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                result = action()
+            except (StorageInternalError, SQLAlchemyError) as error:
+                cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+                if not may_pass(cause):
+                    raise
+                now = time.monotonic()
+                if began is None:
+                    began = now
+                    _logger.warning(
+                        "The storage at %s does not answer; waiting for it. %s",
+                        self._name,
+                        words_of(cause),
+                    )
+                if now - began >= self._patience_seconds:
+                    raise self._gone(cause) from error
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                self._doubt_heartbeats()
+            else:
+                if began is not None:
+                    seconds = time.monotonic() - began
+                    _logger.warning("The storage answers again, after %.0f s.", seconds)
+                return result
+
+    def _gone(self, cause: BaseException | None) -> StorageError:
+        return StorageError(
+            expected=f"the storage at {self._name} to answer within "
+            f"{self._patience_seconds:.0f} s",
+            got=words_of(cause),
+            fix="start the search again when the server is back; what was told is kept",
+        )
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        """Create a trial, once, with a token in its attributes."""
+        token = uuid.uuid4().hex
+        template = (
+            create_trial(state=TrialState.RUNNING)
+            if template_trial is None
+            else copy.copy(template_trial)
+        )
+        template.system_attrs = {**template.system_attrs, TOKEN: token}
+        create = super()._create_new_trial
+        try:
+            return _without_token(self.wait_out(lambda: create(study_id, template)))
+        finally:
+            self._begun.discard(token)
+
+    def _get_prepared_new_trial(
+        self,
+        study_id: int,
+        template_trial: FrozenTrial | None,
+        session: sa.orm.Session,
+    ) -> models.TrialModel:
+        """Add a trial's rows, or find those of an attempt whose answer was lost.
+
+        Optuna calls this holding a lock on the study, for each of its own attempts, too.
+        """
+        token = None if template_trial is None else template_trial.system_attrs.get(TOKEN)
+        if token in self._begun:
+            of_study = models.TrialModel.study_id == study_id
+            found = _signed(session, token).filter(of_study).one_or_none()
+            if found is not None:
+                return found
+        elif token is not None:
+            self._begun.add(token)
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Change a trial's state, once; see RDBStorage."""
+        token = uuid.uuid4().hex
+        change = super().set_trial_state_values
+        is_repeated = False
+
+        def attempt() -> bool:
+            nonlocal is_repeated
+            was_repeated, is_repeated = is_repeated, True
+            if was_repeated and self._is_signed(trial_id, token):
+                return True
+            # One session a thread: what is added here is committed with the change, or not at all.
+            with _create_scoped_session(self.scoped_session) as session:
+                self._sign(session, trial_id, state, token)
+                return change(trial_id, state, values)
+
+        return self.wait_out(attempt)
+
+    def _sign(self, session: sa.orm.Session, trial_id: int, state: TrialState, token: str) -> None:
+        """Add the token to a trial whose state may be changed."""
+        trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+        if state is not TrialState.RUNNING or trial.state == TrialState.WAITING:
+            self._set_trial_attr_without_commit(
+                session, models.TrialSystemAttributeModel, trial_id, TOKEN, token
+            )
+
+    def _is_signed(self, trial_id: int, token: str) -> bool:
+        """Whether a write took effect whose answer was lost."""
+        with _create_scoped_session(self.scoped_session) as session:
+            of_trial = models.TrialModel.trial_id == trial_id
+            return _signed(session, token).filter(of_trial).one_or_none() is not None
+
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        """Return a trial's system attributes."""
+        return self.get_trial(trial_id).system_attrs
+
+    def _build_frozen_trial_from_trial_model(self, trial: models.TrialModel) -> FrozenTrial:
+        return _without_token(super()._build_frozen_trial_from_trial_model(trial))
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """Find trials without heartbeats; after an outage, when others had time for one."""
+        stale = self.wait_out(lambda: RDBStorage._get_stale_trial_ids(self, study_id))
+        return [] if time.monotonic() < self._heartbeats_from else stale
+
+    def _doubt_heartbeats(self) -> None:
+        grace = self.grace_period or 2 * (self.heartbeat_interval or 0)
+        self._heartbeats_from = time.monotonic() + grace
+
+
+def _signed(session: sa.orm.Session, token: str | None) -> sa.orm.Query[models.TrialModel]:
+    """Ask for the trials whose last write has a token."""
+    attribute = models.TrialSystemAttributeModel
+    is_token = attribute.value_json == json.dumps(token)
+    return (
+        session.query(models.TrialModel).join(attribute).filter(attribute.key == TOKEN, is_token)
+    )
+
+
+def _without_token(trial: FrozenTrial) -> FrozenTrial:
+    """Hide the token: it is nothing that samplers, or copies of a trial, should have."""
+    trial.system_attrs.pop(TOKEN, None)
+    return trial
+
+
+def _repeatable(
+    method: Callable[Concatenate[PatientDatabase, P], R],
+) -> Callable[Concatenate[PatientDatabase, P], R]:
+    """A method that has the same effect when it is called again."""
+
+    @functools.wraps(method)
+    def patient(self: PatientDatabase, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.wait_out(lambda: method(self, *args, **kwargs))
+
+    return patient
+
+
+REPEATABLE = (
+    "_get_best_trial_id",
+    "_get_trials",
+    "_set_trial_param",
+    "get_all_studies",
+    "get_study_directions",
+    "get_study_id_from_name",
+    "get_study_name_from_id",
+    "get_study_system_attrs",
+    "get_study_user_attrs",
+    "get_trial",
+    "get_trial_id_from_study_id_trial_number",
+    "get_trial_param",
+    "get_trial_user_attrs",
+    "record_heartbeat",
+    "set_study_system_attr",
+    "set_study_user_attr",
+    "set_trial_intermediate_value",
+    "set_trial_system_attr",
+    "set_trial_user_attr",
+)
+"""Methods that read, or write what is the same after writing it twice. Optuna's cache calls those
+that begin with an underscore."""
+
+for _name in REPEATABLE:
+    setattr(PatientDatabase, _name, _repeatable(getattr(RDBStorage, _name)))
+
+
+def open_database(url: str, name: str, **more: Any) -> PatientDatabase:
+    """Open a database; make Optuna's tables where there are none.
+
+    Args:
+        url: Its URL.
+        name: How to name it to people.
+        more: Further arguments of PatientDatabase.
+
+    Raises:
+        SQLAlchemyError, StorageInternalError, ImportError: It cannot be opened.
+        RuntimeError: Its tables are of another version of Optuna.
+    """
+    for attempt in range(1, _TRIES_TO_MAKE_TABLES + 1):
+        try:
+            return PatientDatabase(url, name, **more)
+        except (IntegrityError, ProgrammingError):
+            # Of several that make the same tables at once all but one fail.
+            if attempt == _TRIES_TO_MAKE_TABLES:
+                raise
+            time.sleep(_FIRST_PAUSE_SECONDS * attempt)
+    raise AssertionError("unreachable")
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Whether waiting can help against an error: the connection's, or one of the server's load."""
+    # A PendingRollbackError is what Optuna gets that asks again on a connection that has broken.
+    transient = OperationalError | InterfaceError | PendingRollbackError | sa.exc.TimeoutError
+    if isinstance(error, transient):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def words_of(error: BaseException | None) -> str:
+    """What a database or its driver said, in one line."""
+    said = str(getattr(error, "orig", None) or error).strip()
+    return f"{type(error).__name__}: {said.splitlines()[0].rstrip('.') if said else ''}"
+
+
+def _engine_kwargs(url: str) -> dict[str, Any]:
+    """How connections are made: those that broke while they were idle are found out."""
+    parsed = sa.make_url(url)
+    kwargs: dict[str, Any] = {"pool_pre_ping": True}
+    if parsed.get_dialect().driver in _LIBPQ_DRIVERS:
+        chosen = {key: value for key, value in _LIBPQ.items() if key not in parsed.query}
+        kwargs["connect_args"] = chosen
+    return kwargs
