@@ -1,6 +1,7 @@
 """Predictor-based neural architecture search as ordinary Optuna studies."""
 
 from surrogate_nas import pretrained, spaces, tasks
+from surrogate_nas.attached import attach_surrogate, attached_surrogate
 from surrogate_nas.dashboard.callback import DashboardCallback
 from surrogate_nas.dashboard.publish import publish
 from surrogate_nas.evaluation.leave_one_out import evaluate_history
@@ -44,6 +45,8 @@ __all__ = [
     "Task",
     "Trainer",
     "WarmWeights",
+    "attach_surrogate",
+    "attached_surrogate",
     "create_study",
     "evaluate_history",
     "finalize",

@@ -6,6 +6,7 @@ import copy
 import operator
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -29,6 +30,8 @@ _SEEDS = 2**32
 
 _ATTEMPTS = 8
 """How often a worker chooses anew because another one has chosen the same at the same time."""
+_LAST_ATTEMPTS = 20
+"""How often it then draws at random: workers that know the same may choose the same for long."""
 _PLAN = "surrogate_nas:params"
 """System attribute: what a trial was given, before its objective has asked for all of it."""
 
@@ -148,6 +151,24 @@ class SurrogateSampler(BaseSampler):
         """What predicts for this sampler; None where it has no space, and infers one."""
         return None if self._screens is None else self._screens.surrogate
 
+    def using(self, surrogate: MetaSurrogate | None) -> SurrogateSampler:
+        """Return this sampler with another surrogate; None learns from the study alone.
+
+        Raises:
+            SurrogateMismatchError: The surrogate was fitted to another space.
+        """
+        other = copy.copy(self)
+        space = self._screens.space if self._screens is not None else None
+        if space is None and surrogate is not None:
+            space = surrogate.encoding.space
+        other._screens = None if space is None else _Screens(space, surrogate, self._limits)
+        return other
+
+    @property
+    def space(self) -> SearchSpace | None:
+        """Where its candidates come from; None where it infers that from the study."""
+        return None if self._screens is None else self._screens.space
+
     def _make_threaded(self) -> None:
         self._local = threading.local()
         # Threads that choose at once would choose the same.
@@ -238,7 +259,7 @@ class SurrogateSampler(BaseSampler):
         """Screen a pool for one trial and store with it what was chosen and predicted."""
         storage = study._storage
         with self._choosing:
-            for attempt in range(_ATTEMPTS):
+            for attempt in range(_ATTEMPTS + _LAST_ATTEMPTS):
                 chosen = self._screened(screens, study, trial, attempt)
                 storage.set_trial_system_attr(trial._trial_id, _PLAN, chosen.candidate.params)
                 # Of two workers that choose the same at once, one at least sees the other here.
@@ -260,13 +281,16 @@ class SurrogateSampler(BaseSampler):
         rng = np.random.default_rng([self._seed, trial.number, attempt])
         fixed = trial.system_attrs.get("fixed_params", {})
         pool = Pool(screens.space, screens.limits, frozenset(known.keys), fixed, rng)
+        rules = self._rules
+        if attempt >= _ATTEMPTS:
+            rules = replace(rules, size=1, mix=PoolMix(0, 0.0, 0.0))
         shadow = Shadow(self._make_base, int(rng.integers(_SEEDS)), study, known.replayable)
         return screen(
             pool,
             screens.surrogate,
             known.target_trials(study.directions[0], self._meta_features),
             lambda n: shadow.proposals(screens.space, n),
-            self._rules,
+            rules,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 
 from surrogate_nas import pretrained
+from surrogate_nas.attached import ATTACHED, with_attached
 from surrogate_nas.errors import StudyError
 from surrogate_nas.history import FINGERPRINT_ATTR, META_FEATURES_ATTR, TASK_ATTR
 from surrogate_nas.recorded_space import SPACE_ATTR, SURROGATE_ATTR
@@ -50,7 +51,8 @@ def create_study(
         storage: A database URL, the path of a journal file, a storage, or None for memory.
         study_name: A study of this name in the storage is continued.
         surrogate: A fitted surrogate, the path of one, "pretrained" for the one that ships with
-            this package, or None to learn from this study alone.
+            this package, or None for the one that :func:`attach_surrogate` has attached, and
+            without any to learn from this study alone.
         base_sampler: Any Optuna sampler, or a function that makes one from a seed; default TPE.
         n_candidates: Candidates screened for each training; 1 switches screening off.
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
@@ -63,7 +65,8 @@ def create_study(
     Raises:
         StorageError: The storage cannot be reached.
         StudyError: A study of that name has another direction, space or task, or was begun by a
-            version of this package that this one cannot work with.
+            version of this package that this one cannot work with, or the surrogate that is
+            attached to it is not there, or has changed.
         SpaceError: The space or a limit is unusable.
         SurrogateFileError: The surrogate cannot be read, or none ships for this space.
         SurrogateMismatchError: The surrogate belongs to another space.
@@ -90,7 +93,10 @@ def create_study(
         )
         if _mark(study, task, space) and seed is not None:
             study.set_user_attr("seed", seed)
-        _note_origin(study, surrogate, sampler.surrogate)
+        if surrogate is None and ATTACHED in study.user_attrs:
+            study.sampler = with_attached(sampler, study)
+        else:
+            _note_origin(study, surrogate, sampler.surrogate)
         recover(study)
     return study
 

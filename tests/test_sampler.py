@@ -313,6 +313,7 @@ def test_workers_that_choose_the_same_at_once_part(
 
 def test_a_worker_that_is_always_late_chooses_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("surrogate_nas.sampler._ATTEMPTS", 3)
+    monkeypatch.setattr("surrogate_nas.sampler._LAST_ATTEMPTS", 0)
     study = studied(sampler(), small, 6)
     storage = study._storage
     write = storage.set_trial_system_attr
@@ -627,3 +628,29 @@ def test_studies_on_disk_are_searched(tmp_path: Path) -> None:
 
     assert parameters(study) == parameters(studied(sampler(ToySpace()), toy, 7))
     assert study.trials[-1].user_attrs.keys() == SCREENED
+
+
+def test_a_worker_that_always_comes_second_draws_at_random(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others that choose the same, whatever it chooses, never make it train what they train."""
+    study = optuna.create_study(sampler=SurrogateSampler(ToySpace(), n_candidates=16, seed=0))
+    rival, mine = study.ask(), study.ask()
+    write = study._storage.set_trial_system_attr
+    plans: list[dict[str, Any]] = []
+
+    def copied(trial_id: int, key: str, value: Any) -> None:
+        write(trial_id, key, value)
+        if key == "surrogate_nas:params":
+            plans.append(value)
+            if len(plans) <= 8:
+                write(rival._trial_id, key, value)
+
+    monkeypatch.setattr(study._storage, "set_trial_system_attr", copied)
+    architecture = ToySpace().suggest(mine)
+
+    assert len(plans) == 9
+    assert ToySpace().canonical(architecture) != ToySpace().canonical(
+        ToySpace().from_params(plans[7])
+    )
+    assert study.trials[1].user_attrs["n_candidates"] == 1

@@ -17,6 +17,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from surrogate_nas.attached import with_attached
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.objective import Objective
 from surrogate_nas.parallel.capacity import cores
@@ -90,7 +91,8 @@ def run_workers(
 
     Raises:
         StudyError: A count is not from 1, the storage is one that others cannot open, the
-            objective cannot be sent, or the study's direction is not the task's.
+            objective cannot be sent, the study's direction is not the task's, or the surrogate
+            that is attached to it is not there.
         StorageError: The storage cannot be reached.
         TrainingError: A device is not here, or workers die again and again.
         Exception: What the study's first trials all raised; what its sampler raises.
@@ -99,6 +101,7 @@ def run_workers(
     if n_workers is not None:
         check_count("n_workers", n_workers)
     address = address_to_share(study._storage)
+    with_attached(study.sampler, study)  # what every worker will look for
     sent = objective
     if isinstance(objective, Objective):
         objective.check_direction(study)

@@ -24,6 +24,7 @@ import torch
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
+from surrogate_nas.attached import with_attached
 from surrogate_nas.errors import StudyError
 from surrogate_nas.objective import ERROR, Objective, is_bug
 from surrogate_nas.parallel.messages import portable
@@ -137,6 +138,7 @@ def _work(description: Description, stop: _Stop) -> None:
             coordination=coordination,
             is_stopped=lambda: stop.is_wanted,
         )
+        study.sampler = with_attached(study.sampler, study)
         study.optimize(_Guarded(objective, stop, coordination))
         begin_no_more(study, description.run)  # the objective has called study.stop
 

@@ -15,7 +15,9 @@ import pytest
 from optuna.trial import TrialState
 
 import surrogate_nas as sn
-from surrogate_nas.errors import TrainingError
+from surrogate_nas.errors import StudyError, TrainingError
+from tests.test_attached import fitted
+from tests.toys import ToySpace, ToyTask
 from tests.workers.studies import KINDS, address, new_study, width, workers_of
 
 COMPLETE, FAIL, PRUNED = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
@@ -177,3 +179,60 @@ def test_workers_draw_different_numbers(tmp_path: Path) -> None:
     sn.run_workers(study, draws, 2, n_workers=2, seed=0)
     first, second = (t.user_attrs["drawn"] for t in study.trials)
     assert not set(first) & set(second)
+
+
+def scored(trial: optuna.Trial) -> float:
+    """As quick as the study of many workers: conflicts are as likely as they can be."""
+    architecture = ToySpace().suggest(trial)
+    return float(architecture["width"])
+
+
+def test_workers_never_train_equivalent_architectures(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """On a server, each with a sampler of its own, which knows what the others train."""
+    sampler = sn.SurrogateSampler(ToySpace(), n_candidates=16, seed=0)
+    study = new_study(address("postgres", tmp_path, request), sampler=sampler)
+
+    sn.run_workers(study, scored, 24, n_workers=3)
+
+    keys = [ToySpace().canonical(ToySpace().from_params(t.params)) for t in study.trials]
+    assert len(set(keys)) == len(keys) == 24
+    assert all(t.system_attrs["surrogate_nas:params"] == t.params for t in study.trials)
+
+
+def tells_past(trial: optuna.Trial) -> float:
+    ToySpace().suggest(trial)
+    sampler = trial.study.sampler
+    assert isinstance(sampler, sn.SurrogateSampler)
+    assert sampler.surrogate is not None
+    trial.set_user_attr("past", [str(task["name"]) for task in sampler.surrogate.tasks])
+    return 1.0
+
+
+def test_workers_find_the_surrogate_of_their_study(tmp_path: Path) -> None:
+    """Attached to it; where it has changed, the error comes before any worker."""
+    sampler = sn.SurrogateSampler(ToySpace(), n_candidates=8, seed=0)
+    study = new_study(f"{tmp_path}/nas.journal", sampler=sampler)
+    sn.attach_surrogate(study, fitted(2), tmp_path / "artifacts")
+
+    sn.run_workers(study, tells_past, 2, n_workers=1)
+
+    assert [t.user_attrs["past"] for t in study.trials] == [["past 0", "past 1"]] * 2
+    assert all("transfer" in t.user_attrs for t in study.trials)
+    for path in (tmp_path / "artifacts").iterdir():
+        path.write_text("{}")
+    with pytest.raises(StudyError, match="SHA-256"):
+        sn.run_workers(study, tells_past, 3, n_workers=1)
+
+
+def test_one_view_shows_all_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each trial, whoever has run it."""
+    study = new_study(f"{tmp_path}/nas.journal")
+    trainer = sn.Trainer(epochs=2, batch_size=50)
+    objective = sn.Objective(ToyTask(), ToySpace(), trainer, dashboard=False)
+    sn.run_workers(study, objective, 3, n_workers=1, show_progress_bar=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert len([line for line in lines if line.startswith("trial ")]) == 3
+    assert any("3/3" in line for line in lines)
+    assert study.user_attrs["trainer"]["epochs"] == 2
