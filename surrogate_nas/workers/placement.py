@@ -17,7 +17,7 @@ from surrogate_nas.workers.worker import Description, End
 class Placement(ABC):
     """Where workers run.
 
-    An implementation runs ``work(description)`` of :mod:`surrogate_nas.workers.worker` in a
+    An implementation runs ``work(description)`` of ``surrogate_nas.workers.worker`` in a
     process of its own for each worker, in that process's main thread, with no other worker in it
     before or after.
     """

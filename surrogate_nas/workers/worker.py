@@ -53,8 +53,7 @@ class Description:
             pipe or the like, not on a command line.
         study_name: Of the study.
         n_trials: How many trials the study is to have in all.
-        packed: Objective, sampler and pruner, by
-            :func:`~surrogate_nas.parallel.messages.packed`. Nothing that a file or a storage
+        packed: Objective, sampler and pruner, by cloudpickle. Nothing that a file or a storage
             holds may ever get here.
         device: Where an ``Objective`` trains, as PyTorch names it in the worker's process; None
             leaves it to the objective.
