@@ -25,6 +25,7 @@ from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.task import Split, Task
 from surrogate_nas.train import Outcome, Trainer
 from surrogate_nas.warm_weights import WarmWeights
+from surrogate_nas.workers.ray_cluster import RayCluster
 from surrogate_nas.workers.run import run_workers
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "PastTask",
     "PoolMix",
     "ProgressBar",
+    "RayCluster",
     "SearchSpace",
     "Split",
     "StudySummary",

@@ -11,6 +11,7 @@ import copy
 import functools
 import json
 import logging
+import math
 import time
 import uuid
 import weakref
@@ -90,7 +91,7 @@ class PatientDatabase(RDBStorage):
         self._name = name
         self._patience_seconds = patience_seconds
         self._begun: set[str] = set()
-        self._heartbeats_from = 0.0
+        self._last_away = -math.inf
         try:
             super().__init__(url, {**_engine_kwargs(url), **(engine_kwargs or {})}, **more)
         except BaseException:
@@ -100,7 +101,7 @@ class PatientDatabase(RDBStorage):
         self._watch_connections()
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__({**state, "_begun": set(), "_heartbeats_from": 0.0})
+        super().__setstate__({**state, "_begun": set(), "_last_away": -math.inf})
         self._watch_connections()
 
     def _watch_connections(self) -> None:
@@ -148,7 +149,7 @@ class PatientDatabase(RDBStorage):
                     raise self._gone(cause) from error
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                self._doubt_heartbeats()
+                self._last_away = time.monotonic()
             else:
                 if began is not None:
                     seconds = time.monotonic() - began
@@ -244,11 +245,12 @@ class PatientDatabase(RDBStorage):
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         """Find trials without heartbeats; after an outage, when others had time for one."""
         stale = self.wait_out(lambda: RDBStorage._get_stale_trial_ids(self, study_id))
-        return [] if time.monotonic() < self._heartbeats_from else stale
-
-    def _doubt_heartbeats(self) -> None:
         grace = self.grace_period or 2 * (self.heartbeat_interval or 0)
-        self._heartbeats_from = time.monotonic() + grace
+        return [] if self.was_away_within(grace) else stale
+
+    def was_away_within(self, seconds: float) -> bool:
+        """Whether the server was away not long ago, as far as is known here."""
+        return time.monotonic() - self._last_away < seconds
 
 
 def _signed(session: sa.orm.Session, token: str | None) -> sa.orm.Query[models.TrialModel]:

@@ -10,6 +10,7 @@ SurrogateNasError
 ├── SurrogateMismatchError (ValueError) a surrogate of another search space
 ├── StudyError (ValueError)             a study does not fit what is asked of it
 ├── StorageError (ConnectionError)      a storage cannot be reached
+├── ClusterError (ConnectionError)      a cluster of machines cannot be reached, or not used
 ├── TrainingError (RuntimeError)        a network cannot be trained
 ├── ExportError (OSError)               the folder of a final network cannot be written
 ├── ModelFolderError (ValueError)       a folder is not a network that this version can read
@@ -82,6 +83,10 @@ class StudyError(SurrogateNasError, ValueError):
 
 class StorageError(SurrogateNasError, ConnectionError):
     """A storage cannot be reached."""
+
+
+class ClusterError(SurrogateNasError, ConnectionError):
+    """A cluster of machines cannot be reached, or not used."""
 
 
 class TrainingError(SurrogateNasError, RuntimeError):

@@ -10,11 +10,11 @@ from typing import TypeAlias
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.database import open_database, words_of
 from surrogate_nas.errors import StorageError
+from surrogate_nas.journal import JournalFile
 
 StorageLike: TypeAlias = str | BaseStorage | None
 
@@ -43,6 +43,7 @@ _FIXES = {
     "readonly": "make the file and its folder writable, or use another one",
     "permission denied": "ask for the right to create and write tables in that database",
     "database is locked": "let fewer processes use the file at once, or use a database server",
+    "no space left": "make room on the disk; what was told before is kept",
     "disk is full": "make room on the disk; what was told before is kept",
 }
 """What to do about what databases say."""
@@ -83,7 +84,7 @@ def _opened(storage: StorageLike) -> BaseStorage:
     """
     try:
         if isinstance(storage, str) and "://" not in storage:
-            return JournalStorage(JournalFileBackend(storage))
+            return JournalStorage(JournalFile(storage))
         if isinstance(storage, str) and storage.split("://")[0].split("+")[0] in _SERVERS:
             return get_storage(open_database(storage, masked(storage)))
         return get_storage(storage)

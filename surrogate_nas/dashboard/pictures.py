@@ -6,11 +6,13 @@ import json
 import tempfile
 import uuid
 from pathlib import Path
+from typing import BinaryIO, final
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.trial import FrozenTrial
 
+from surrogate_nas.atomic import write_whole
 from surrogate_nas.storage import folder_beside
 
 FILE_NAME = "architecture.svg"
@@ -20,6 +22,23 @@ FOLDER_ATTR = "artifact_folder"
 _FINISHED_PREFIX = "dashboard:artifacts:"
 """Where optuna-dashboard looks for a finished trial's artifacts, which Optuna cannot take any
 more: in the study, by the trial's identity."""
+
+
+@final
+class _WholeFiles(FileSystemArtifactStore):
+    """A folder of artifacts in which no half of one is left by a disk that is full.
+
+    Args:
+        folder: Where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self._folder = folder
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write an artifact as a whole or not at all."""
+        write_whole(self._folder / artifact_id, content_body.read(), durable=False)
 
 
 def artifact_folder(study: optuna.Study, chosen: str | Path | None = None) -> Path | None:
@@ -53,7 +72,7 @@ def add_picture(
         OSError: The folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    store = FileSystemArtifactStore(str(folder))
+    store = _WholeFiles(folder)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / FILE_NAME
         path.write_text(svg, encoding="utf-8", errors="replace")

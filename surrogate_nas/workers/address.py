@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import ArgumentError
 
+from surrogate_nas.database import PatientDatabase
 from surrogate_nas.errors import StudyError
 from surrogate_nas.storage import address_of, open_storage
 
@@ -59,6 +60,8 @@ def address_to_share(storage: BaseStorage) -> Address:
     backend = getattr(storage, "_backend", storage)
     if isinstance(backend, RDBStorage):
         url = sa.engine.make_url(backend.url)
+        if isinstance(backend, PatientDatabase):
+            return Address(backend.url)  # opened so again
         if url.get_backend_name() != "sqlite":
             return Address(backend.url, dict(backend.engine_kwargs))
         name = url.database

@@ -18,17 +18,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, final
+from typing import IO, Any, TypeVar, final
 
 import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.trial import FrozenTrial
 
+from surrogate_nas.database import PatientDatabase
 from surrogate_nas.errors import StudyError
 from surrogate_nas.workers.address import Address
 
 if sys.platform != "win32":
     import fcntl
+
+R = TypeVar("R")
 
 _logger = logging.getLogger(__name__)
 
@@ -202,18 +205,28 @@ class _Server(Coordination):
         self, storage: RDBStorage | _CachedStorage, study_id: int, dead_after: float
     ) -> None:
         self._storage = storage
-        backend = storage._backend if isinstance(storage, _CachedStorage) else storage
-        self._engine = backend.engine
+        self._backend = storage._backend if isinstance(storage, _CachedStorage) else storage
+        self._engine = self._backend.engine
         self._study_id = study_id
         self._dead_after = dead_after
         storage.set_study_system_attr(study_id, _LOCK, "")
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Callable[[], bool]]:
+        with self._patiently(self._connection_with_lock) as connection:
+            try:
+                yield lambda: _answers(connection)
+            finally:
+                if not _answers(connection):
+                    connection.invalidate()  # there is nothing to be rolled back
+
+    def _connection_with_lock(self) -> sa.Connection:
+        """Wait for the lock; a connection has it until it is closed."""
         row = sa.select(_ATTRIBUTES.c.value_json).where(
             _ATTRIBUTES.c.study_id == self._study_id, _ATTRIBUTES.c.key == _LOCK
         )
-        with self._engine.connect() as connection:
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(self._engine.connect())
             # A holder that the network has swallowed must not hold it for ever.
             if self._engine.name == "postgresql":
                 limit = (
@@ -223,16 +236,25 @@ class _Server(Coordination):
             elif self._engine.name in ("mysql", "mariadb"):
                 connection.execute(sa.text(f"set session wait_timeout = {_LONGEST_CLAIM_SECONDS}"))
             connection.execute(row.with_for_update())
-            try:
-                yield lambda: _answers(connection)
-            finally:
-                if not _answers(connection):
-                    connection.invalidate()  # there is nothing to be rolled back
+            stack.pop_all()
+            return connection
+
+    def _patiently(self, action: Callable[[], R]) -> R:
+        """Do something that may be repeated, waiting for a server that is away."""
+        if isinstance(self._backend, PatientDatabase):
+            return self._backend.wait_out(action)
+        return action()
 
     def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """See :class:`Coordination`; after an outage nobody is for a while."""
         ids = [trial._trial_id for trial in trials]
-        if not ids:
+        alive = self._patiently(lambda: self._alive(ids)) if ids else set()
+        backend = self._backend
+        if isinstance(backend, PatientDatabase) and backend.was_away_within(self._dead_after):
             return []
+        return [trial for trial in trials if trial._trial_id not in alive]
+
+    def _alive(self, ids: Sequence[int]) -> set[int]:
         with self._engine.connect() as connection:
             now: Any = connection.execute(sa.select(sa.func.now())).scalar_one()
             rows = connection.execute(
@@ -241,8 +263,7 @@ class _Server(Coordination):
                 )
             ).all()
         silence = timedelta(seconds=self._dead_after)
-        alive = {row[0] for row in rows if now.replace(tzinfo=None) - row[1] <= silence}
-        return [trial for trial in trials if trial._trial_id not in alive]
+        return {row[0] for row in rows if now.replace(tzinfo=None) - row[1] <= silence}
 
     def note(self, trial_id: int) -> None:
         self._storage.record_heartbeat(trial_id)
