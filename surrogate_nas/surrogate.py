@@ -118,6 +118,9 @@ class MetaSurrogate:
     ) -> TargetModel:
         """Condition on the target's own results.
 
+        Of more than 512 of them the best, the latest and a random share stand for all; see
+        ``surrogate_nas.target``.
+
         A study's or its trials' learning curves count, too: what pruned and running trials have
         reported stands for what it leads to; see ``surrogate_nas.curves``.
 

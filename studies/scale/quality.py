@@ -160,10 +160,11 @@ class Inducing:
             prior = member._weight**2 * (basis.values**2 @ basis.variance)
             prior = prior + member._residual**2 + 100.0
             left = np.maximum(prior - (white**2).sum(axis=0), 0.0) + noise
-            inner = cho_factor(kuu + (kuf / left) @ kuf.T, lower=True)
+            # What the textbook inverts is kuu + (kuf / left) kuf.T; this form loses no digits.
+            inner = cho_factor(np.eye(len(kuu)) + (white / left) @ white.T, lower=True)
             residual = (y - self._center) / member._scale - basis.values @ member._mean
             self._members.append(
-                (member, factor, inner, cho_solve(inner, kuf @ (residual / left)))
+                (member, factor, inner, cho_solve(inner, white @ (residual / left)))
             )
 
     def predict(self, basis: Basis, near: Nearness) -> tuple[FloatArray, FloatArray]:
@@ -173,10 +174,11 @@ class Inducing:
             cross = member._cross(
                 basis.variance, basis.values, self._inducing.values, near.kernel(*member.kernel)
             )
-            means.append((basis.values @ member._mean + cross @ alpha) * member._scale)
+            own = solve_triangular(factor[0], cross.T, lower=True)
+            means.append((basis.values @ member._mean + own.T @ alpha) * member._scale)
             prior = member._weight**2 * (basis.values**2 @ basis.variance) + member._residual**2
-            lost = (solve_triangular(factor[0], cross.T, lower=True) ** 2).sum(axis=0)
-            back = (solve_triangular(inner[0], cross.T, lower=True) ** 2).sum(axis=0)
+            lost = (own**2).sum(axis=0)
+            back = (solve_triangular(inner[0], own, lower=True) ** 2).sum(axis=0)
             variances.append(np.maximum(prior + 100.0 - lost + back, 0.0) * member._scale**2)
         share = self._posterior._share
         mean = share @ np.stack(means)

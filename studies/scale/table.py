@@ -109,6 +109,8 @@ def _common(lines: Sequence[Line]) -> Iterator[tuple[tuple[Any, ...], dict[Any, 
 def quality(lines: Sequence[Line]) -> None:
     """Tables of the search quality by which results a posterior stands on."""
     for (table, budget, pairs), by in _common(lines):
+        if len(by) < 2:
+            continue
         cases = sorted(set.intersection(*(set(runs) for runs in by.values())))
         bounds = {bound for _, bound in by if bound}
         first = min(bounds) // 10
