@@ -23,6 +23,8 @@ import optuna
 import torch
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
 
 from surrogate_nas.attached import with_attached
 from surrogate_nas.errors import StudyError
@@ -138,8 +140,27 @@ def _work(description: Description, stop: _Stop) -> None:
             is_stopped=lambda: stop.is_wanted,
         )
         study.sampler = with_attached(study.sampler, study)
-        study.optimize(_Guarded(objective, stop, coordination))
+        guarded = _Guarded(objective, stop, coordination)
+        while True:
+            try:
+                study.optimize(guarded)
+                break
+            except Exception:  # an AssertionError, too, where it was given away unnoticed
+                if guarded.trial_id is None or not _was_taken(storage, guarded.trial_id):
+                    raise
+                _logger.warning(
+                    "A trial was taken from this silent worker; it goes on with others."
+                )
         begin_no_more(study, description.run)  # the objective has called study.stop
+
+
+def _was_taken(storage: BaseStorage, trial_id: int) -> bool:
+    """Whether a trial that this worker has just trained was given to another meanwhile.
+
+    So it is where nobody has heard of this worker for long; what the other one finds counts.
+    """
+    trial = storage.get_trial(trial_id)
+    return trial.state is TrialState.FAIL and trial.user_attrs.get("stop_reason") == INTERRUPTED
 
 
 def _unpacked(packed: bytes) -> tuple[Any, BaseSampler, BasePruner]:
@@ -242,6 +263,8 @@ class _Guarded:
         self._objective = objective
         self._stop = stop
         self._coordination = coordination
+        self.trial_id: int | None = None
+        """Of the last trial."""
 
     def __call__(self, trial: optuna.Trial) -> Any:
         """Evaluate a trial; NaN fails it.
@@ -249,6 +272,7 @@ class _Guarded:
         Raises:
             Exception: What would hit every trial.
         """
+        self.trial_id = trial._trial_id
         try:
             with self._coordination.beating(trial._trial_id):
                 self._stop.training(True)

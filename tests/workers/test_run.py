@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 import surrogate_nas as sn
 from surrogate_nas.errors import StudyError, TrainingError
+from surrogate_nas.resuming import fail_dead
 from tests.test_attached import fitted
 from tests.toys import ToySpace, ToyTask
 from tests.workers.studies import KINDS, address, new_study, width, workers_of
@@ -236,3 +237,23 @@ def test_one_view_shows_all_workers(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len([line for line in lines if line.startswith("trial ")]) == 3
     assert any("3/3" in line for line in lines)
     assert study.user_attrs["trainer"]["epochs"] == 2
+
+
+def taken(trial: optuna.Trial) -> float:
+    """As if nobody had heard of this worker for long: another gives its first trials away."""
+    trial.suggest_int("x", 0, 9)
+    if trial.number < 2:
+        frozen = trial.study.get_trials(deepcopy=False)[trial.number]
+        assert fail_dead(trial.study, frozen)
+    if trial.number == 1:
+        trial.set_user_attr("late", True)  # refused: the trial has ended
+    return 1.0
+
+
+def test_a_worker_that_was_taken_for_dead_goes_on(tmp_path: Path) -> None:
+    """What it has trained in vain counts once, by whoever trains it again."""
+    study = new_study(f"{tmp_path}/nas.journal")
+    sn.run_workers(study, taken, 3, n_workers=1)
+    assert [t.state for t in study.trials] == [FAIL, FAIL, COMPLETE, COMPLETE, COMPLETE]
+    assert len({t.params["x"] for t in study.trials[:3]}) == 1
+    assert len(workers_of(study)) == 1
