@@ -124,7 +124,7 @@ def run(
         done, jobs = jobs[: len(outcomes)], jobs[len(outcomes) :]
         for (name, index), outcome in zip(done, outcomes, strict=True):
             counts[name, kind_of(known[name], index), outcome] += 1
-        if error or not done:
+        if error or not done or not HARMLESS.issuperset(outcomes):
             where = f"{done[-1][0]} {done[-1][1]}" if done else "no file at all"
             failures.append(f"{where}: {error}")
             if not done:
@@ -149,7 +149,8 @@ def _batch(jobs: Sequence[tuple[str, int]], seed: int) -> tuple[list[str], str]:
     if done.returncode:
         kinds = {1: EXCEPTION, -signal.SIGALRM: HANG, -signal.SIGPROF: HANG}
         outcomes.append(kinds.get(done.returncode, CRASH))
-    return outcomes[: len(jobs)], done.stderr[-3000:] if done.returncode else ""
+    ended = f"exit code {done.returncode}. {done.stderr[-3000:]}" if done.returncode else ""
+    return outcomes[: len(jobs)], ended
 
 
 def table(counts: Counts) -> str:
