@@ -81,12 +81,13 @@ class PastBasis:
 
         Args:
             values: The basis functions at n architectures.
-            y: What these have reached, (n,), to tell which past tasks the target may be like.
+            y: What the first k of these have reached, (k,), to tell which past tasks the target
+                may be like.
             shares: How near each past task is by its meta-features, (K,), 1 in all.
         """
         tasks = self.loadings
         if len(tasks) > _ONE_OF:
-            match = np.zeros(len(tasks)) if y is None else _match(values @ tasks.T, y)
+            match = np.zeros(len(tasks)) if y is None else _match(values[: len(y)] @ tasks.T, y)
             tasks = tasks[np.sort(np.argsort(-match, kind="stable")[:_ONE_OF])]
         near = None if shares is None else shares @ self.loadings
         return Basis(values, self.mean, self.variance, tasks, near)

@@ -68,7 +68,10 @@ def read_number(value: Any, where: str, low: float, high: float) -> float:
     """Return a finite number in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise damaged(f"a number from {low:g} to {high:g} as {where}", value)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise damaged(f"a number from {low:g} to {high:g} as {where}", value) from error
 
 
 def read_bool(value: Any, where: str) -> bool:

@@ -249,11 +249,16 @@ def _covariances(
 class Posterior:
     """The model conditioned on the target's observations.
 
+    Architectures whose values are still to come may stand behind the observed ones: each counts as
+    if it had reached what is predicted for it, hypothesis by hypothesis. So predictions stay where
+    they are, while less is left to learn near it; and what only has been predicted says nothing
+    for or against a hypothesis, nor of the scale.
+
     Args:
         hypotheses: The grid.
-        basis: Basis functions at the n observed architectures.
-        near: Nearness of these to each other, (n, n).
-        y: Their values in units of the prior guess of the scale, (n,).
+        basis: Basis functions at the n observed architectures, then at the p expected ones.
+        near: Nearness of all these to each other, (n + p, n + p).
+        y: Values of the observed ones in units of the prior guess of the scale, (n,).
         log_prior: Log prior of each hypothesis of the grid, (g,).
         extra: Variance of each value beside the noise, in units of the scale squared, (n,): how
             little is known of it. None without any such value.
@@ -298,7 +303,7 @@ class Posterior:
 
         Args:
             basis: Basis functions at the m candidates.
-            near: Nearness of these to the observed architectures, (m, n).
+            near: Nearness of these to the observed and expected architectures, (m, n + p).
         """
         kernels = {member.kernel: near.kernel(*member.kernel) for member in self._members}
         parts = [member.predict(basis, kernels[member.kernel]) for member in self._members]
@@ -340,25 +345,32 @@ class _Member:
     ) -> None:
         _, self._weight, self._residual, *kernel, noise = shape.tolist()
         self.kernel = (kernel[0], kernel[1], kernel[2])
-        n = len(y)
+        self._n = n = len(y)
         # The scale is estimated from n values: what is predicted is a Student t, n + 2 degrees of
         # freedom (the prior guess among them), taken for a normal of the same variance.
         self._scale = 1.0 / inverse_scale
         self._widened = np.sqrt((n + 2.0) / n) * self._scale if n else self._scale
         self.noise = noise * self._widened
         self._mean = mean
-        self._observed = basis.values
+        self._rows = basis.values
+        self._offset = _OFFSET_VARIANCE if n else 0.0
         covariance = self._cross(
             basis.variance, basis.values, basis.values, near.kernel(*self.kernel)
         )
-        covariance[np.diag_indices(len(y))] += noise**2 if extra is None else noise**2 + extra
-        self._factor = cho_factor(covariance, lower=True) if len(y) else None
-        self._alpha = (
-            cho_solve(self._factor, y * inverse_scale - basis.values @ mean)
-            if self._factor is not None
-            else np.zeros(0)
-        )
-        pull = self._weight**2 * basis.variance * (basis.values.T @ self._alpha)
+        unknown = np.full(len(covariance), noise**2)
+        if extra is not None:
+            unknown[:n] += extra
+        covariance[np.diag_indices(len(covariance))] += unknown
+        self._factor = cho_factor(covariance, lower=True)[0] if len(covariance) else None
+        self._alpha = np.zeros(0)
+        pull = np.zeros(len(mean))
+        if n and self._factor is not None:
+            # The factor of the observed ones is the corner of that of all.
+            observed = basis.values[:n]
+            self._alpha = cho_solve(
+                (self._factor[:n, :n], True), y * inverse_scale - observed @ mean
+            )
+            pull = self._weight**2 * basis.variance * (observed.T @ self._alpha)
         self.weights = mean + pull
 
     def _cross(
@@ -366,19 +378,20 @@ class _Member:
     ) -> FloatArray:
         """Covariance between two sets of architectures, in units of the scale squared."""
         linear = self._weight**2 * (left * variance) @ right.T
-        return np.asarray(linear + self._residual**2 * kernel + _OFFSET_VARIANCE)
+        return np.asarray(linear + self._residual**2 * kernel + self._offset)
 
     def predict(self, basis: Basis, kernel: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of the noise-free value at m candidates, each (m,)."""
         mean = basis.values @ self._mean
         own = self._weight**2 * (basis.values**2 @ basis.variance) + self._residual**2
+        # Nothing observed: the offset is unknown and the same for all, so it is left out.
         if self._factor is None:
-            # Nothing observed: the offset is unknown and the same for all, so it is left out.
             return mean * self._scale, own * self._scale**2
-        cross = self._cross(basis.variance, basis.values, self._observed, kernel)
-        mean = mean + cross @ self._alpha
-        white = solve_triangular(self._factor[0], cross.T, lower=True)
-        variance = own + _OFFSET_VARIANCE - (white**2).sum(axis=0)
+        cross = self._cross(basis.variance, basis.values, self._rows, kernel)
+        if self._n:
+            mean = mean + cross[:, : self._n] @ self._alpha
+        white = solve_triangular(self._factor, cross.T, lower=True)
+        variance = own + self._offset - (white**2).sum(axis=0)
         return mean * self._scale, np.maximum(variance, 0.0) * self._widened**2
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import unquote
 
 import optuna
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,9 +22,18 @@ StorageLike: TypeAlias = str | BaseStorage | None
 
 _JOURNAL_ENDINGS = (".log", ".journal")
 
+_NO_STORAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
+    *(RecursionError, DuplicatedStudyError, UpdateFinishedTrialError),
+)
+"""What comes out of an address that is none, and of the lines of a journal that was damaged."""
+
 # The last @ ends the password: people forget to escape one inside it.
 _PASSWORD = re.compile(r"^([^:/]*:?//[^/:@]*:|[^/:@]+:(?!//))(.*)(@)")
-_PASSWORD_IN_QUERY = re.compile(r"([?&](?:password|passwd|pwd)=)([^&]*)()")
+_PASSWORD_IN_QUERY = re.compile(
+    r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)([^&]*)()", re.IGNORECASE
+)
+_ADDRESS = re.compile(r"\S+://\S+")
 _TO_ESCAPE = {
     "@": "%40",
     ":": "%3A",
@@ -70,7 +81,7 @@ def open_storage(storage: StorageLike) -> BaseStorage:
         if not Path(storage).resolve().parent.is_dir():
             raise StorageError(
                 expected="a journal file in a folder that exists",
-                got=repr(storage),
+                got=repr(masked(storage)),
                 fix="make the folder first",
             )
     with reachable(storage):
@@ -80,7 +91,7 @@ def open_storage(storage: StorageLike) -> BaseStorage:
 def _opened(storage: StorageLike) -> BaseStorage:
     """Open a storage; what is no URL is a journal file.
 
-    Optuna reads both at once, and meets addresses and files that are none with a bare ValueError.
+    Optuna reads both at once, and meets addresses and files that are none with bare errors.
     """
     try:
         if isinstance(storage, str) and "://" not in storage:
@@ -88,8 +99,8 @@ def _opened(storage: StorageLike) -> BaseStorage:
         if isinstance(storage, str) and storage.split("://")[0].split("+")[0] in _SERVERS:
             return get_storage(open_database(storage, masked(storage)))
         return get_storage(storage)
-    except (ValueError, LookupError) as error:
-        raise OSError(f"not a storage ({error})") from error
+    except _NO_STORAGE as error:
+        raise OSError(f"not a storage ({type(error).__name__}: {error!s:.80})") from error
     except RuntimeError as error:
         if "table schema" not in str(error):
             raise
@@ -117,6 +128,8 @@ def reachable(storage: StorageLike) -> Iterator[None]:
         _refuse_unescaped(storage)
         wrapped = isinstance(error, optuna.exceptions.StorageInternalError)
         cause = words_of(error.__cause__ if wrapped and error.__cause__ else error)
+        for secret in _secrets(storage):
+            cause = cause.replace(secret, "***")
         fixes = [fix for sign, fix in _FIXES.items() if sign in cause.lower()]
         raise StorageError(
             expected=f"a storage that can be reached at {masked(storage)}",
@@ -132,6 +145,22 @@ def masked(storage: StorageLike) -> str:
     for pattern in (_PASSWORD, _PASSWORD_IN_QUERY):
         storage = pattern.sub(r"\1***\3", storage)
     return storage
+
+
+def without_passwords(text: str) -> str:
+    """Return a text in which every address is named as :func:`masked` does."""
+    return _ADDRESS.sub(lambda found: masked(found[0]), text)
+
+
+def _secrets(storage: StorageLike) -> set[str]:
+    """Passwords in an address, as they stand there and as drivers get them."""
+    address = storage
+    if isinstance(storage, BaseStorage):
+        address = getattr(getattr(storage, "_backend", storage), "url", None)
+    if not isinstance(address, str):
+        return set()
+    found = [match for p in (_PASSWORD, _PASSWORD_IN_QUERY) for match in p.finditer(address)]
+    return {word for match in found for word in (match[2], unquote(match[2])) if word}
 
 
 def address_of(storage: BaseStorage) -> str | None:

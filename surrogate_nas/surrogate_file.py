@@ -66,6 +66,7 @@ _PACKAGES = ("surrogate-nas", "lightgbm", "optuna", "numpy")
 _MOST_TASKS = 100_000
 _MOST_BOOSTERS = 64
 _MOST_NODES = 1_000_000
+_MOST_VALUES = 8_000_000
 _MOST_REACH = 1e6
 """Largest prior variance of a past task's prediction, in squared standard deviations. Fitted ones
 reach some ten deviations; beyond a thousand the posterior's covariance would lose its definiteness
@@ -265,6 +266,8 @@ def _document(data: bytes) -> dict[str, Any]:
     if data.count(b"[") + data.count(b"{") > _MOST_NODES:
         # Empty lists need 30 times as much memory as text.
         raise damaged(f"at most {_MOST_NODES} lists and objects", "more of them")
+    if data.count(b",") > _MOST_VALUES:
+        raise damaged(f"at most {_MOST_VALUES} values", "more of them")
     try:
         document: dict[str, Any] = parse(data.decode())
         is_ours = isinstance(document, dict) and document.get("format") == FORMAT

@@ -16,6 +16,7 @@ _CHARACTER = 0.62
 _MOST_ROWS = 40
 _ROW = 24.0
 _MOST_CHARACTERS = 48
+_JOINERS = "\u200c\u200d"
 
 
 @final
@@ -81,12 +82,12 @@ class Drawing:
         weight = ' font-weight="600"' if bold else ""
         self._parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}" '
-            f'fill="{fill}"{weight}>{escape(_printable(words))}</text>'
+            f'fill="{fill}"{weight}>{escape(printable(words))}</text>'
         )
 
     def svg(self, width: float, height: float) -> str:
         """Return the whole picture as one SVG element."""
-        title, words = _printable(self._title), _printable(self._words)
+        title, words = printable(self._title), printable(self._words)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
             f'width="{width:.0f}" height="{height:.0f}" role="img" aria-label={quoteattr(title)} '
@@ -144,10 +145,14 @@ def _spelled(value: Any) -> str:
     return str(value)
 
 
-def _printable(words: str) -> str:
-    """Leave out what XML cannot hold: control characters and halves of characters."""
+def printable(words: str) -> str:
+    """Return words with a sign in the place of what cannot be seen, or has no form in XML.
+
+    Control characters, halves of characters, and signs that turn the direction of what comes after
+    them. The two joiners stay: some scripts are written with them.
+    """
     return "".join(
-        sign if sign.isprintable() or sign == " " else " " if sign.isspace() else "�"
+        sign if sign.isprintable() or sign in _JOINERS else " " if sign.isspace() else "�"
         for sign in words
     )
 

@@ -81,19 +81,15 @@ class TargetModel:
             rows = standing_for_all(y, age, MOST_OBSERVED)
             params, y = [params[i] for i in rows], y[rows]
             extra = None if extra is None else extra[rows]
-        pending = pending[-MOST_PENDING:]
-        self._posterior, self._rows = self._fit(params, y, extra)
-        if pending and len(y):
-            believed, _ = self.latent(pending)
-            extra = None if extra is None else np.append(extra, np.zeros(len(believed)))
-            self._posterior, self._rows = self._fit(
-                [*params, *pending], np.concatenate([y, believed]), extra
-            )
+        # Before the first result, predictions are the past tasks' alone, and the best of them are
+        # worth training side by side.
+        expected = pending[-MOST_PENDING:] if len(y) else ()
+        self._posterior, self._rows = self._fit([*params, *expected], y, extra)
 
     def _fit(
         self, params: Sequence[Mapping[str, Any]], y: FloatArray, extra: FloatArray | None
     ) -> tuple[Posterior, Rows]:
-        """The posterior of values in working units, and the rows that it stands on."""
+        """The posterior, and its rows: of n architectures with values, then of pending ones."""
         basis = self._surrogate.basis
         rows = self._surrogate.rows(params)
         near = self._surrogate.rows.nearness(rows, rows)

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from surrogate_nas.atomic import write_whole
+from surrogate_nas.bounded import read_bounded
 from surrogate_nas.checked_json import (
     parse,
     read_list,
@@ -218,7 +219,7 @@ class _Record:
     @staticmethod
     def read(path: Path, most: int) -> _Record:
         """Read and check a record."""
-        data = _read(path, _MOST_RECORD_BYTES)
+        data = read_bounded(path, _MOST_RECORD_BYTES)
         found = read_object(parse(data.decode()), "the record", _FIELDS)
         if (found["format"], found["schema"]) != (_FORMAT, _SCHEMA):
             raise ValueError("a record of another format")
@@ -245,7 +246,7 @@ class _Record:
         Raises:
             ValueError: The file is not the one that was written, or a tensor is unusable.
         """
-        data = _read(self.path.with_suffix(".safetensors"), self.n_bytes)
+        data = read_bounded(self.path.with_suffix(".safetensors"), self.n_bytes)
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise ValueError("the hash of the weights is another one")
         tensors = safetensors.torch.load(data)
@@ -255,15 +256,6 @@ class _Record:
             if not tensors[name].isfinite().all():
                 raise ValueError(f"{name[:100]!r} is not finite")
         return {name: tensors[name] for name in names}
-
-
-def _read(path: Path, most: int) -> bytes:
-    """Read a file of at most so many bytes."""
-    with path.open("rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"more than {most:,} bytes")
-    return data
 
 
 def _read_shape(value: Any) -> Shape:

@@ -13,7 +13,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from studies.fuzz_surrogate.study import draw
+from studies.fuzz.readers.surrogate import draw
 from surrogate_nas import MetaSurrogate, PastTask
 from surrogate_nas.posterior import ONE
 from surrogate_nas.space import SpaceLike

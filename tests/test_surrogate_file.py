@@ -15,7 +15,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from torch import nn
 
-from studies.fuzz_surrogate.study import draw, signed
+from studies.fuzz.readers.surrogate import draw, signed
 from surrogate_nas import MetaSurrogate, PastTask, SearchSpace, spaces
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
 from surrogate_nas.posterior import MEAN, ONE, Hypotheses

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from studies.fuzz_surrogate.study import signed
+from studies.fuzz.readers.surrogate import signed
 from surrogate_nas import MetaSurrogate
 from surrogate_nas.surrogate_file import SCHEMA
 from surrogate_nas.task_summary import (

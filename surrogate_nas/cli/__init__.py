@@ -7,12 +7,13 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TextIO
+from typing import NoReturn, TextIO, final
 
 import optuna
 
 from surrogate_nas.cli import past, report, search, show
 from surrogate_nas.errors import SurrogateNasError
+from surrogate_nas.storage import without_passwords
 
 _EPILOG = """\
 examples:
@@ -72,8 +73,16 @@ def _say(
     print(f"{label}: {message}", file=file or sys.stderr)
 
 
+@final
+class _Parser(argparse.ArgumentParser):
+    """Repeats what it does not understand without the passwords in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_passwords(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="surrogate-nas",
         description="Neural architecture search as ordinary Optuna studies: a surrogate screens "
         "candidates, only the best are trained.",

@@ -11,7 +11,7 @@ import numpy as np
 
 from surrogate_nas.expected import ExpectedBest
 from surrogate_nas.summary import StudySummary, number, spaced
-from surrogate_nas.svg import shortened
+from surrogate_nas.svg import printable, shortened
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -228,7 +228,7 @@ def _span(values: Any) -> list[float] | None:
 
 def _text(words: str) -> str:
     """Words as they are: plotly reads some markup in them."""
-    return html.escape(shortened(words, 40), quote=False)
+    return html.escape(printable(shortened(words, 40)), quote=False)
 
 
 def _short(values: Any) -> list[float | None]:

@@ -15,7 +15,7 @@ from surrogate_nas.expected import WORDS
 from surrogate_nas.recorded_space import SURROGATE_ATTR, words_of
 from surrogate_nas.storage import address_of
 from surrogate_nas.summary import StudySummary, finite
-from surrogate_nas.svg import shortened
+from surrogate_nas.svg import printable, shortened
 
 BEGIN, END = "[//]: # (surrogate_nas)", "[//]: # (end of surrogate_nas)"
 """Our part of a note lies between these; what people write before or after it is kept. Markdown
@@ -55,7 +55,7 @@ def note(study: optuna.Study, summary: StudySummary | None) -> str:
 
 def code(words: str, most: int = 200) -> str:
     """Return words as Markdown code, whatever is in them."""
-    words = shortened(words, most)
+    words = printable(shortened(words, most))
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", words)), default=0))
     pad = " " if words.startswith("`") or words.endswith("`") else ""
     return f"{ticks}{pad}{words}{pad}{ticks}" if words else "(nothing)"

@@ -20,7 +20,7 @@ from surrogate_nas.recorded_space import SPACE_ATTR, picture, space_of, words_of
 from surrogate_nas.report.choices import choices_of
 from surrogate_nas.report.figures import figures, pareto
 from surrogate_nas.space import SearchSpace
-from surrogate_nas.storage import address_of
+from surrogate_nas.storage import address_of, without_passwords
 from surrogate_nas.summary import StudySummary, finite, number, summarize
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.svg import shortened
@@ -194,4 +194,4 @@ def _commands(study: optuna.Study) -> list[tuple[str, str]]:
 def _spelled(value: Any) -> str:
     """An attribute as text; of structures their JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return shortened(text, 2000)
+    return shortened(without_passwords(text), 2000)

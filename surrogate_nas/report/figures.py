@@ -11,6 +11,7 @@ import numpy as np
 
 from surrogate_nas.expected import WORDS, ExpectedBest
 from surrogate_nas.summary import StudySummary, spaced
+from surrogate_nas.svg import printable, shortened
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,8 +57,8 @@ def pareto(values: npt.NDArray[np.float64], is_best: Sequence[bool], names: list
         front = front[np.argsort(front[:, 0], kind="stable")]
         axes.plot(*others.T, "o", color=_GREY, markersize=4, label="trial")
         axes.plot(*front.T, "D-", color=_INK, label="no trial is better in both")
-        axes.set_xlabel(names[0], parse_math=False)
-        axes.set_ylabel(names[1], parse_math=False)
+        axes.set_xlabel(_label(names[0]), parse_math=False)
+        axes.set_ylabel(_label(names[1]), parse_math=False)
 
     n = int(sum(is_best))
     words = f"{n} of {len(values)} trials are beaten by no other in both objectives."
@@ -79,7 +80,7 @@ def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> Figure:
         axes.plot(at + 1, values[at], "o", color=_GREY, markersize=4, label="result")
         axes.step(at + 1, summary.bests[at], where="post", color=_INK, lw=2, label="best so far")
         axes.set_xlabel("trainings")
-        axes.set_ylabel(summary.metric, parse_math=False)
+        axes.set_ylabel(_label(summary.metric), parse_math=False)
         _zoom(axes.set_ylim, values)
 
     place = 1 + [t.number for t in summary.completed].index(best.number)
@@ -105,7 +106,7 @@ def _predicted_measured(summary: StudySummary) -> Figure:
         if len(finite):
             ends = [float(finite.min()), float(finite.max())]
             axes.plot(ends, ends, color=_ACCENT, linestyle="--", label="perfect prediction")
-        axes.set_xlabel(f"measured {summary.metric}", parse_math=False)
+        axes.set_xlabel(_label(f"measured {summary.metric}"), parse_math=False)
         axes.set_ylabel("predicted before training")
         # The first predictions may be very uncertain; their bars go beyond the figure.
         _zoom(axes.set_ylim, np.append(measured, predicted))
@@ -139,6 +140,10 @@ def _rank_correlation(summary: StudySummary) -> Figure:
         f"After {n[-1]} predicted trainings it is {rho[-1]:.2f}, after {n[0]} it was {rho[0]:.2f}."
     )
     return Figure("Rank correlation as trials come in", _svg("rank", draw), words)
+
+
+def _label(words: str) -> str:
+    return printable(shortened(words))
 
 
 def _zoom(set_limits: Callable[..., Any], values: npt.NDArray[np.float64]) -> None:

@@ -12,6 +12,7 @@ from surrogate_nas.atomic import write_whole
 from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.report.content import content
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.svg import printable
 
 
 def report(
@@ -55,7 +56,12 @@ def report(
     del matplotlib
     template = files("surrogate_nas.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Of plain texts alone: pictures are markup already.
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     page = environment.from_string(template).render(content(study, space))
     try:

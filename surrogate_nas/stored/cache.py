@@ -21,6 +21,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from surrogate_nas.atomic import write_whole
+from surrogate_nas.bounded import read_bounded
 from surrogate_nas.stored.sql import Signature, SqlReader
 from surrogate_nas.stored.studies import DAMAGE, Results, StoredStudy, StudyReader
 
@@ -224,9 +225,8 @@ def _load(path: Path, label: Mapping[str, Any], signature: Signature) -> Results
 
     limit = _SPARE_BYTES + _CELL_BYTES * (signature.n_trials + signature.n_params)
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-        if len(data) > limit or path.name.split("-")[1] != _digest_name(data):
+        data = read_bounded(path, limit)
+        if path.name.split("-")[1] != _digest_name(data):
             return None
         return _unpacked(data, label, signature)
     except (pa.ArrowException, OSError, MemoryError, *DAMAGE) as error:

@@ -112,9 +112,10 @@ class OptunaReader(StudyReader):
         return [
             StoredStudy(
                 s._study_id,
-                s.study_name,
+                s.study_name if isinstance(s.study_name, str) else f"{s.study_name!r:.80}",
                 tuple(direction.name.lower() for direction in s.directions),
                 s.user_attrs,
+                "" if isinstance(s.study_name, str) else "its name is no text",
             )
             for s in found
         ]

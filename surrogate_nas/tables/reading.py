@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, final, runtime_checkable
@@ -14,8 +15,10 @@ from surrogate_nas.errors import PastTaskError
 
 TablePath: TypeAlias = "str | os.PathLike[str]"
 
-MAX_BYTES = 256 * 2**20
+MAX_BYTES = 128 * 2**20
 """Size of a file; looked at before it is read."""
+_MOST_CELLS = 5_000_000
+_MOST_COLUMNS = 10_000
 
 _DELIMITERS = (",", ";", "\t")
 
@@ -73,23 +76,30 @@ def read_csv(path: TablePath) -> Table:
             twice, or a row of another length than the header.
     """
     source = os.path.basename(os.fspath(path)) or repr(os.fspath(path))
-    text = _text(path)
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=_delimiter(text), strict=True)
+    data = _data(path)
+    # Decoded piece by piece: the whole as text would need four times as much memory.
+    lines = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
     rows: list[list[str]] = []
     numbers: list[int] = []
     start = 1
     try:
+        reader = csv.reader(lines, delimiter=_delimiter(data), strict=True)
         for row in reader:
             if any(cell.strip() for cell in row):
                 rows.append(row)
                 numbers.append(start)
             start = reader.line_num + 1
+    except UnicodeDecodeError as error:
+        raise _unusable(source, f"{error}", "save the file as CSV in UTF-8") from error
     except csv.Error as error:
         raise _unusable(source, f"{error} in line {start}", "write it as CSV anew") from error
     if len(rows) < 2:
         raise _unusable(source, f"{len(rows)} lines with text", "give a header and rows")
     header = [name.strip() for name in rows[0]]
+    if len(header) > _MOST_COLUMNS:
+        raise _unusable(
+            source, f"{len(header):,} columns", f"keep at most {_MOST_COLUMNS:,} of them"
+        )
     for row, number in zip(rows, numbers, strict=True):
         if len(row) != len(header):
             raise _unusable(
@@ -147,20 +157,20 @@ def _name(key: Any) -> str:
 
 def _check_names(source: str, names: Sequence[str]) -> None:
     # Index columns have no name; only named ones can be meant.
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = sorted(name for name, n in Counter(names).items() if name and n > 1)
     if twice:
         raise _unusable(source, f"column {twice[0]!r} twice", "give each column a name of its own")
 
 
-def _delimiter(text: str) -> str:
+def _delimiter(data: bytes) -> str:
     """The separator that splits the header into most cells."""
-    header = text.lstrip("\r\n").split("\n", 1)[0]
+    header = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8-sig")
     counts = {d: len(next(csv.reader([header], delimiter=d), [])) for d in _DELIMITERS}
     return max(_DELIMITERS, key=lambda d: counts[d])
 
 
-def _text(path: TablePath) -> str:
-    """A file's text, bounded."""
+def _data(path: TablePath) -> bytes:
+    """A file's bytes; neither they nor the cells among them are too many."""
     name = repr(os.fspath(path))
     fix = "give the path of a CSV file"
     try:
@@ -176,10 +186,10 @@ def _text(path: TablePath) -> str:
         raise _unusable(name, f"{error}", fix) from error
     if len(data) > MAX_BYTES:
         raise _unusable(name, f"more than {MAX_BYTES // 2**20} MiB", "split the table by task")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _unusable(name, f"{error}", "save the file as CSV in UTF-8") from error
+    n_cells = sum(data.count(sign) for sign in (b"\n", *(d.encode() for d in _DELIMITERS)))
+    if n_cells > _MOST_CELLS:
+        raise _unusable(name, f"more than {_MOST_CELLS:,} cells", "split the table by task")
+    return data
 
 
 def _unusable(source: str, got: str, fix: str) -> PastTaskError:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -28,7 +31,17 @@ _DAMAGE = (
     NotImplementedError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    RuntimeError,  # members that need a password
+    SyntaxError,
+    tokenize.TokenError,  # headers that NumPy's parser gives up on
+    Warning,
 )
+_MOST_CLASSES = 1_000_000
+_PLAIN_BYTES = 256 * 2**20
+_MOST_UNFOLDED = 100
+"""How many times larger than the archive its arrays may be, where they are larger than that."""
 
 
 def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Options]) -> Task:
@@ -58,7 +71,7 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
         )
     others: dict[str, Any] = {key: arrays.get(key) for key in _OPTIONAL_KEYS}
     if others["classes"] is not None:
-        others["classes"] = others["classes"].astype(str).ravel().tolist()
+        others["classes"] = _names(others["classes"], path)
     x, y = (arrays[key] for key in keys)
     return from_arrays(x, y, name=name or path.stem, **others, **options)
 
@@ -69,6 +82,7 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         # Given a path, NumPy leaves the file open if it turns out to be damaged.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = archive.files
+            _require_plausible_size(archive.zip, path)
             # Arrays that are not asked for stay unread; their names serve the message.
             return {key: archive[key] if key in known else np.empty(0) for key in found}
     except (*_DAMAGE, AttributeError, TypeError) as error:
@@ -76,6 +90,31 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             expected="a .npz file of plain arrays",
             got=f"{path}, which cannot be read ({error})",
             fix="save it anew by numpy.savez, with arrays of numbers or strings only",
+        ) from error
+
+
+def _require_plausible_size(archive: Any, path: Path) -> None:
+    """Refuse an archive that unfolds to far more than images do."""
+    unfolded = sum(member.file_size for member in archive.infolist())
+    if unfolded > max(_PLAIN_BYTES, _MOST_UNFOLDED * path.stat().st_size):
+        raise ValueError(f"it unfolds to {unfolded:,} bytes")
+
+
+def _names(classes: npt.NDArray[Any], path: Path) -> list[str]:
+    """Names of classes as text."""
+    if classes.size > _MOST_CLASSES:
+        raise TaskError(
+            expected=f"at most {_MOST_CLASSES:,} names of classes",
+            got=f"{classes.size:,} in {path}",
+            fix="save a name for each class",
+        )
+    try:
+        return [str(name) for name in classes.astype(str).ravel().tolist()]
+    except (TypeError, ValueError) as error:
+        raise TaskError(
+            expected="names of classes as an array of text or numbers",
+            got=f"an array of {classes.dtype} in {path}",
+            fix="save them as text",
         ) from error
 
 

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
@@ -22,8 +23,15 @@ import torch
 from torch import nn
 
 from surrogate_nas.atomic import write_whole
-from surrogate_nas.checked_json import canonical, parse
-from surrogate_nas.errors import TrainingError
+from surrogate_nas.checked_json import (
+    canonical,
+    parse,
+    read_list,
+    read_number,
+    read_object,
+    read_whole,
+)
+from surrogate_nas.errors import SurrogateFileError, TrainingError
 from surrogate_nas.training.progress import Progress
 from surrogate_nas.training.state import OPTIMIZER_STATES, Tensors, TrainingState, optimizer_name
 
@@ -31,6 +39,7 @@ _logger = logging.getLogger(__name__)
 
 _SCHEMA = "surrogate_nas checkpoint 1"
 _HEADER_BYTES = 2**24
+_MOST_EPOCHS, _MOST_COUNT = 2**20, 2**53
 _SHARE_OF_TIME = 0.02
 """Writing takes at most this share of the time between two checkpoints."""
 
@@ -59,7 +68,8 @@ class Checkpoint:
     def flush(self) -> None:
         """Write what was offered last, if that is not done yet.
 
-        A full disk or a lost folder does not end the training: a warning says so.
+        A full disk, a lost folder or a value that is no finite number does not end the training:
+        a warning says so.
         """
         if self._pending is None:
             return
@@ -69,7 +79,7 @@ class Checkpoint:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self._path, _encoded(saved, progress, self._identity), durable=False)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             _logger.warning("The checkpoint %s cannot be written: %s", self._path, error)
         ended = time.monotonic()
         self._next = ended + (ended - began) / _SHARE_OF_TIME
@@ -183,27 +193,27 @@ def _require_fit(tensors: Tensors, state: TrainingState) -> None:
 
 def _read_progress(record: str) -> Progress:
     try:
-        found = parse(record)
-        if not isinstance(found, dict) or set(found) != {f.name for f in fields(Progress)}:
-            raise ValueError("other fields")
-        progress = Progress(
-            values=tuple(float(value) for value in found["values"]),
-            losses=tuple(float(loss) for loss in found["losses"]),
-            n_steps=int(found["n_steps"]),
-            n_images=int(found["n_images"]),
-            busy_seconds=float(found["busy_seconds"]),
-            seconds=float(found["seconds"]),
-            n_parts=int(found["n_parts"]),
+        found = read_object(parse(record), "the record", [f.name for f in fields(Progress)])
+        return Progress(
+            values=(values := _curve(found, "values", 1, _MOST_EPOCHS)),
+            losses=_curve(found, "losses", len(values), len(values)),
+            n_steps=read_whole(found["n_steps"], "n_steps", 0, _MOST_COUNT),
+            n_images=read_whole(found["n_images"], "n_images", 0, _MOST_COUNT),
+            busy_seconds=read_number(found["busy_seconds"], "busy_seconds", 0, _MOST_COUNT),
+            seconds=read_number(found["seconds"], "seconds", 0, _MOST_COUNT),
+            n_parts=read_whole(found["n_parts"], "n_parts", 1, 2**20),
         )
-    except (ValueError, TypeError, OverflowError) as error:
+    except SurrogateFileError as error:
+        needed = error.expected.removesuffix(" in a surrogate file")
+        raise _damaged(f"a record with {error.got} where it needs {needed}") from error
+    except ValueError as error:
         raise _damaged(f"a record that cannot be read: {error}") from error
-    p = progress
-    is_one_curve = len(p.values) == len(p.losses) >= 1
-    if not is_one_curve or min(p.n_steps, p.n_images, p.busy_seconds, p.seconds) < 0:
-        raise _damaged("a record with impossible counts")
-    if not 1 <= p.n_parts <= 2**20:
-        raise _damaged("a record with an impossible number of parts")
-    return progress
+
+
+def _curve(record: Mapping[str, Any], name: str, least: int, most: int) -> tuple[float, ...]:
+    largest = sys.float_info.max
+    numbers = read_list(record[name], name, most, least)
+    return tuple(read_number(number, name, -largest, largest) for number in numbers)
 
 
 def _damaged(got: str) -> TrainingError:
