@@ -249,10 +249,8 @@ def _covariances(
 class Posterior:
     """The model conditioned on the target's observations.
 
-    Architectures whose values are still to come may stand behind the observed ones: each counts as
-    if it had reached what is predicted for it, hypothesis by hypothesis. So predictions stay where
-    they are, while less is left to learn near it; and what only has been predicted says nothing
-    for or against a hypothesis, nor of the scale.
+    Architectures whose values are still to come may stand behind the observed ones: less is left
+    to learn near them. Each hypothesis takes them for what it predicts, which is no evidence.
 
     Args:
         hypotheses: The grid.
@@ -352,26 +350,19 @@ class _Member:
         self._widened = np.sqrt((n + 2.0) / n) * self._scale if n else self._scale
         self.noise = noise * self._widened
         self._mean = mean
-        self._rows = basis.values
+        self._rows = rows = basis.values
         self._offset = _OFFSET_VARIANCE if n else 0.0
-        covariance = self._cross(
-            basis.variance, basis.values, basis.values, near.kernel(*self.kernel)
-        )
+        covariance = self._cross(basis.variance, rows, rows, near.kernel(*self.kernel))
         unknown = np.full(len(covariance), noise**2)
         if extra is not None:
             unknown[:n] += extra
         covariance[np.diag_indices(len(covariance))] += unknown
         self._factor = cho_factor(covariance, lower=True)[0] if len(covariance) else None
-        self._alpha = np.zeros(0)
-        pull = np.zeros(len(mean))
+        observed, self._alpha = rows[:n], np.zeros(0)
         if n and self._factor is not None:
-            # The factor of the observed ones is the corner of that of all.
-            observed = basis.values[:n]
-            self._alpha = cho_solve(
-                (self._factor[:n, :n], True), y * inverse_scale - observed @ mean
-            )
-            pull = self._weight**2 * basis.variance * (observed.T @ self._alpha)
-        self.weights = mean + pull
+            corner = (self._factor[:n, :n], True)  # is the factor of the observed ones
+            self._alpha = cho_solve(corner, y * inverse_scale - observed @ mean)
+        self.weights = mean + self._weight**2 * basis.variance * (observed.T @ self._alpha)
 
     def _cross(
         self, variance: FloatArray, left: FloatArray, right: FloatArray, kernel: FloatArray
@@ -388,8 +379,7 @@ class _Member:
         if self._factor is None:
             return mean * self._scale, own * self._scale**2
         cross = self._cross(basis.variance, basis.values, self._rows, kernel)
-        if self._n:
-            mean = mean + cross[:, : self._n] @ self._alpha
+        mean = mean + cross[:, : self._n] @ self._alpha
         white = solve_triangular(self._factor, cross.T, lower=True)
         variance = own + self._offset - (white**2).sum(axis=0)
         return mean * self._scale, np.maximum(variance, 0.0) * self._widened**2
