@@ -67,7 +67,7 @@ def jumps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_a_clock_that_jumps_loses_no_figures(jumps: list[float], jump: float) -> None:
     """Another worker's mark that it writes is never believed for longer than it lasts."""
     study = optuna.create_study()
-    lease = {"worker": "another", "since": time.time()}
+    lease: dict[str, Any] = {"worker": "another", "since": time.time()}
     study._storage.set_study_system_attr(study._study_id, pages._LEASE, lease)
     assert not pages.is_new(study, 1)
 
