@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -39,6 +40,15 @@ figure figcaption table caption thead tbody tr th td button dl dt dd code script
 text rect desc marker clippath metadata rdf work type format agent creator"""
 SAFE_TAGS = set(_WORDS.split())
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069\u200b\ufeff]")
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Optuna logs names; pytest-xdist cannot send half a character from one process to another."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
 
 
 def study_of(name: str) -> optuna.Study:
