@@ -30,6 +30,7 @@ from surrogate_nas.spaces import CellSpace
 from surrogate_nas.storage import open_storage
 from surrogate_nas.study import create_study
 from surrogate_nas.surrogate import MetaSurrogate
+from tests.signals import hear_ctrl_c
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -473,11 +474,6 @@ def test_ctrl_c_stops_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert code == 130
     assert "the same command continues" in err
-
-
-def hear_ctrl_c() -> None:
-    """A shell's background jobs ignore it, and so would their children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_an_interrupted_process_leaves_a_study_that_continues(run: Run) -> None:
