@@ -114,7 +114,9 @@ def test_a_stop_stops_all_and_the_study_goes_on(
 
     trials = study.trials
     assert [t.state.name for t in trials[2:]] == ["COMPLETE"] * 3
-    assert [t.params for t in trials[2:4]] == [t.params for t in trials[:2]]
+    # Workers stop, and enqueue what they trained, in any order.
+    again, before = ([str(t.params) for t in part] for part in (trials[2:4], trials[:2]))
+    assert sorted(again) == sorted(before)
 
 
 @final
