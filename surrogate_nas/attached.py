@@ -13,6 +13,7 @@ from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore, upload
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.samplers import BaseSampler
 
+from surrogate_nas.checked_json import MOST_TEXT
 from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.sampler import SurrogateSampler
 from surrogate_nas.space import SpaceLike
@@ -90,7 +91,7 @@ def attached_surrogate(
     words = _words(record)
     try:
         with store.open_reader(str(record["artifact"])) as reader:
-            data = reader.read()
+            data = reader.read(MOST_TEXT + 1)  # a longer one has another hash
     except ArtifactNotFound as error:
         raise _refused(f"it in {words}", "nothing of that name there") from error
     except Exception as error:  # each store has its own
@@ -159,7 +160,7 @@ def _recorded_store(record: dict[str, Any]) -> Any:
             raise MissingExtraError(
                 expected="boto3, for a surrogate in an S3 bucket",
                 got=str(error),
-                fix="install it with: pip install boto3",
+                fix="run pip install 'surrogate-nas[s3]'",
             ) from error
         client = boto3.client("s3", endpoint_url=record.get("endpoint"))
         return Boto3ArtifactStore(str(record["bucket"]), client)

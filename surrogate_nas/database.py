@@ -95,8 +95,8 @@ class PatientDatabase(RDBStorage):
         try:
             super().__init__(url, {**_engine_kwargs(url), **(engine_kwargs or {})}, **more)
         except BaseException:
-            if hasattr(self, "engine"):
-                self.engine.dispose()
+            if (engine := vars(self).get("engine")) is not None:
+                engine.dispose()
             raise
         self._watch_connections()
 

@@ -158,7 +158,7 @@ class Objective:
         except Exception as error:
             if is_out_of_memory(error):
                 raise _infeasible(trial) from error
-            trial.set_user_attr("stop_reason", f"{ERROR}{type(error).__name__}: {error}"[:500])
+            note_error(trial, error)
             if (path := self._checkpoint(trial)) is not None:
                 path.unlink(missing_ok=True)
             if is_bug(trial):
@@ -278,6 +278,13 @@ def _infeasible(trial: optuna.trial.BaseTrial) -> Exception:
         )
     _logger.warning("Trial %d ran out of memory, with two inputs at a time.", trial.number)
     return optuna.TrialPruned(reason)
+
+
+def note_error(trial: optuna.trial.BaseTrial, error: BaseException) -> None:
+    """Write down by which error a trial failed, unless that is known."""
+    if "stop_reason" not in trial.user_attrs:
+        text = f"{ERROR}{type(error).__name__}: {error}"
+        trial.set_user_attr("stop_reason", text[:500])
 
 
 def is_bug(trial: optuna.trial.BaseTrial) -> bool:

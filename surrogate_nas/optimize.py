@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
 from surrogate_nas.errors import TrainingError
-from surrogate_nas.objective import ERROR, Objective, is_bug
+from surrogate_nas.objective import Objective, is_bug, note_error
 from surrogate_nas.parallel import crew
 from surrogate_nas.parallel.capacity import cores
 from surrogate_nas.parallel.crew import NConcurrent
@@ -244,9 +244,7 @@ class _Run:
     def _tell(self, trial: optuna.Trial, ended: Ended) -> None:
         """Tell the study how a trial ended, and everybody who wants to know."""
         if ended.error is not None:
-            text = f"{type(ended.error).__name__}: {ended.error}"
-            if "stop_reason" not in trial.user_attrs:
-                trial.set_user_attr("stop_reason", f"{ERROR}{text}"[:500])
+            note_error(trial, ended.error)
             is_hopeless = is_bug(trial)
             self._finish(trial, state=TrialState.FAIL)
             if is_hopeless:

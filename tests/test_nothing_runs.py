@@ -27,7 +27,6 @@ CALLS = {
 ALLOWED = {
     # Between a study's process and its own workers, over pipes without any other end.
     ("parallel/messages.py", "cloudpickle"),
-    ("workers/worker.py", "cloudpickle"),
     # The generated network.py is run once where it was generated, to compare its outputs; and so
     # are the programs that were written a moment ago.
     ("final/folder.py", "exec"),

@@ -15,28 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import torch
 
 import surrogate_nas as sn
-from surrogate_nas.draw import Draw, random_chooser
+from studies.training_speed.crowd import candidates
 
 RAW = Path(__file__).parent / "raw.jsonl"
 N_CANDIDATES = 16
 EPOCHS = 30
 SPACE = sn.spaces.CellSpace(widths=(8, 16), max_depth=2)
-
-
-def candidates(n: int) -> list[dict[str, Any]]:
-    """Parameters of different random architectures."""
-    rng = np.random.default_rng(0)
-    found: dict[str, dict[str, Any]] = {}
-    while len(found) < n:
-        draw = Draw(random_chooser(rng))
-        key = SPACE.canonical(SPACE.suggest(draw))
-        found[key] = draw.params
-    return list(found.values())
 
 
 def one_by_one(study: optuna.Study, objective: sn.Objective) -> None:
@@ -99,7 +87,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RAW)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    task, params = sn.tasks.digits(), candidates(N_CANDIDATES)
+    task, params = sn.tasks.digits(), candidates(SPACE, N_CANDIDATES)
     rows = []
     for repeat in range(arguments.repeats):
         ways = list(WAYS)

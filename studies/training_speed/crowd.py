@@ -24,7 +24,8 @@ def candidates(space: sn.SearchSpace, n: int) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     while len(found) < n:
         draw = Draw(random_chooser(rng))
-        found[space.canonical(space.suggest(draw))] = draw.params
+        key = space.canonical(space.suggest(draw))
+        found[key] = draw.params
     return list(found.values())
 
 

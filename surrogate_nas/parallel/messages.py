@@ -73,8 +73,24 @@ def packed(message: object) -> bytes:
         raise StudyError(
             expected="what a process of its own can be given",
             got=f"{type(error).__name__}: {error}",
-            fix="keep open files, locks and connections out of the objective, or train with "
-            "n_concurrent=1",
+            fix="keep open files, locks and connections out of the objective, or train in one "
+            "process",
+        ) from error
+
+
+def unpacked(data: bytes) -> Any:
+    """Return what :func:`packed` has made into bytes, in a process that this one has started.
+
+    Raises:
+        StudyError: It needs something that is not here.
+    """
+    try:
+        return cloudpickle.loads(data)
+    except Exception as error:  # each class has its own way to fail
+        raise StudyError(
+            expected="an objective that a process of its own can be given",
+            got=f"{type(error).__name__}: {error}",
+            fix="make sure that everything in objective, sampler and pruner can be imported there",
         ) from error
 
 

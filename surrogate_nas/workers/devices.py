@@ -14,8 +14,8 @@ from surrogate_nas.parallel.capacity import WORKER_BYTES, cores, data_bytes, fit
 from surrogate_nas.training.device import find_device
 
 
-def check_count(name: str, number: Any) -> None:
-    """Refuse what is no whole number from 1.
+def check_count(name: str, number: Any) -> int:
+    """Return a whole number from 1; refuse anything else.
 
     Raises:
         StudyError: It is none.
@@ -24,6 +24,7 @@ def check_count(name: str, number: Any) -> None:
         raise StudyError(
             expected=f"{name} from 1", got=repr(number), fix="give a whole number from 1"
         )
+    return number
 
 
 def chosen_devices(

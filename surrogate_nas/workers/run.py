@@ -25,7 +25,7 @@ from surrogate_nas.parallel.messages import packed
 from surrogate_nas.progress import ProgressBar
 from surrogate_nas.resuming import counts
 from surrogate_nas.training.interruption import terminable
-from surrogate_nas.workers.address import address_to_share
+from surrogate_nas.workers.address import Address, address_to_share
 from surrogate_nas.workers.budget import begin_no_more, bury
 from surrogate_nas.workers.coordination import Coordination, coordinate, worker_name
 from surrogate_nas.workers.devices import check_count, chosen_devices, n_here
@@ -64,8 +64,7 @@ def run_workers(
     Each worker is a process with a connection of its own to the study's storage. It asks the
     sampler itself, knows what all others train and have found, and needs nobody between itself
     and the storage. The same call on another machine, at the same time, adds workers to the
-    study; together they do not exceed `n_trials`. (Run trials in workers of this process's study,
-    which may be in memory, with :func:`optimize`.)
+    study; together they do not exceed `n_trials`. For a study in memory see :func:`optimize`.
 
     What goes wrong in one training fails its trial and not the study. A worker that dies is
     replaced, and its trial is run again by another: from its checkpoint if the
@@ -102,11 +101,9 @@ def run_workers(
         check_count("n_workers", n_workers)
     address = address_to_share(study._storage)
     with_attached(study.sampler, study)  # what every worker will look for
-    sent = objective
     if isinstance(objective, Objective):
         objective.check_direction(study)
-        sent = objective.for_worker()
-    names = [None, *(devices or [])][bool(devices) :]
+    names: Sequence[str | None] = devices or [None]  # elsewhere others may be there than here
     if placement is None:
         names = chosen_devices(objective, devices)
     done = sum(map(counts, study.get_trials(deepcopy=False)))
@@ -115,29 +112,39 @@ def run_workers(
     if placement is None:
         n_workers = n_here(objective, n_workers, names, at_most=n_trials - done)
         placement = Local(max(1, cores() // n_workers))
-    check_count("n_workers", n_workers)
-    assert n_workers is not None
-    if address.is_sqlite and n_workers > 1:
-        warnings.warn(
-            f"SQLite writes for one worker at a time; {n_workers} will wait for each other where "
-            "trainings are short. Prefer PostgreSQL, or a journal file.",
-            stacklevel=2,
-        )
-    if isinstance(objective, Objective):
-        objective.note_settings(study)
+    n_workers = check_count("n_workers", n_workers)
+    _warn_of_sqlite(address, n_workers)
     first = Description(
         name="",
         run=uuid.uuid4().hex,
         address=address,
         study_name=study.study_name,
         n_trials=n_trials,
-        packed=packed((sent, study.sampler, study.pruner)),
+        packed=_packed(study, objective),
         seed=_seed(seed),
         dead_after=dead_after,
     )
     with coordinate(address, study._storage, study._study_id, None, dead_after) as coordination:
         view = _View(study, objective, n_trials, callbacks, show_progress_bar)
         _Run(study, first, names, n_workers, placement, coordination, view).run()
+
+
+def _packed(study: optuna.Study, objective: Callable[[Any], Any]) -> bytes:
+    """What workers are given of a study and its objective, whose settings the study notes."""
+    sent = objective
+    if isinstance(objective, Objective):
+        objective.note_settings(study)
+        sent = objective.for_worker()
+    return packed((sent, study.sampler, study.pruner))
+
+
+def _warn_of_sqlite(address: Address, n_workers: int) -> None:
+    if address.is_sqlite and n_workers > 1:
+        warnings.warn(
+            f"SQLite writes for one worker at a time; {n_workers} will wait for each other where "
+            "trainings are short. Prefer PostgreSQL, or a journal file.",
+            stacklevel=3,
+        )
 
 
 def _seed(seed: int | None) -> int:

@@ -17,19 +17,15 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, Literal, TypeAlias, final
 
-import cloudpickle
 import numpy as np
 import optuna
 import torch
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from surrogate_nas.attached import with_attached
-from surrogate_nas.errors import StudyError
-from surrogate_nas.objective import ERROR, Objective, is_bug
-from surrogate_nas.parallel.messages import portable
+from surrogate_nas.objective import Objective, is_bug, note_error
+from surrogate_nas.parallel.messages import portable, unpacked
 from surrogate_nas.resuming import INTERRUPTED, enqueue_again
 from surrogate_nas.training.interruption import Terminated
 from surrogate_nas.workers.address import Address
@@ -118,7 +114,7 @@ def work(description: Description) -> End:
 
 def _work(description: Description, stop: _Stop) -> None:
     _seed(description)
-    objective, sampler, pruner = _unpacked(description.packed)
+    objective, sampler, pruner = unpacked(description.packed)
     if description.device is not None and isinstance(objective, Objective):
         trainer = replace(objective.trainer, device=description.device)
         objective = replace(objective, trainer=trainer)
@@ -161,23 +157,6 @@ def _was_taken(storage: BaseStorage, trial_id: int) -> bool:
     """
     trial = storage.get_trial(trial_id)
     return trial.state is TrialState.FAIL and trial.user_attrs.get("stop_reason") == INTERRUPTED
-
-
-def _unpacked(packed: bytes) -> tuple[Any, BaseSampler, BasePruner]:
-    """Load what came through the pipe.
-
-    Raises:
-        StudyError: It needs something that is not here.
-    """
-    try:
-        objective, sampler, pruner = cloudpickle.loads(packed)
-    except Exception as error:  # each class has its own way to fail
-        raise StudyError(
-            expected="an objective that a process of its own can be given",
-            got=f"{type(error).__name__}: {error}",
-            fix="make sure that everything in objective, sampler and pruner can be imported there",
-        ) from error
-    return objective, sampler, pruner
 
 
 def _seed(description: Description) -> None:
@@ -227,15 +206,20 @@ class _Stop:
         self._may_raise = False
         raise Terminated(signal.Signals(number).name)
 
-    def training(self, is_training: bool) -> None:
-        """Say whether a training begins or has ended.
+    @contextlib.contextmanager
+    def may_raise(self) -> Iterator[None]:
+        """Let a signal end what is done here, a training.
 
         Raises:
-            Terminated: It should not begin.
+            Terminated: It should not begin, or goes on no more.
         """
-        self._may_raise = is_training
-        if is_training and self.is_wanted:
+        if self.is_wanted:
             raise Terminated("before the training")
+        self._may_raise = True
+        try:
+            yield
+        finally:
+            self._may_raise = False
 
 
 def _is_in_storage(frame: FrameType | None) -> bool:
@@ -274,27 +258,17 @@ class _Guarded:
         """
         self.trial_id = trial._trial_id
         try:
-            with self._coordination.beating(trial._trial_id):
-                self._stop.training(True)
-                value = self._objective(trial)
-                self._stop.training(False)
+            with self._coordination.beating(trial._trial_id), self._stop.may_raise():
+                return self._objective(trial)
         except KeyboardInterrupt:
-            self._stop.training(False)
             if trial.user_attrs.get("stop_reason") != INTERRUPTED:
                 enqueue_again(trial)
             raise
-        except optuna.TrialPruned:
-            self._stop.training(False)
-            raise
         except optuna.exceptions.OptunaError:
-            raise  # the study itself is in trouble
+            raise  # it was pruned, or the study itself is in trouble
         except Exception as error:
-            self._stop.training(False)
-            if "stop_reason" not in trial.user_attrs:
-                text = f"{ERROR}{type(error).__name__}: {error}"
-                trial.set_user_attr("stop_reason", text[:500])
+            note_error(trial, error)
             if is_bug(trial):
                 raise
             _logger.warning("Trial %d failed by an error.", trial.number, exc_info=True)
             return float("nan")
-        return value
