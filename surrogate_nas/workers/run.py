@@ -62,9 +62,9 @@ def run_workers(
     """Run a study with many workers until it has a number of trials.
 
     Each worker is a process with a connection of its own to the study's storage. It asks the
-    sampler itself, knows what all others train and have found, and needs nobody between itself
-    and the storage. The same call on another machine, at the same time, adds workers to the
-    study; together they do not exceed `n_trials`. For a study in memory see :func:`optimize`.
+    sampler itself, and knows what all others train and have found. The same call on another
+    machine, at the same time, adds workers to the study; together they do not exceed `n_trials`.
+    For a study in memory see :func:`optimize`.
 
     What goes wrong in one training fails its trial and not the study. A worker that dies is
     replaced, and its trial is run again by another: from its checkpoint if the
@@ -77,9 +77,9 @@ def run_workers(
         objective: An :class:`Objective`, or any function of a trial; each worker gets a copy.
         n_trials: How many trials the study has in all when this returns, those of earlier runs
             and of other machines included, interrupted ones not counted.
-        n_workers: How many; by default one a CUDA device, or one a core where there is none.
-            Fewer if they do not fit into memory, with a warning.
-        devices: What workers take in turn; by default all CUDA devices, if there are any.
+        n_workers: By default one a CUDA device, or one a core; fewer, with a warning, if they do
+            not fit into memory.
+        devices: What workers take in turn; by default all CUDA devices.
         seed: Of the workers' global random states, for objectives that use them; None draws one.
             An Objective's trainings, and SurrogateSampler's suggestions, do not depend on it.
         dead_after: Seconds without a sign of life after which a trial of another machine is given
@@ -91,14 +91,13 @@ def run_workers(
     Raises:
         StudyError: A count is not from 1, the storage is one that others cannot open, the
             objective cannot be sent, the study's direction is not the task's, or the surrogate
-            that is attached to it is not there.
+            that is attached to it is missing.
         StorageError: The storage cannot be reached.
         TrainingError: A device is not here, or workers die again and again.
         Exception: What the study's first trials all raised; what its sampler raises.
     """
     check_count("n_trials", n_trials)
-    if n_workers is not None:
-        check_count("n_workers", n_workers)
+    check_count("n_workers", 1 if n_workers is None else n_workers)
     address = address_to_share(study._storage)
     with_attached(study.sampler, study)  # what every worker will look for
     if isinstance(objective, Objective):
