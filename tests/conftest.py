@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,10 @@ __all__ = ["postgres_server", "postgres_url"]  # for all tests
 
 # Networks this small are slower on two threads, much slower where tests run side by side.
 torch.set_num_threads(1)
+
+# A shell's background jobs ignore Ctrl-C, and so would the processes that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run: a check that fails by chance says nothing about a change.
 settings.register_profile("fixed", derandomize=True, deadline=None)

@@ -30,7 +30,6 @@ from surrogate_nas.spaces import CellSpace
 from surrogate_nas.storage import open_storage
 from surrogate_nas.study import create_study
 from surrogate_nas.surrogate import MetaSurrogate
-from tests.signals import hear_ctrl_c
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -484,7 +483,6 @@ def test_an_interrupted_process_leaves_a_study_that_continues(run: Run) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=hear_ctrl_c,
     )
     try:
         wait_for_training(process)

@@ -87,12 +87,13 @@ def test_workers_on_two_machines_share_a_study_and_outlast_one_that_is_killed(
 
 
 def waits(trial: optuna.Trial) -> float:
-    """Train for ever."""
+    """Train longer than anybody should have to wait for the end."""
     value = float(trial.suggest_int("width", 1, 8))
     trial.set_user_attr("pid", os.getpid())
-    while True:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
         time.sleep(0.1)
-        value += 0
+    return value
 
 
 def _is_alive(pid: int) -> bool:

@@ -19,7 +19,6 @@ from torch import nn
 
 import surrogate_nas as sn
 from surrogate_nas.space import Architecture, TaskShape
-from tests.signals import hear_ctrl_c
 from tests.test_optimize_stops import parent_of
 from tests.toys import ARCHITECTURE, ToySpace, ToyTask
 from tests.workers.studies import address, new_study, opened
@@ -88,7 +87,6 @@ def test_a_stop_stops_all_and_the_study_goes_on(
         text=True,
         cwd=tmp_path,
         env=environment,
-        preexec_fn=hear_ctrl_c,
     )
     try:
         study = wait_for_two(storage, process)
