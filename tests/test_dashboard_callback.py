@@ -286,6 +286,25 @@ def test_what_ends_while_the_last_figures_are_written_is_in_them(
     assert written == [1, 2]
 
 
+def test_a_refresh_in_which_trials_end_is_made_again_at_the_end(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the other worker says that it has written all."""
+    made, real, written = always(), pages.write, []
+
+    def writing(study: optuna.Study, space: Any, trials: Any) -> None:
+        written.append(len(trials))
+        real(study, space, trials)
+        if len(written) == 1:
+            study.add_trial(optuna.trial.create_trial(value=0.5))
+
+    monkeypatch.setattr(pages, "write", writing)
+    study.optimize(Objective(TASK, SPACE, TRAINER, dashboard=made), 1)
+    pages.release(study, 2)
+    flush_stale()
+    assert written == [1, 2]
+
+
 def test_a_thread_does_not_wait_for_another_s_refresh(study: optuna.Study) -> None:
     """Its results are in the next one."""
     made = always()

@@ -79,6 +79,8 @@ class DashboardCallback:
         self._picture_cost = _FIRST_PICTURE_SECONDS
         self._undrawn: dict[int, Callable[[], str]] = {}
         self._left_some_out = False
+        self._is_outdone = False
+        """Whether trials ended as figures were written; another worker's may be lost to them."""
         self._has_complained = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -178,8 +180,8 @@ class DashboardCallback:
             return
         _stale[id(self)] = (self, study)
         if self._affords(self._last_cost):
-            self._write(study, just_now)
-            if not self._left_some_out:
+            self._is_outdone |= not self._write(study, just_now)
+            if not self._left_some_out and not self._is_outdone:
                 _stale.pop(id(self), None)
 
     def flush(self, study: optuna.Study, *, anew: bool = False) -> None:
@@ -193,9 +195,12 @@ class DashboardCallback:
         _stale.pop(id(self), None)
         if _is_in_memory(study):
             return
+        anew = anew or self._is_outdone
         for _ in range(_ATTEMPTS):
             if self._write(study, anew=anew, waits=True):
                 break
+            anew = True
+        self._is_outdone = False
         began = time.monotonic()
         try:
             space, trials = space_of(study, self.space), study.get_trials(deepcopy=False)
@@ -237,7 +242,8 @@ class DashboardCallback:
                 pages.claim(study)
                 pages.write(study, space_of(study, self.space), trials)
                 pages.release(study, n_finished)
-            return pages.n_finished(study.get_trials(deepcopy=False)) <= n_finished
+            now = _with_result(study.get_trials(deepcopy=False), just_now)
+            return pages.n_finished(now) <= n_finished
         except Exception as error:
             self._complain(error)
             return True
