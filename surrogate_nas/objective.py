@@ -30,6 +30,7 @@ from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
 from surrogate_nas.train import Outcome, StopReason, Trainer, seeded
 from surrogate_nas.training.device import find_device
+from surrogate_nas.training.interruption import terminable
 from surrogate_nas.training.memory import is_out_of_memory
 from surrogate_nas.warm_weights import Place, WarmWeights
 
@@ -128,6 +129,10 @@ class Objective:
             self.note_settings(trial.study)
         if self.pages is not None:
             self.pages.begin()
+        with terminable():
+            return self._called(trial)
+
+    def _called(self, trial: optuna.trial.BaseTrial) -> float:
         try:
             with self._running(trial):
                 try:

@@ -223,3 +223,55 @@ def test_other_threads_change_no_handler() -> None:
             return signal.getsignal(signal.SIGTERM)
 
     assert in_thread(handler_in_between) is signal.SIG_DFL
+
+
+IN_STORAGE = """
+def operate(number, finished):
+    os.kill(os.getpid(), number)
+    time.sleep(0.1)
+    finished.append(True)
+"""
+WAITING = """
+def wait_out(number, finished):
+    os.kill(os.getpid(), number)
+    time.sleep(0.1)
+    finished.append(True)
+"""
+
+
+def _of_module(name: str, source: str, function: str) -> Callable[[int, list[bool]], None]:
+    """A function as if it stood in a module."""
+    names: dict[str, Any] = {"__name__": name, "os": os, "time": time}
+    exec(source, names)
+    found: Callable[[int, list[bool]], None] = names[function]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)],
+)
+def test_a_storage_finishes_what_it_does(
+    number: signal.Signals, raised: type[BaseException]
+) -> None:
+    """A database that is left in the middle of writing stays locked."""
+    operate = _of_module("optuna.storages._rdb.storage", IN_STORAGE, "operate")
+    finished: list[bool] = []
+
+    def operate_and_go_on() -> None:
+        operate(number, finished)
+        time.sleep(5)
+
+    with pytest.raises(raised), terminable():
+        operate_and_go_on()
+    assert finished == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_waiting_for_a_server_ends_at_once() -> None:
+    """It may take minutes."""
+    wait_out = _of_module("surrogate_nas.database", WAITING, "wait_out")
+    finished: list[bool] = []
+    with pytest.raises(KeyboardInterrupt), terminable():
+        wait_out(signal.SIGINT, finished)
+    assert finished == []

@@ -1,22 +1,24 @@
-"""Ending a training from outside: SIGTERM, and a step that does not come back."""
+"""Ending a training from outside: SIGTERM, Ctrl-C, and a step that does not come back."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
 import math
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import final
+from typing import Any, final
 
 _logger = logging.getLogger(__name__)
 
 _LEAST_GRACE = 1.0
 _GRACE_SHARE = 0.1
+_MOMENT_SECONDS = 0.02
 
 _SIGNAL: signal.Signals | None = getattr(signal, "SIGALRM", None)
 """Interrupts what waits for the system, where there are such signals."""
@@ -32,23 +34,57 @@ class StepHangs(BaseException):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise Terminated on SIGTERM, where the process has no handler of its own.
+    """Raise Terminated on SIGTERM and KeyboardInterrupt on Ctrl-C, but not within a storage.
 
-    Python handles signals in its main thread only; in other threads nothing changes.
+    What a storage does is finished first: a database that is left in the middle of writing stays
+    locked, and a journal that is left in the middle of reading would skip a line. Handlers that
+    the process has set itself stay. Python handles signals in its main thread only; in other
+    threads nothing changes.
     """
+    defaults: dict[signal.Signals, Any] = {
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,
+    }
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated("SIGTERM")
-
-    signal.signal(signal.SIGTERM, stop)
+    ours = [n for n, handler in defaults.items() if is_main and signal.getsignal(n) is handler]
+    for number in ours:
+        signal.signal(number, _stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, defaults[number])
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    if is_in_storage(frame):
+        send_again(number)
+    elif number == signal.SIGTERM:
+        raise Terminated("SIGTERM")
+    else:
+        raise KeyboardInterrupt
+
+
+def is_in_storage(frame: FrameType | None) -> bool:
+    """Whether what was interrupted belongs to an operation of a storage.
+
+    Waiting for a server that is away, which may take minutes, does not.
+    """
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if module == "surrogate_nas.database" and frame.f_code.co_name == "wait_out":
+            return False
+        if module.startswith("optuna.storages"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def send_again(number: int) -> None:
+    """Send this process a signal again in a moment."""
+    timer = threading.Timer(_MOMENT_SECONDS, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 @final

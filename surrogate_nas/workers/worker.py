@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 import signal
 import threading
@@ -27,7 +26,7 @@ from surrogate_nas.attached import with_attached
 from surrogate_nas.objective import Objective, is_bug, note_error
 from surrogate_nas.parallel.messages import portable, unpacked
 from surrogate_nas.resuming import INTERRUPTED, enqueue_again
-from surrogate_nas.training.interruption import Terminated
+from surrogate_nas.training.interruption import Terminated, is_in_storage, send_again
 from surrogate_nas.workers.address import Address
 from surrogate_nas.workers.budget import BudgetedStudy, BudgetMet, begin_no_more
 from surrogate_nas.workers.coordination import Coordination, coordinate
@@ -35,8 +34,6 @@ from surrogate_nas.workers.coordination import Coordination, coordinate
 How: TypeAlias = Literal["done", "stopped", "failed", "died"]
 
 _logger = logging.getLogger(__name__)
-
-_MOMENT_SECONDS = 0.02
 
 
 @final
@@ -197,11 +194,8 @@ class _Stop:
         self.is_wanted = True
         if not self._may_raise:
             return
-        if _is_in_storage(frame):
-            # Half of what it does would be lost; a moment later it is done.
-            timer = threading.Timer(_MOMENT_SECONDS, os.kill, (os.getpid(), number))
-            timer.daemon = True
-            timer.start()
+        if is_in_storage(frame):
+            send_again(number)
             return
         self._may_raise = False
         raise Terminated(signal.Signals(number).name)
@@ -220,15 +214,6 @@ class _Stop:
             yield
         finally:
             self._may_raise = False
-
-
-def _is_in_storage(frame: FrameType | None) -> bool:
-    """Whether what was interrupted belongs to an operation of a storage."""
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith("optuna.storages"):
-            return True
-        frame = frame.f_back
-    return False
 
 
 @final
