@@ -46,8 +46,21 @@ PAST = {
     "omniglot": ImageSet("omniglot_small1", 3),
     "semeion": ImageSet("semeion", 2),
     "pneumonia": ImageSet("pneumoniamnist_imb", 3, "balanced_accuracy"),
+    "omniglot2": ImageSet("omniglot_small2", 3),
 }
 """Sets that the shipped history is made of."""
+
+SEEDS = (
+    "cifar10",
+    "cifar100_coarse",
+    "gtsrb",
+    "mnist",
+    "omniglot",
+    "pneumonia",
+    "semeion",
+    "omniglot2",
+)
+"""The order that seeds of the history's studies are counted in; new sets come last."""
 
 HELD_OUT = {
     "fashion_mnist": ImageSet("fashion_mnist_small", 3),

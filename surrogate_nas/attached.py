@@ -87,11 +87,15 @@ def attached_surrogate(
         return None
     if not isinstance(record, dict) or not {"artifact", "sha256"} <= set(record):
         raise _refused("a record of one", repr(record))
-    store = _recorded_store(record) if artifact_store is None else _store(artifact_store)[0]
+    given = None if artifact_store is None else _store(artifact_store)[0]
     words = _words(record)
     try:
+        store = _recorded_store(record) if given is None else given
+        _require_file(store, str(record["artifact"]))
         with store.open_reader(str(record["artifact"])) as reader:
             data = reader.read(MOST_TEXT + 1)  # a longer one has another hash
+    except (StudyError, MissingExtraError):
+        raise
     except ArtifactNotFound as error:
         raise _refused(f"it in {words}", "nothing of that name there") from error
     except Exception as error:  # each store has its own
@@ -165,6 +169,18 @@ def _recorded_store(record: dict[str, Any]) -> Any:
         client = boto3.client("s3", endpoint_url=record.get("endpoint"))
         return Boto3ArtifactStore(str(record["bucket"]), client)
     raise _refused("an artifact_store to look in", f"none ({_words(record)})")
+
+
+def _require_file(store: Any, name: str) -> None:
+    """Refuse what is no file in a folder: a pipe would be waited for, a device has no end.
+
+    Raises:
+        StudyError: It is none.
+    """
+    if isinstance(store, FileSystemArtifactStore):
+        path = Path(store._base_path) / name
+        if path.exists() and not path.is_file():
+            raise _refused(f"a file in {path.parent}", f"{path.name!r}, which is none")
 
 
 def _words(record: dict[str, Any]) -> str:

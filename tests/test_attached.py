@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.server
 import io
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -71,6 +72,23 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     record = {"artifact": "../../etc/passwd", "sha256": "0", "folder": str(tmp_path)}
     study.set_user_attr(ATTACHED, record)
     with pytest.raises(StudyError, match="ValueError"):
+        sn.attached_surrogate(study)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    study = optuna.create_study()
+    record = {"artifact": "pipe", "sha256": "0", "folder": str(tmp_path)}
+    study.set_user_attr(ATTACHED, record)
+    with pytest.raises(StudyError, match="'pipe', which is none"):
+        sn.attached_surrogate(study)
+
+
+def test_an_endpoint_that_is_none_is_refused() -> None:
+    study = optuna.create_study()
+    record = {"artifact": "a", "sha256": "0", "bucket": "b", "endpoint": "nowhere"}
+    study.set_user_attr(ATTACHED, record)
+    with pytest.raises(StudyError, match="Invalid endpoint: nowhere"):
         sn.attached_surrogate(study)
 
 

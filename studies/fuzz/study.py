@@ -25,8 +25,10 @@ import numpy as np
 import optuna
 
 from studies.fuzz.reader import READ, REFUSED, Reader
+from studies.fuzz.readers.attached import AttachedReader
 from studies.fuzz.readers.checkpoint import CheckpointReader
 from studies.fuzz.readers.history import CacheReader, DatabaseReader, JournalReader
+from studies.fuzz.readers.images import ImageFolderReader
 from studies.fuzz.readers.model_folder import ModelFolderReader
 from studies.fuzz.readers.surrogate import SurrogateReader
 from studies.fuzz.readers.tables import ArraysReader, TableReader
@@ -37,6 +39,7 @@ READERS: dict[str, type[Reader]] = {
     for reader in (
         *(SurrogateReader, CheckpointReader, ModelFolderReader, WarmWeightsReader, CacheReader),
         *(DatabaseReader, JournalReader, TableReader, ArraysReader),
+        *(AttachedReader, ImageFolderReader),
     )
 }
 EXCEPTION, CRASH, HANG = "other exception", "crash", "hang"

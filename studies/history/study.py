@@ -27,14 +27,17 @@ import torch
 import surrogate_nas as sn
 from studies import image_sets
 from surrogate_nas.optimize import continue_study
+from surrogate_nas.space import distributions
 
 SPACES: dict[str, type[sn.SearchSpace]] = {
     "cell": sn.spaces.CellSpace,
     "convnet": sn.spaces.ConvNetSpace,
 }
-TRIALS = {"cell": 80, "convnet": 64}
-N_RANDOM = 40
-"""Trials of each study that are drawn at random; the others are searched for."""
+TURNS = {"cell": (40, 80, 120, 160), "convnet": (40, 64, 112, 160)}
+"""Where the parts of each study end: drawn at random, searched for, drawn, searched for.
+
+The second ends where the history that shipped before ended.
+"""
 TRAINER = sn.Trainer(epochs=5, device="cpu")
 PACKAGE_DATA = Path(__file__).parents[2] / "surrogate_nas" / "pretrained"
 
@@ -46,23 +49,47 @@ def search(job: tuple[str, str, Path, Path, int]) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     task, space = image_sets.make(name, images), SPACES[kind]()
     study = open_study(task, name, kind, runs)
-    study.sampler = sn.SurrogateSampler(
-        space,
-        base_sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed),
-        n_startup_trials=N_RANDOM,
-        seed=sorted(image_sets.PAST).index(name),
-    )
+    objective = sn.Objective(task, space, TRAINER, dashboard=False)
     began = time.perf_counter()
-    continue_study(study, sn.Objective(task, space, TRAINER), n_trials)
+    start = 0
+    for part, end in enumerate(TURNS[kind]):
+        n_done = len(study.get_trials(deepcopy=False))
+        # Another seed wherever the study goes on, or it would draw its first trials again.
+        seed = 1_000 * n_done + image_sets.SEEDS.index(name)
+        study.sampler = sn.SurrogateSampler(
+            space,
+            base_sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed),
+            n_startup_trials=end if part % 2 == 0 else start,
+            seed=seed,
+        )
+        continue_study(study, objective, min(end, n_trials))
+        start = end
     seconds = time.perf_counter() - began
     print(f"{name} {kind}: best {study.best_value:.3f} after {seconds:.0f} s", flush=True)
 
 
 def open_study(task: sn.Task, name: str, kind: str, runs: Path) -> optuna.Study:
-    """Open or make the study of a set and a space."""
+    """Open the study of a set and a space, or make it from what has shipped of it."""
     storage = f"sqlite:///{runs / f'{name}-{kind}.db'}"
     study_name = f"{name}-{kind}"
-    return sn.create_study(task, SPACES[kind](), storage=storage, study_name=study_name)
+    space = SPACES[kind]()
+    study = sn.create_study(task, space, storage=storage, study_name=study_name)
+    if not study.get_trials(deepcopy=False):
+        study.add_trials(_shipped(name, space))
+    return study
+
+
+def _shipped(name: str, space: sn.SearchSpace) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials of a set in the package data, in the order in which they were run."""
+    known = distributions(space)
+    return [
+        optuna.trial.create_trial(
+            params=dict(params), distributions={key: known[key] for key in params}, value=value
+        )
+        for past in sn.pretrained.history(space)
+        if past.name == name
+        for params, value in zip(past.params, past.values, strict=True)
+    ]
 
 
 def export(runs: Path, target: Path) -> None:
@@ -114,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = image_sets.folder(arguments.data)
     arguments.runs.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (name, kind, images, arguments.runs, arguments.trials or TRIALS[kind])
+        (name, kind, images, arguments.runs, arguments.trials or TURNS[kind][-1])
         for kind in ("convnet", "cell")
         for name in image_sets.PAST
     ]

@@ -27,6 +27,8 @@ _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 _UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, struct.error)
 """What Pillow raises on damaged files."""
 _SPLIT_FOLDERS = {"train", "test", "val"}
+_MOST_PIXELS = 2**25
+"""Of an image; a file of some kilobytes may claim, and unfold to, any number of them."""
 
 
 def from_folder(
@@ -42,8 +44,9 @@ def from_folder(
     The folder may instead hold ``train`` and, if you like, ``test`` and ``val``, each with one
     sub-folder a class. Images become grey if all of them are, else
     red, green and blue; 16 bits a pixel become 8, transparency is dropped, and photos are turned
-    upright. Ignored are hidden files, files that do not end like images, and links that leave the
-    folder.
+    upright. Of more than 33 million pixels only a JPEG photo is read, if `image_size` says how
+    much of it is wanted. Ignored are hidden files, files that do not end like images, and links
+    that leave the folder.
 
     Args:
         path: The folder.
@@ -155,8 +158,14 @@ def _pixels(file: Path, image_size: tuple[int, int] | None) -> Bytes | None:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as opened:
-            image = _in_bytes(ImageOps.exif_transpose(opened))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+            with Image.open(file) as opened:
+                if image_size is not None and _n_pixels(opened) > _MOST_PIXELS:
+                    opened.draft(None, (max(image_size), max(image_size)))
+                if _n_pixels(opened) > _MOST_PIXELS:
+                    return None
+                image = _in_bytes(ImageOps.exif_transpose(opened))
     except (*_UNREADABLE, Image.DecompressionBombError):
         return None
     if image_size is not None:
@@ -165,14 +174,20 @@ def _pixels(file: Path, image_size: tuple[int, int] | None) -> Bytes | None:
     return np.array(image)
 
 
+def _n_pixels(image: Image.Image) -> int:
+    return image.width * image.height
+
+
 def _in_bytes(image: Image.Image) -> Image.Image:
     """Convert an image of any mode to grey or to red, green and blue, a byte each."""
     from PIL import Image
 
     if image.mode.startswith("I"):
         # Pillow would cut 16 bits off at 255.
-        wide = np.asarray(image).clip(0, 65535)
-        return Image.fromarray(np.rint(wide / 257).astype(np.uint8))
+        wide = np.asarray(image, dtype=np.int32).clip(0, 65535)
+        wide += 128  # to the nearest; there are no ties, as 257 is odd
+        wide //= 257
+        return Image.fromarray(wide.astype(np.uint8))
     if image.mode in ("1", "L", "LA"):
         return image.convert("L")
     if image.mode == "P":

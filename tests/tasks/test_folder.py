@@ -122,6 +122,16 @@ def test_sixteen_bits_keep_their_middle(tmp_path: Path) -> None:
     assert (parts == 128).all(3).all(2).sum() == 1
 
 
+def test_sixteen_bits_become_the_nearest_eight(tmp_path: Path) -> None:
+    wide = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    fill(tmp_path, shape=(256, 256))
+    save(tmp_path / "cat" / "zzz.png", wide)
+    task = from_folder(tmp_path)
+    nearest = torch.from_numpy(np.rint(wide / 257.0).astype(np.uint8))
+    parts = torch.cat([p.inputs for p in (task.train, task.validation, task.test)])
+    assert (parts[:, 0] == nearest).all(2).all(1).sum() == 1
+
+
 def test_photos_are_turned_upright(tmp_path: Path) -> None:
     fill(tmp_path, shape=(6, 5))
     exif = Image.Exif()
@@ -214,6 +224,25 @@ def test_images_as_large_as_a_bomb_are_unreadable(
     save(folder / "cat" / "large.png", pixels(30, 30))
     with pytest.raises(TaskError, match=r"1 unreadable: cat.large.png"):
         from_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_read"), [("png", False), ("jpg", True)], ids=["png", "photo"]
+)
+def test_beyond_the_most_pixels_only_a_photo_is_read_and_only_to_be_made_smaller(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, ending: str, is_read: bool
+) -> None:
+    monkeypatch.setattr("surrogate_nas.tasks.folder._MOST_PIXELS", 100 * 100)
+    Image.new("RGB", (160, 160), "white").save(folder / "cat" / f"large.{ending}")
+    with pytest.raises(TaskError, match=rf"1 unreadable: cat.large.{ending}"):
+        from_folder(folder)
+    if is_read:
+        task = from_folder(folder, image_size=(9, 8))
+        parts = torch.cat([p.inputs for p in (task.train, task.validation, task.test)])
+        assert (parts == 255).flatten(1).all(1).sum() == 1
+    else:
+        with pytest.raises(TaskError, match=r"1 unreadable: cat.large.png"):
+            from_folder(folder, image_size=(9, 8))
 
 
 # Sizes
