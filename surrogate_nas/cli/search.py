@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
+from surrogate_nas.errors import StudyError
 from surrogate_nas.optimize import continue_study
 from surrogate_nas.storage import folder_beside, masked
 
@@ -98,6 +99,19 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
         "is one a GPU, or one a core where there is none. The same command on another machine "
         "adds its workers to the study",
     )
+    what.add_argument(
+        "--ray",
+        metavar="HOST:PORT",
+        help="places the workers on the machines of the Ray cluster with its head there, as many "
+        "as have room unless --workers says how many (extra 'ray')",
+    )
+    what.add_argument(
+        "--gpus-per-worker",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="of the Ray cluster, for each worker: 0.5 puts two on a GPU; default: 0, on CPUs",
+    )
     at_once.add_argument(
         "--concurrent",
         type=shared.concurrent,
@@ -160,6 +174,7 @@ def _new_folder(text: str) -> Path:
 
 
 def _search(arguments: argparse.Namespace) -> None:
+    placement = _placement(arguments)
     task, space = shared.task(arguments), shared.space(arguments)
     study = sn.create_study(
         task,
@@ -174,7 +189,8 @@ def _search(arguments: argparse.Namespace) -> None:
     )
     trainer = shared.trainer(arguments)
     device = trainer.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    print(f"{task!r}\nStudy {study.study_name!r} in {masked(arguments.storage)}, on {device}")
+    where = device if placement is None else f"the Ray cluster at {arguments.ray}"
+    print(f"{task!r}\nStudy {study.study_name!r} in {masked(arguments.storage)}, on {where}")
     shows_bar = sys.stderr.isatty()
     progress = sn.ProgressBar(
         arguments.trials,
@@ -188,7 +204,7 @@ def _search(arguments: argparse.Namespace) -> None:
         task, space, trainer, checkpoints=checkpoints, dashboard=pages, progress=progress
     )
     try:
-        _run(arguments, study, objective, progress)
+        _run(arguments, study, objective, progress, placement)
     finally:
         progress.close()
     final = None
@@ -200,16 +216,34 @@ def _search(arguments: argparse.Namespace) -> None:
     print_dashboard(arguments.storage, study)
 
 
+def _placement(arguments: argparse.Namespace) -> sn.RayCluster | None:
+    """Join the Ray cluster, if there is to be one; None is this machine."""
+    if arguments.ray is None and not arguments.gpus_per_worker:
+        return None
+    if arguments.ray is None or arguments.concurrent != 1:
+        raise StudyError(
+            expected="--gpus-per-worker with --ray, and --ray without --concurrent",
+            got="--gpus-per-worker alone" if arguments.ray is None else "--ray and --concurrent",
+            fix="give --ray HOST:PORT, and for more at once --workers N",
+        )
+    return sn.RayCluster(arguments.ray, gpus_per_worker=arguments.gpus_per_worker)
+
+
 def _run(
     arguments: argparse.Namespace,
     study: optuna.Study,
     objective: sn.Objective,
     progress: sn.ProgressBar,
+    placement: sn.RayCluster | None,
 ) -> None:
-    if arguments.workers is not None:
-        n_workers = None if arguments.workers == "auto" else arguments.workers
+    if arguments.workers is not None or placement is not None:
         sn.run_workers(
-            study, objective, arguments.trials, n_workers=n_workers, callbacks=[progress]
+            study,
+            objective,
+            arguments.trials,
+            n_workers=arguments.workers if isinstance(arguments.workers, int) else None,
+            callbacks=[progress],
+            placement=placement,
         )
         return
     continue_study(

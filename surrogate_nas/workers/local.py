@@ -14,6 +14,7 @@ from typing import IO, Any, final
 
 import torch
 
+from surrogate_nas.parallel.capacity import cores
 from surrogate_nas.parallel.crew import not_started
 from surrogate_nas.parallel.messages import Ready, packed, receive, send
 from surrogate_nas.parallel.pool import Worker
@@ -40,6 +41,11 @@ class Local(Placement):
         self._events: queue.Queue[tuple[Worker, Any]] = queue.Queue()
         self._names: dict[Worker, str] = {}
         self._ready: set[Worker] = set()
+
+    @property
+    def n_workers(self) -> int:
+        """One for each set of cores that a worker's threads take."""
+        return max(1, cores() // self._n_threads)
 
     def start(self, description: Description) -> None:
         """Start a process and give it its description through a pipe."""

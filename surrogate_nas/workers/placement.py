@@ -22,6 +22,11 @@ class Placement(ABC):
     before or after.
     """
 
+    @property
+    @abstractmethod
+    def n_workers(self) -> int:
+        """How many workers ``run_workers`` starts if nobody says how many."""
+
     @abstractmethod
     def start(self, description: Description) -> None:
         """Start a worker; return without waiting for it.

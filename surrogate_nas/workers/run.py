@@ -77,8 +77,8 @@ def run_workers(
         objective: An :class:`Objective`, or any function of a trial; each worker gets a copy.
         n_trials: How many trials the study has in all when this returns, those of earlier runs
             and of other machines included, interrupted ones not counted.
-        n_workers: By default one a CUDA device, or one a core; fewer, with a warning, if they do
-            not fit into memory.
+        n_workers: By default as many as the placement has room for; here one a CUDA device, or one
+            a core, and fewer, with a warning, if they do not fit into memory.
         devices: What workers take in turn; by default all CUDA devices.
         seed: Of the workers' global random states, for objectives that use them; None draws one.
             An Objective's trainings, and SurrogateSampler's suggestions, do not depend on it.
@@ -111,7 +111,7 @@ def run_workers(
     if placement is None:
         n_workers = n_here(objective, n_workers, names, at_most=n_trials - done)
         placement = Local(max(1, cores() // n_workers))
-    n_workers = check_count("n_workers", n_workers)
+    n_workers = n_workers or check_count("n_workers", placement.n_workers)
     _warn_of_sqlite(address, n_workers)
     first = Description(
         name="",

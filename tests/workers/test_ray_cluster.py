@@ -15,6 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from surrogate_nas import cli
 from surrogate_nas.errors import ClusterError, MissingExtraError, StudyError
 from surrogate_nas.storage import open_storage
 from surrogate_nas.workers.ray_cluster import RayCluster
@@ -73,7 +74,7 @@ def test_workers_on_two_machines_share_a_study_and_outlast_one_that_is_killed(
     placement = RayCluster(cluster.address)
 
     assert placement.n_workers == 2
-    run_workers(study, where, 8, n_workers=2, placement=placement)
+    run_workers(study, where, 8, placement=placement)
 
     trials = study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
@@ -84,6 +85,21 @@ def test_workers_on_two_machines_share_a_study_and_outlast_one_that_is_killed(
     assert failed[0].params in [trial.params for trial in complete]
     assert len(workers_of(study)) in (2, 3)  # the third may come when all is done
     assert len({trial.user_attrs["pid"] for trial in trials}) >= 2
+
+
+def test_on_the_command_line(
+    cluster: Any, postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With as many workers as have room."""
+    command = ["search", "--data", "digits", "--trials", "3", "--epochs", "1", "--search-only"]
+    code = cli.main([*command, "--storage", postgres_url, "--ray", cluster.address])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert f"on the Ray cluster at {cluster.address}" in out
+    study = optuna.load_study(study_name="digits-cell", storage=open_storage(postgres_url))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
+    assert len(workers_of(study)) == 2
 
 
 def waits(trial: optuna.Trial) -> float:
