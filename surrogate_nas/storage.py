@@ -29,11 +29,12 @@ _NO_STORAGE = (
 """What comes out of an address that is none, and of the lines of a journal that was damaged."""
 
 # The last @ ends the password: people forget to escape one inside it.
-_PASSWORD = re.compile(r"^([^:/]*:?//[^/:@]*:|[^/:@]+:(?!//))(.*)(@)")
+# One stroke is left of two where an address was taken for a path.
+_PASSWORD = re.compile(r"^([^:/]*:?//?[^/:@]*:|[^/:@]+:(?!/))(.*)(@)")
 _PASSWORD_IN_QUERY = re.compile(
     r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)([^&]*)()", re.IGNORECASE
 )
-_ADDRESS = re.compile(r"\S+://\S+")
+_ADDRESS = re.compile(r"\S+:/\S+")
 _TO_ESCAPE = {
     "@": "%40",
     ":": "%3A",

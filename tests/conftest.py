@@ -8,9 +8,10 @@ import torch
 from hypothesis import settings
 
 from surrogate_nas.dashboard import callback
+from tests.mysql import mysql_server, mysql_url
 from tests.postgres import postgres_server, postgres_url
 
-__all__ = ["postgres_server", "postgres_url"]  # for all tests
+__all__ = ["mysql_server", "mysql_url", "postgres_server", "postgres_url"]  # for all tests
 
 # Networks this small are slower on two threads, much slower where tests run side by side.
 torch.set_num_threads(1)

@@ -238,6 +238,17 @@ def test_workers_may_share_a_search(run: Run) -> None:
     assert not Path("digits-cell-final").exists()
 
 
+def test_an_address_in_the_place_of_a_file_is_a_storage(run: Run) -> None:
+    """And nobody's password is repeated, whatever is wrong with it."""
+    run("search", *SMALL, "--search-only")
+    assert run("show", "sqlite:///nas.db")[1] == "few-cell\n"
+    code, _, err = run("show", "postgresql://me:secret@127.0.0.1:1/nas")
+    assert code == 2
+    assert "secret" not in err
+    err = run("fit", "--out", "s", "--table", "postgresql://me:secret@127.0.0.1:1/nas")[2]
+    assert "secret" not in err
+
+
 def test_options_reach_the_study(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
@@ -515,7 +526,9 @@ def test_an_interrupted_process_leaves_a_study_that_continues(run: Run) -> None:
 
 
 def wait_for_training(process: subprocess.Popen[str]) -> None:
-    """Wait until the first trial of a study on disk has reported an epoch.
+    """Wait until the first trial of a study on disk has reported two epochs.
+
+    So the first one's checkpoint is written; it is after the report.
 
     The file is looked at past Optuna, which would make tables that the process is just making.
     """
@@ -524,7 +537,8 @@ def wait_for_training(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(sqlite3.OperationalError):  # not wholly made
             connection = sqlite3.connect("file:nas.db?mode=ro", uri=True)
             with contextlib.closing(connection):
-                if connection.execute("select 1 from trial_intermediate_values").fetchone():
+                rows = connection.execute("select 1 from trial_intermediate_values").fetchall()
+                if len(rows) > 1:
                     return
         time.sleep(0.1)
     process.kill()

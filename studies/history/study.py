@@ -33,7 +33,7 @@ SPACES: dict[str, type[sn.SearchSpace]] = {
     "cell": sn.spaces.CellSpace,
     "convnet": sn.spaces.ConvNetSpace,
 }
-TURNS = {"cell": (40, 80, 100, 120), "convnet": (40, 64, 92, 120)}
+TURNS = {"cell": (40, 80, 90, 100), "convnet": (40, 64, 82, 100)}
 """Where the parts of each study end: drawn at random, searched for, drawn, searched for.
 
 The second ends where the history that shipped before ended.
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     jobs = [
         (name, kind, images, arguments.runs, arguments.trials or TURNS[kind][-1])
         for kind in ("convnet", "cell")
-        for name in image_sets.PAST
+        for name in reversed(image_sets.PAST)  # the newest first
     ]
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         pool.map(search, jobs, chunksize=1)

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _say  # restored by catch_warnings
             arguments.run(arguments)
     except SurrogateNasError as error:
-        print(f"surrogate-nas: {error}", file=sys.stderr)
+        print(f"surrogate-nas: {without_passwords(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever reads the output has closed it, as head does; there is nobody to tell.

@@ -116,6 +116,8 @@ def print_dashboard(storage: str, study: optuna.Study) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
+    if "://" in (arguments.surrogate or ""):  # no file is named so, and what is meant is clear
+        arguments.storage, arguments.surrogate = arguments.surrogate, None
     if arguments.surrogate == "pretrained":
         for kind in shared.SPACES.values():
             print_surrogate(sn.pretrained.surrogate(kind()))

@@ -1,0 +1,126 @@
+"""A MariaDB server of the tests' own, which speaks MySQL: on loopback, gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import final
+
+import pytest
+
+_SECONDS = 60.0
+_SETTINGS = (
+    "--bind-address=127.0.0.1",
+    "--skip-name-resolve",
+    "--innodb-flush-log-at-trx-commit=0",
+)
+
+
+@final
+class MySqlServer:
+    """A running server.
+
+    Args:
+        folder: What belongs to the server.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count()
+        self.port = _free_port()
+        install = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}/data"]
+        account = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run(
+            [*install, *account, *_as_user()], check=True, capture_output=True, timeout=_SECONDS
+        )
+        self.start()
+        self.run("create user nas@'127.0.0.1' identified by 'secret'")
+        self.run("grant all on *.* to nas@'127.0.0.1'")
+
+    def new_url(self) -> str:
+        """The address of a new, empty database."""
+        name = f"nas_{next(self._numbers)}"
+        self.run(f"create database {name}")
+        return f"mysql+pymysql://nas:secret@127.0.0.1:{self.port}/{name}"
+
+    def run(self, statement: str) -> None:
+        """Run a statement as the server's root."""
+        import pymysql  # type: ignore[import-untyped]
+
+        with pymysql.connect(user="root", unix_socket=f"{self._folder}/socket") as connection:
+            connection.cursor().execute(statement)
+            connection.commit()
+
+    def start(self) -> None:
+        """Start the server, for the first time or after :meth:`stop`."""
+        self._process = subprocess.Popen(
+            [
+                *("mariadbd", "--no-defaults", f"--datadir={self._folder}/data", *_SETTINGS),
+                *(f"--port={self.port}", f"--socket={self._folder}/socket", *_as_user()),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # out of reach of the Ctrl-C that tests send
+        )
+        until = time.monotonic() + _SECONDS
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            assert self._process.poll() is None, "the server has ended"
+            assert time.monotonic() < until, "the server does not answer"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End the server as an administrator does; connections are cut."""
+        self._process.terminate()
+        self._process.wait(_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[MySqlServer]:
+    """A server; where there is none, or no driver, its tests are skipped."""
+    pytest.importorskip("pymysql", reason="PyMySQL is absent; it is in the extra 'mysql'")
+    if shutil.which("mariadbd") is None or shutil.which("mariadb-install-db") is None:
+        pytest.skip("MariaDB's server is absent; Debian's package is mariadb-server")
+    folder = Path(tempfile.mkdtemp(prefix="surrogate_nas_mysql_"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, _owner())
+    server = MySqlServer(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def mysql_url(mysql_server: MySqlServer) -> str:
+    """The address of an empty database."""
+    return mysql_server.new_url()
+
+
+def _owner() -> str:
+    """Whom the server runs as: it refuses root."""
+    try:
+        return pwd.getpwnam("mysql").pw_name
+    except KeyError:
+        pytest.skip("there is no user mysql, and MariaDB's server refuses root")
+
+
+def _as_user() -> list[str]:
+    return [f"--user={_owner()}"] if os.geteuid() == 0 else []
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
