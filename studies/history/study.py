@@ -33,7 +33,7 @@ SPACES: dict[str, type[sn.SearchSpace]] = {
     "cell": sn.spaces.CellSpace,
     "convnet": sn.spaces.ConvNetSpace,
 }
-TURNS = {"cell": (40, 80, 90, 100), "convnet": (40, 64, 82, 100)}
+TURNS = {"cell": (40, 80, 100, 120), "convnet": (40, 64, 92, 120)}
 """Where the parts of each study end: drawn at random, searched for, drawn, searched for.
 
 The second ends where the history that shipped before ended.
