@@ -50,6 +50,8 @@ CPU_SECONDS, WAITED_SECONDS = 5.0, 60
 """A reader that takes more is taken for one that hangs: of the processor, and of waiting."""
 MOST_BYTES = 2**30
 """Memory that a reader may ask for beyond what its process has when it starts."""
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""Arrow's own pool takes a gigabyte of addresses at once, whatever it needs."""
 
 Counts: TypeAlias = Counter[tuple[str, str, str]]
 """How many mutations ended how: reader, kind of mutation, outcome."""
@@ -146,7 +148,7 @@ def _batch(jobs: Sequence[tuple[str, int]], seed: int) -> tuple[list[str], str]:
             text=True,
             check=False,
             cwd=Path(__file__).parents[2],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
     outcomes = [line for line in done.stdout.splitlines() if line in HARMLESS]
     if done.returncode:

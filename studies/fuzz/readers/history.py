@@ -143,15 +143,19 @@ class CacheReader(Reader):
         return {f"{path.name.split('-')[0]}.parquet": path.read_bytes() for path in found}
 
     def read(self, name: str, data: bytes, files: Mapping[str, bytes], folder: Path) -> str:
-        """Read; the past tasks are those of the database, whatever is in the cache."""
+        """Read; whatever is in the cache, past tasks have the database's names and no more trials.
+
+        Values are another matter: whoever makes the hash right may tell others.
+        """
         for path in self._place.glob(f"{name.split('.')[0]}-*"):
             path.unlink()
         digest = hashlib.sha256(data).hexdigest()
         spoilt = self._place / f"{name.split('.')[0]}-{digest}.parquet"
         spoilt.write_bytes(data)
         past = _read(f"sqlite:///{folder}/nas.db", folder)
-        assert [task.name for task in past] == ["past 0", "past 1"]
-        assert all(len(task.params) == len(task.values) == _TRIALS for task in past)
+        assert {task.name for task in past} <= {"past 0", "past 1"}
+        assert all(len(task.params) == len(task.values) <= _TRIALS for task in past)
+        assert all(np.isfinite(task.values).all() for task in past)
         return READ if spoilt.exists() else REFUSED
 
 
