@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import signal
 import time
 import warnings
 from pathlib import Path
@@ -20,6 +18,7 @@ from surrogate_nas.objective import Objective
 from surrogate_nas.parallel import crew
 from surrogate_nas.study import create_study
 from surrogate_nas.train import Trainer
+from tests.mortal import faulty
 from tests.toys import ARCHITECTURE, ToySpace, ToyTask
 
 TASK = ToyTask()
@@ -53,24 +52,6 @@ def test_trainings_at_once_give_what_they_give_one_after_the_other() -> None:
         curves.append([t.intermediate_values[0] for t in study.trials])
     assert len(curves[0]) == len(widths)
     assert curves[0] == curves[1]
-
-
-def faulty(trial: optuna.trial.BaseTrial) -> Any:
-    """Fail in one way for each x."""
-    match trial.suggest_int("x", 0, 9):
-        case 1:
-            raise ValueError("no such layer")
-        case 2:
-            os._exit(3)
-        case 3:
-            raise optuna.TrialPruned("too slow")
-        case 4:
-            return None
-        case 6:
-            trial.report("high", step=0)  # type: ignore[arg-type]
-        case 5:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return 1.0
 
 
 def test_what_goes_wrong_in_one_training_is_that_of_one_trial(

@@ -9,16 +9,13 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import final
 
 import optuna
 import pytest
-import torch
-from torch import nn
 
 import surrogate_nas as sn
-from surrogate_nas.space import Architecture, TaskShape
-from tests.toys import ARCHITECTURE, ToySpace, ToyTask
+from tests.mortal import MortalSpace
+from tests.toys import ARCHITECTURE, ToyTask
 
 SCRIPT = """
 import sys, optuna, torch, surrogate_nas as sn
@@ -99,55 +96,14 @@ def parent_of(folder: Path) -> int:
         return -1
 
 
-@final
-class Mortal(nn.Module):
-    """Ends its process once, in the middle of its training."""
-
-    def __init__(self, inner: nn.Module, mark: Path) -> None:
-        super().__init__()
-        self.inner = inner
-        self.mark = mark
-        self.n_passes = 0
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        self.n_passes += self.training
-        if self.n_passes > 12 and not self.mark.exists():  # five batches an epoch
-            self.mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        outputs: torch.Tensor = self.inner(inputs)
-        return outputs
-
-
-@final
-class MortalSpace(sn.SearchSpace):
-    """ToySpace with one network that ends its process once.
-
-    Args:
-        mark: A file that is there when it has.
-    """
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
-        return ToySpace().suggest(trial)
-
-    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
-        network = ToySpace(dropout=0.2).build(architecture, task)
-        return Mortal(network, self.mark) if architecture["width"] == 4 else network
-
-    def describe(self, architecture: Architecture) -> dict[str, float]:
-        return {"parameters": 1.0}
-
-
 def test_a_training_whose_process_died_goes_on_in_another(tmp_path: Path) -> None:
     """From its last checkpoint, to the result of an uninterrupted one; the budget is met."""
     curves = []
+    notes = tmp_path / "notes"
     for name, n_concurrent in (("killed", 2), ("whole", 1)):
-        mark = tmp_path / "mark"  # by the second time it is there
         trainer = sn.Trainer(epochs=4, batch_size=32, learning_rate=0.01)
         objective = sn.Objective(
-            ToyTask(), MortalSpace(mark), trainer, checkpoints=tmp_path / name
+            ToyTask(), MortalSpace(notes), trainer, checkpoints=tmp_path / name
         )
         study = optuna.create_study(direction="maximize")
         study.enqueue_trial(dict(ARCHITECTURE))

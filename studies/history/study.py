@@ -93,7 +93,10 @@ def _shipped(name: str, space: sn.SearchSpace) -> list[optuna.trial.FrozenTrial]
 
 
 def export(runs: Path, target: Path) -> None:
-    """Write the package data: a table and a surrogate a space, and what is known of the tasks."""
+    """Write the package data: a table and a surrogate a space, and what is known of the tasks.
+
+    Sets without a study in the folder stay as they ship.
+    """
     tasks: dict[str, dict[str, object]] = {}
     for kind, make_space in SPACES.items():
         space = make_space()
@@ -120,7 +123,9 @@ def export(runs: Path, target: Path) -> None:
 
 
 def _finished(runs: Path, name: str, kind: str, space: sn.SearchSpace) -> sn.PastTask:
-    """The past task that a study has become, by the name of its image set."""
+    """The past task that a study has become, by its image set's name; as shipped without one."""
+    if not (runs / f"{name}-{kind}.db").exists():
+        return next(past for past in sn.pretrained.history(space) if past.name == name)
     storage = f"sqlite:///{runs / f'{name}-{kind}.db'}"
     (task,) = sn.read_history(storage, space=space, cache=False)
     return replace(task, name=name)
@@ -132,6 +137,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", metavar="FOLDER", help="folder of the image sets")
     parser.add_argument("--runs", type=Path, default=Path("runs/history"), metavar="FOLDER")
     parser.add_argument("--processes", type=int, default=2, metavar="N")
+    parser.add_argument(
+        "--sets", nargs="+", choices=image_sets.PAST, default=image_sets.PAST, help="default: all"
+    )
     parser.add_argument("--trials", type=int, help="a study; default: as shipped")
     parser.add_argument("--export", action="store_true", help="write the package data and end")
     arguments = parser.parse_args(argv)
@@ -143,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     jobs = [
         (name, kind, images, arguments.runs, arguments.trials or TURNS[kind][-1])
         for kind in ("convnet", "cell")
-        for name in reversed(image_sets.PAST)  # the newest first
+        for name in arguments.sets
     ]
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         pool.map(search, jobs, chunksize=1)

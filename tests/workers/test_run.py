@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -17,6 +14,7 @@ from optuna.trial import TrialState
 import surrogate_nas as sn
 from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.resuming import fail_dead
+from tests.mortal import faulty
 from tests.test_attached import fitted
 from tests.toys import ToySpace, ToyTask
 from tests.workers.studies import KINDS, address, new_study, width, workers_of
@@ -44,22 +42,6 @@ def test_workers_meet_the_budget(
     assert not list(tmp_path.glob("*-workers"))
     sn.run_workers(study, width, 12, n_workers=3)  # has them already
     assert len(study.trials) == 12
-
-
-def faulty(trial: optuna.Trial) -> Any:
-    """Fail in one way for each x."""
-    match trial.suggest_int("x", 0, 9):
-        case 1:
-            raise ValueError("no such layer")
-        case 2:
-            os._exit(3)
-        case 3:
-            raise optuna.TrialPruned("too slow")
-        case 4:
-            return None
-        case 5:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return 1.0
 
 
 def with_queue(place: str, *xs: int) -> optuna.Study:

@@ -9,18 +9,16 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import optuna
 import pytest
-import torch
 from optuna.trial import TrialState
-from torch import nn
 
 import surrogate_nas as sn
-from surrogate_nas.space import Architecture, TaskShape
+from tests.mortal import MortalSpace
 from tests.test_optimize_stops import parent_of
-from tests.toys import ARCHITECTURE, ToySpace, ToyTask
+from tests.toys import ARCHITECTURE, ToyTask
 from tests.workers.studies import address, new_study, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores")
@@ -115,47 +113,6 @@ def test_a_stop_stops_all_and_the_study_goes_on(
     # Workers stop, and enqueue what they trained, in any order.
     again, before = ([str(t.params) for t in part] for part in (trials[2:4], trials[:2]))
     assert sorted(again) == sorted(before)
-
-
-@final
-class Mortal(nn.Module):
-    """Notes each pass in a file, and ends its process once, in the middle of its training."""
-
-    def __init__(self, inner: nn.Module, notes: Path) -> None:
-        super().__init__()
-        self.inner = inner
-        self.notes = notes
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        if self.training and not inputs.is_meta:
-            with self.notes.open("a") as file:
-                file.write("x")
-            if self.notes.stat().st_size == 13:  # five batches an epoch
-                os.kill(os.getpid(), signal.SIGKILL)
-        outputs: torch.Tensor = self.inner(inputs)
-        return outputs
-
-
-@final
-class MortalSpace(sn.SearchSpace):
-    """ToySpace with networks of width 4 that end their process once.
-
-    Args:
-        notes: A file.
-    """
-
-    def __init__(self, notes: Path) -> None:
-        self.notes = notes
-
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
-        return ToySpace().suggest(trial)
-
-    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
-        network = ToySpace(dropout=0.2).build(architecture, task)
-        return Mortal(network, self.notes) if architecture["width"] == 4 else network
-
-    def describe(self, architecture: Architecture) -> dict[str, float]:
-        return {"parameters": 1.0}
 
 
 def test_a_training_whose_worker_died_goes_on_in_another(tmp_path: Path) -> None:
