@@ -19,7 +19,7 @@ from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.study import create_study
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.train import Trainer
-from tests.test_cli import Run, run, verbosity
+from tests.command_line import Run, run, verbosity
 
 __all__ = ["run", "verbosity"]  # fixtures
 
