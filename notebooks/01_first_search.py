@@ -81,7 +81,7 @@ print(f"{len(cells)} cells drawn at random are {len(keys)} different functions")
 # %% [markdown]
 # ## The search
 #
-# `create_study` returns an ordinary Optuna study. `surrogate="pretrained"` starts from what seven other image sets have taught, so
+# `create_study` returns an ordinary Optuna study. `surrogate="pretrained"` starts from what eight other image sets have taught, so
 # that already the first trial is a recommendation. `limits` turn too large networks away before any training.
 
 # %%

@@ -56,7 +56,7 @@ print(f"best of {N_FIRST}: {first.best_value:.4f}")
 # %% [markdown]
 # ## From a study to a surrogate
 #
-# Every finished study of this space in the storage is a *past task*: architectures, and what they reached. Seven more, of other image
+# Every finished study of this space in the storage is a *past task*: architectures, and what they reached. Eight more, of other image
 # sets, ship with the package. The surrogate that is fitted to them is one file of text that runs nothing when it is read.
 
 # %%
