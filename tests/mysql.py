@@ -17,6 +17,8 @@ from typing import final
 
 import pytest
 
+from tests.postgres import free_port
+
 _SECONDS = 60.0
 _SETTINGS = (
     "--bind-address=127.0.0.1",
@@ -36,7 +38,7 @@ class MySqlServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._numbers = itertools.count()
-        self.port = _free_port()
+        self.port = free_port()
         install = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}/data"]
         account = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(
@@ -118,9 +120,3 @@ def _owner() -> str:
 
 def _as_user() -> list[str]:
     return [f"--user={_owner()}"] if os.geteuid() == 0 else []
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

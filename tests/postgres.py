@@ -154,7 +154,7 @@ def _made(binaries: Path, folder: Path) -> int:
     made = [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", USER, "-E", "UTF8"]
     _run([*made, "--locale=C", "-A", "scram-sha-256", f"--pwfile={secret}", "-N"], folder)
     for attempt in range(_TRIES):
-        port = _free_port()
+        port = free_port()
         settings = _SETTINGS.format(port=port, folder=folder)
         with (folder / "data" / "postgresql.conf").open("a") as file:
             file.write(settings)
@@ -200,7 +200,7 @@ def _run(command: list[str], folder: Path) -> None:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

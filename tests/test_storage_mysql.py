@@ -17,19 +17,9 @@ from surrogate_nas.storage import open_storage
 from surrogate_nas.workers.run import run_workers
 from tests.mysql import MySqlServer
 from tests.toys import ToySpace
-from tests.workers.studies import width, workers_of
+from tests.workers.studies import patient_study, width, workers_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* workers share .* CPU cores")
-
-
-def new_study(url: str) -> optuna.Study:
-    return optuna.create_study(
-        storage=open_storage(url),
-        study_name="toy",
-        direction="maximize",
-        sampler=optuna.samplers.RandomSampler(),
-        load_if_exists=True,
-    )
 
 
 def slow_width(trial: optuna.Trial) -> float:
@@ -42,11 +32,11 @@ def test_workers_outlast_a_restart_of_the_server(
     mysql_server: MySqlServer, mysql_url: str
 ) -> None:
     """The budget is met exactly, and the past tasks of the next study are there."""
-    study = new_study(mysql_url)
+    study = patient_study(mysql_url)
 
     def restart() -> None:
         until = time.monotonic() + 60
-        while len(new_study(mysql_url).trials) < 4 and time.monotonic() < until:
+        while len(patient_study(mysql_url).trials) < 4 and time.monotonic() < until:
             time.sleep(0.1)
         mysql_server.stop()
         time.sleep(1)

@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--sets", nargs="+", choices=image_sets.PAST, default=image_sets.PAST, help="default: all"
     )
-    parser.add_argument("--trials", type=int, help="a study; default: as shipped")
+    parser.add_argument("--trials", type=int, help="a study; default: to the end of the last turn")
     parser.add_argument("--export", action="store_true", help="write the package data and end")
     arguments = parser.parse_args(argv)
     if arguments.export:

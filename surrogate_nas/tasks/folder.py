@@ -201,7 +201,7 @@ def _report(unreadable: list[str], on_unreadable: str) -> None:
     found = f"{len(unreadable)} unreadable: {enumerated(unreadable)}"
     if on_unreadable == "refuse":
         raise TaskError(
-            expected="images that Pillow can read",
+            expected=f"images that Pillow can read, of at most {_MOST_PIXELS:,} pixels",
             got=found,
             fix="repair or remove them, or pass on_unreadable='skip'",
         )

@@ -10,6 +10,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.storages.journal import JournalFileBackend
 
+from surrogate_nas.storage import open_storage
 from tests.toys import ToySpace
 
 KINDS = ("journal", "sqlite", "postgres")
@@ -43,6 +44,17 @@ def new_study(place: str, **arguments: Any) -> optuna.Study:
         direction="maximize",
         load_if_exists=True,
         **{"sampler": optuna.samplers.RandomSampler(), **arguments},
+    )
+
+
+def patient_study(url: str) -> optuna.Study:
+    """Make or load the study in a storage that waits for its server."""
+    return optuna.create_study(
+        storage=open_storage(url),
+        study_name="toy",
+        direction="maximize",
+        sampler=optuna.samplers.RandomSampler(),
+        load_if_exists=True,
     )
 
 

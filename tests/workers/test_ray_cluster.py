@@ -20,7 +20,7 @@ from surrogate_nas.errors import ClusterError, MissingExtraError, StudyError
 from surrogate_nas.storage import open_storage
 from surrogate_nas.workers.ray_cluster import RayCluster
 from surrogate_nas.workers.run import run_workers
-from tests.workers.studies import width, workers_of
+from tests.workers.studies import patient_study, width, workers_of
 
 # Ray leaves sockets and processes to the system.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -46,16 +46,6 @@ def cluster() -> Iterator[Any]:
         made.shutdown()  # type: ignore[no-untyped-call]
 
 
-def new_study(url: str) -> optuna.Study:
-    return optuna.create_study(
-        storage=open_storage(url),
-        study_name="toy",
-        direction="maximize",
-        sampler=optuna.samplers.RandomSampler(),
-        load_if_exists=True,
-    )
-
-
 def where(trial: optuna.Trial) -> float:
     """Say which process trains; the first one to begin trial 2 is killed there."""
     trial.set_user_attr("pid", os.getpid())
@@ -70,7 +60,7 @@ def test_workers_on_two_machines_share_a_study_and_outlast_one_that_is_killed(
     cluster: Any, postgres_url: str
 ) -> None:
     """The budget is met exactly; the killed one's parameters are evaluated by another."""
-    study = new_study(postgres_url)
+    study = patient_study(postgres_url)
     placement = RayCluster(cluster.address)
 
     assert placement.n_workers == 2
@@ -131,7 +121,7 @@ def test_ctrl_c_stops_workers_everywhere_and_enqueues_their_trials(
     cluster: Any, postgres_url: str
 ) -> None:
     """As on one machine."""
-    study = new_study(postgres_url)
+    study = patient_study(postgres_url)
     placement = RayCluster(cluster.address)
     pids: set[int] = set()
 
@@ -140,7 +130,7 @@ def test_ctrl_c_stops_workers_everywhere_and_enqueues_their_trials(
         while len(pids) < 2 and time.monotonic() < until:
             time.sleep(0.2)
             pids.update(
-                t.user_attrs["pid"] for t in new_study(postgres_url).trials if t.user_attrs
+                t.user_attrs["pid"] for t in patient_study(postgres_url).trials if t.user_attrs
             )
         os.kill(os.getpid(), signal.SIGINT)
 
