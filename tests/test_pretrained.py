@@ -137,4 +137,4 @@ def test_package_data_stay_small() -> None:
         "cell.surrogate",
         "convnet.surrogate",
     }
-    assert sum(data.values()) <= 3_000_000
+    assert sum(data.values()) <= 1_500_000
