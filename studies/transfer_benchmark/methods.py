@@ -2,56 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import surrogate_nas as sn
-from studies.transfer_benchmark.tables import TableSpace
+from studies.transfer_benchmark.tables import Table, TableSpace
 from surrogate_nas.posterior import KERNELS, MEAN, NOTHING, Hypotheses
 
-Past = Sequence[sn.PastTask]
-Method = Callable[[TableSpace, Past, int], sn.SurrogateSampler]
+
+@dataclass(frozen=True)
+class Case:
+    """What every method is given.
+
+    Args:
+        table: The table.
+        past: Past tasks.
+        seed: Of all that the method draws.
+    """
+
+    table: Table
+    past: list[sn.PastTask]
+    seed: int
+
+    @cached_property
+    def surrogate(self) -> sn.MetaSurrogate:
+        """What past tasks teach by default; methods that leave this alone share it."""
+        return self.fitted(TableSpace(self.table))
+
+    def fitted(self, space: TableSpace, hypotheses: Hypotheses | None = None) -> sn.MetaSurrogate:
+        """Fit a surrogate to the past tasks."""
+        return sn.MetaSurrogate.fit(space, self.past, seed=self.seed, hypotheses=hypotheses)
+
+
+Method = Callable[[Case], sn.SurrogateSampler]
 
 
 def ours(
-    space: TableSpace,
-    past: Past,
-    seed: int,
-    hypotheses: Hypotheses | None = None,
-    **changes: Any,
+    case: Case, surrogate: sn.MetaSurrogate | None = None, **changes: Any
 ) -> sn.SurrogateSampler:
     """Make the sampler with its defaults, but for what is changed; rows alone are feasible."""
-    surrogate = sn.MetaSurrogate.fit(space, past, seed=seed, hypotheses=hypotheses)
-    limits = {"missing": 0.0} if not space.is_complete else None
-    return sn.SurrogateSampler(space, surrogate=surrogate, limits=limits, seed=seed, **changes)
+    surrogate = case.surrogate if surrogate is None else surrogate
+    space = surrogate.encoding.space
+    limits = {"missing": 0.0} if not TableSpace(case.table).is_complete else None
+    return sn.SurrogateSampler(
+        space, surrogate=surrogate, limits=limits, seed=case.seed, **changes
+    )
 
 
 def _with(**changes: Any) -> Method:
-    return lambda space, past, seed: ours(space, past, seed, **changes)
+    return lambda case: ours(case, **changes)
+
+
+def _believing(**grid: Any) -> Method:
+    hypotheses = Hypotheses.grid(**grid)
+    return lambda case: ours(case, case.fitted(TableSpace(case.table), hypotheses))
+
+
+def _cell(case: Case) -> sn.SurrogateSampler:
+    return ours(case, case.fitted(TableSpace(case.table, is_cell=True)))
+
+
+def _without_past(case: Case) -> Case:
+    return Case(case.table, [], case.seed)
 
 
 METHODS: dict[str, Method] = {
     "ours": ours,
-    "cell": lambda space, past, seed: ours(TableSpace(space.table, is_cell=True), past, seed),
-    "no_past": lambda space, past, seed: ours(space, (), seed),
-    "cell_no_past": lambda space, past, seed: ours(
-        TableSpace(space.table, is_cell=True), (), seed
-    ),
-    "no_residual": _with(hypotheses=Hypotheses.grid(residuals=(0.01,))),
-    "no_adaptation": _with(
-        hypotheses=Hypotheses.grid(transfers=((MEAN, 0.0),), residuals=(0.01,))
-    ),
-    "no_one_of": _with(
-        hypotheses=Hypotheses.grid(
-            transfers=((NOTHING, 0.0), (MEAN, 0.15), (MEAN, 0.5), (MEAN, 1.5))
-        )
-    ),
-    "no_leaves": _with(
-        hypotheses=Hypotheses.grid(kernels=[kernel for kernel in KERNELS if not kernel[2]])
-    ),
-    "no_traits": _with(
-        hypotheses=Hypotheses.grid(kernels=[kernel for kernel in KERNELS if not kernel[1]])
-    ),
+    "cell": _cell,
+    "no_past": lambda case: ours(_without_past(case)),
+    "cell_no_past": lambda case: _cell(_without_past(case)),
+    "no_residual": _believing(residuals=(0.01,)),
+    "no_adaptation": _believing(transfers=((MEAN, 0.0),), residuals=(0.01,)),
+    "no_one_of": _believing(transfers=((NOTHING, 0.0), (MEAN, 0.15), (MEAN, 0.5), (MEAN, 1.5))),
+    "no_leaves": _believing(kernels=[kernel for kernel in KERNELS if not kernel[2]]),
+    "no_traits": _believing(kernels=[kernel for kernel in KERNELS if not kernel[1]]),
     "no_control": _with(n_control_trials=0),
     "no_base": _with(mix=sn.PoolMix(n_base=0)),
     "no_neighbours": _with(mix=sn.PoolMix(near_observed=0.0)),

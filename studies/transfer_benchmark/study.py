@@ -1,7 +1,8 @@
 """SurrogateSampler in ordinary ``study.optimize`` on benchmark tables, by the peers' protocol.
 
 Run as ``python -m studies.transfer_benchmark.study`` from the top folder; README.md beside this
-file says how. One JSON line a run; stopped runs continue.
+file says how. One JSON line a run; stopped runs continue. All methods of a case run in turn, and
+share the surrogate that most of them fit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import numpy as np
 import optuna
 
 from studies.transfer_benchmark.hostile import HOSTILE
-from studies.transfer_benchmark.methods import METHODS
+from studies.transfer_benchmark.methods import METHODS, Case
 from studies.transfer_benchmark.peers import BUDGET, append, read_runs
 from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder
 
@@ -31,8 +33,10 @@ HERE = Path(__file__).parent
 _TOLD = 20
 
 
-Job = tuple[str, str, str, int, int, str, Path]
-"""Method, table, target, seed, pairs a past task, what is done to past tasks, folder."""
+Kind = tuple[str, str, int, int, str, Path]
+"""Table, target, seed, pairs a past task, what is done to past tasks, folder."""
+Job = tuple[str, Kind]
+"""Method, and what it is given."""
 
 
 @cache
@@ -40,18 +44,31 @@ def _table(name: str, where: Path) -> Table:
     return Table(name, where)
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Run one case and return its line."""
-    method, name, target, seed, n_pairs, kind, bench = job
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+@lru_cache(maxsize=1)
+def _case(kind: Kind) -> Case:
+    name, target, seed, n_pairs, past_kind, bench = kind
     table = _table(name, bench / "tables")
-    values, space = table.values[target], TableSpace(table)
-    own_seed = 1000 * seed + table.layout.tasks.index(target)
-    began = time.perf_counter()
     past = table.past(target, seed, n_pairs)
-    if kind != "true":
-        past = HOSTILE[kind](table, target, past, np.random.default_rng([seed, 99]))
-    sampler = METHODS[method](space, past, own_seed)
+    if past_kind != "true":
+        past = HOSTILE[past_kind](table, target, past, np.random.default_rng([seed, 99]))
+    return Case(table, past, 1000 * seed + table.layout.tasks.index(target))
+
+
+def run_all(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Run methods of one case after each other and return their lines."""
+    return [run(job) for job in jobs]
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Run one method on one case and return its line."""
+    method, kind = job
+    name, target, seed, n_pairs, past_kind, _ = kind
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    began = time.perf_counter()
+    case = _case(kind)
+    table, values = case.table, case.table.values[target]
+    sampler = METHODS[method](case)
+    space = TableSpace(table)
     setup = time.perf_counter() - began
     rows: list[int] = []
     trained: list[int] = []
@@ -74,10 +91,11 @@ def run(job: Job) -> dict[str, Any]:
     began = time.perf_counter()
     study.optimize(objective, n_trials=20 * BUDGET)
     seconds = (time.perf_counter() - began) / max(asks, 1)
+    trials = study.get_trials(deepcopy=False)
     return {
         **{"method": method, "table": name, "target": target, "seed": seed},
-        **{"pairs": n_pairs, "past": kind, "rows": rows},
-        **{"predicted": [_predicted(study.trials[number]) for number in trained]},
+        **{"pairs": n_pairs, "past": past_kind, "rows": rows},
+        **{"predicted": [_predicted(trials[number]) for number in trained]},
         **{"asks": asks, "transfer": study.user_attrs.get("transfer")},
         **{"setup_s": round(setup, 3), "ask_s": round(seconds, 4)},
     }
@@ -103,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     bench = folder(arguments.bench)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    jobs = []
+    jobs: list[Job] = []
     for method in arguments.methods:
         for name in arguments.tables:
             path = arguments.out / f"{method}-{name}.jsonl"
@@ -112,21 +130,31 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for line in read_runs(path)
             }
             jobs += [
-                (method, name, target, seed, n_pairs, kind, bench)
+                (method, (name, target, seed, n_pairs, kind, bench))
                 for seed in arguments.seeds
                 for target in LAYOUTS[name].tasks
                 for n_pairs in arguments.pairs
                 for kind in arguments.past
                 if (target, seed, n_pairs, kind) not in done
             ]
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        times = []
-        for line in pool.imap_unordered(run, jobs):
-            append(arguments.out / f"{line['method']}-{line['table']}.jsonl", [line])
-            times.append(line["ask_s"])
-            if len(times) % _TOLD == 0 or len(times) == len(jobs):
+    _run_recorded(jobs, arguments.processes, arguments.out)
+
+
+def _run_recorded(jobs: Sequence[Job], n_processes: int, out: Path) -> None:
+    """Run the jobs, seed after seed, and write each case's lines when it is through."""
+    ordered = sorted(jobs, key=lambda job: (job[1][2], job[1]))
+    cases = [list(group) for _, group in groupby(ordered, key=lambda job: job[1])]
+    with multiprocessing.get_context("spawn").Pool(n_processes) as pool:
+        times: list[float] = []
+        n_told = 0
+        for lines in pool.imap_unordered(run_all, cases):
+            for line in lines:
+                append(out / f"{line['method']}-{line['table']}.jsonl", [line])
+                times.append(line["ask_s"])
+            if len(times) >= n_told + _TOLD or len(times) == len(jobs):
+                n_told = len(times)
                 median = statistics.median(times)
-                print(f"{len(times)} of {len(jobs)} runs, {median:.3f} s an ask", flush=True)
+                print(f"{n_told} of {len(jobs)} runs, {median:.3f} s an ask", flush=True)
 
 
 if __name__ == "__main__":
