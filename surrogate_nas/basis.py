@@ -24,7 +24,8 @@ from surrogate_nas.boosting import (
     same_leaf,
 )
 from surrogate_nas.distillation import Distances, Points, fit_taught, together
-from surrogate_nas.posterior import NOTHING, Basis, Hypotheses, Nearness, log_evidence
+from surrogate_nas.hypotheses import NOTHING, Hypotheses
+from surrogate_nas.posterior import Basis, Nearness, log_evidence
 from surrogate_nas.similarity import MetaFeatures, similarity
 
 FloatArray = npt.NDArray[np.float64]

@@ -46,7 +46,7 @@ class Candidate:
         params: Its parameters, as a trial stores them.
         distributions: Their distributions, those of inactive parameters left out.
         key: Its canonical key.
-        source: Where it came from: "base", "neighbour" or "random".
+        source: Where it came from: "base", "neighbour" or "random"; "space" where all are listed.
         system_attrs: What the base sampler wants stored with the trial.
     """
 
@@ -132,7 +132,7 @@ class Pool:
     ) -> None:
         self._space = space
         self._limits = limits
-        self._seen = seen
+        self.seen = seen
         self._fixed = fixed
         self._rng = rng
         self._keys: set[str] = set()
@@ -161,7 +161,7 @@ class Pool:
                 self._broken[name] = self._broken.get(name, 0) + 1
             return None
         new = Candidate(draw.params, draw.distributions, key, source, dict(system_attrs or {}))
-        if key in self._seen:
+        if key in self.seen:
             self.n_duplicates += 1
             self.repeat = self.repeat or new
             return None

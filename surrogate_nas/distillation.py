@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from surrogate_nas.boosting import fit_trees, predict_trees
-from surrogate_nas.posterior import Basis, Hypotheses, Nearness, Posterior
+from surrogate_nas.hypotheses import Hypotheses
+from surrogate_nas.posterior import Basis, Nearness, Posterior
 
 FloatArray = npt.NDArray[np.float64]
 Distances = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]

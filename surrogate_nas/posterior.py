@@ -19,17 +19,19 @@ Larger is better.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
+from surrogate_nas.hypotheses import MEAN, NEAR, NOTHING, Hypotheses
+
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
+Kernel = tuple[float, float, float]
+"""Length, traits, leaves."""
 
 _OFFSET_VARIANCE = 100.0
 _SCALE_WEIGHT = 1.0
@@ -39,91 +41,8 @@ _MAX_EVIDENCE = 100
 _KEPT = 0.99
 """Share of the probability that predictions average over: the likeliest hypotheses that hold it.
 Few results need many of them, at little cost each; many results leave a few."""
-
-NOTHING, MEAN, ONE, NEAR = 0.0, 1.0, 2.0, 3.0
-"""What past tasks say of the target: nothing, that it is like their mean, like one of them, or
-like the mean of those that are near it by their meta-features."""
-OF_META_FEATURES = ((NEAR, 0.3),)
-"""More transfers, where past tasks have meta-features."""
-TRANSFERS = ((NOTHING, 0.0), (MEAN, 0.15), (MEAN, 0.5), (MEAN, 1.5), (ONE, 0.3))
-RESIDUALS = (0.15, 0.5, 1.5)
-KERNELS = (
-    *((0.25, 0.0, 0.0), (1.0, 0.0, 0.0), (0.25, 0.5, 0.0), (1.0, 0.5, 0.0), (1.0, 1.0, 0.0)),
-    (1.0, 0.0, 1.0),
-)
-NOISES = (0.03, 0.2)
-
-
-@final
-@dataclass(frozen=True)
-class Hypotheses:
-    """The grid of hyperparameters, each array (g,)."""
-
-    transfer: FloatArray
-    """What past tasks say: NOTHING, MEAN, ONE or NEAR."""
-    weight: FloatArray
-    """How far the basis functions' weights may stray from it."""
-    residual: FloatArray
-    """Standard deviation of what no past task knows."""
-    length: FloatArray
-    """Distance over which that is alike."""
-    traits: FloatArray
-    """Share of the traits in this distance, the rest being the parameters', 0 to 1."""
-    leaves: FloatArray
-    """1 where sharing leaves says what is alike, 0 where the distance does."""
-    noise: FloatArray
-    """Standard deviation of training the same architecture again."""
-
-    @staticmethod
-    def grid(
-        *,
-        with_basis: bool = True,
-        transfers: Sequence[tuple[float, float]] = TRANSFERS,
-        residuals: Sequence[float] = RESIDUALS,
-        kernels: Sequence[tuple[float, float, float]] = KERNELS,
-        noises: Sequence[float] = NOISES,
-    ) -> Hypotheses:
-        """All combinations; without basis functions those that need none.
-
-        Args:
-            with_basis: Whether there are past tasks.
-            transfers: Pairs of transfer and weight.
-            residuals: Standard deviations.
-            kernels: Length, traits and leaves.
-            noises: Standard deviations.
-        """
-        if not with_basis:
-            transfers = ((NOTHING, 0.0),)
-            kernels = [kernel for kernel in kernels if not kernel[2]]
-        rows = itertools.product(transfers, residuals, kernels, noises)
-        table = np.array([(*pair, r, *kernel, noise) for pair, r, kernel, noise in rows])
-        return Hypotheses(*table.T)
-
-    def __len__(self) -> int:
-        return len(self.noise)
-
-    def rows(self) -> FloatArray:
-        """Return one row a hypothesis, (g, 7)."""
-        return np.column_stack([getattr(self, f.name) for f in fields(self)])
-
-    def even_over_kernels(self, prior: FloatArray) -> FloatArray:
-        """Divide the probability of hypotheses (g,) that differ in the kernel alone equally."""
-        others = np.column_stack([self.transfer, self.weight, self.residual, self.noise])
-        _, group = np.unique(others, axis=0, return_inverse=True)
-        return np.asarray((np.bincount(group, weights=prior) / np.bincount(group))[group])
-
-    def spread_out(self, n_tasks: int) -> tuple[Hypotheses, IndexArray, IndexArray]:
-        """Write "like one of them" out: one hypothesis for each past task that it may be.
-
-        Returns:
-            The longer grid (h,), the place of each in this one (h,), and its past task, or -1.
-        """
-        repeats = np.where(self.transfer == ONE, n_tasks, 1)
-        origin = np.repeat(np.arange(len(self)), repeats)
-        task = np.concatenate(
-            [np.arange(n_tasks) if t == ONE else np.array([-1]) for t in self.transfer]
-        )
-        return Hypotheses(*self.rows()[origin].T), origin, task
+_PREVIEWED = 200
+"""Of many candidates the variance is that of so many hypotheses, divided by the observations."""
 
 
 @final
@@ -294,6 +213,7 @@ class Posterior:
             _Member(shapes[h], means[h], basis, near, y - self._center, float(scale[h]), extra)
             for h in kept
         ]
+        self._n_observed = len(y)
         self._share = self.probability[kept] / self.probability[kept].sum()
 
     def predict(self, basis: Basis, near: Nearness) -> tuple[FloatArray, FloatArray]:
@@ -310,6 +230,27 @@ class Posterior:
         mean = self._share @ means
         spread = self._share @ (variances + (means - mean) ** 2)
         return mean + self._center, np.sqrt(np.maximum(spread, 1e-18))
+
+    def preview(self, basis: Basis, near: Nearness) -> tuple[FloatArray, FloatArray]:
+        """Return the mean, and nearly the standard deviation, of more candidates, each (m,).
+
+        The costly part of :meth:`predict` is each hypothesis's own variance, one triangular solve
+        each. So that is averaged over the likeliest ones only, the fewer the more observations
+        there are. The mean, and how far hypotheses disagree about it, are linear in what
+        candidates have in common with the observed ones, and exact.
+
+        Args:
+            basis: As in :meth:`predict`.
+            near: As in :meth:`predict`.
+        """
+        kernels = {member.kernel: near.kernel(*member.kernel) for member in self._members}
+        means = np.stack([m.mean(basis, kernels[m.kernel]) for m in self._members])
+        mean = self._share @ means
+        spread = self._share @ (means - mean) ** 2
+        some = self._members[: max(_PREVIEWED // (1 + self._n_observed), 1)]
+        share = self._share[: len(some)] / self._share[: len(some)].sum()
+        within = np.stack([m.predict(basis, kernels[m.kernel])[1] for m in some])
+        return mean + self._center, np.sqrt(np.maximum(spread + share @ within, 1e-18))
 
     @property
     def noise(self) -> float:
@@ -342,7 +283,7 @@ class _Member:
         extra: FloatArray | None,
     ) -> None:
         _, self._weight, self._residual, *kernel, noise = shape.tolist()
-        self.kernel = (kernel[0], kernel[1], kernel[2])
+        self.kernel: Kernel = (kernel[0], kernel[1], kernel[2])
         self._n = n = len(y)
         # The scale is estimated from n values: what is predicted is a Student t, n + 2 degrees of
         # freedom (the prior guess among them), taken for a normal of the same variance.
@@ -370,6 +311,13 @@ class _Member:
         """Covariance between two sets of architectures, in units of the scale squared."""
         linear = self._weight**2 * (left * variance) @ right.T
         return np.asarray(linear + self._residual**2 * kernel + self._offset)
+
+    def mean(self, basis: Basis, kernel: FloatArray) -> FloatArray:
+        """Mean as in :meth:`predict`, (m,), without the covariance of each with each."""
+        alpha = self._alpha
+        linear = basis.values @ self.weights
+        rest = self._residual**2 * (kernel[:, : self._n] @ alpha) + self._offset * alpha.sum()
+        return np.asarray((linear + rest) * self._scale)
 
     def predict(self, basis: Basis, kernel: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of the noise-free value at m candidates, each (m,)."""

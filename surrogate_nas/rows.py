@@ -16,6 +16,7 @@ from surrogate_nas.encoding import Encoding
 from surrogate_nas.posterior import Nearness
 
 FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
 
 _CACHED_ROWS = 20_000
 
@@ -36,6 +37,13 @@ class Rows:
     traits: FloatArray
     values: FloatArray
     leaves: LeafArray
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def take(self, at: IndexArray) -> Rows:
+        """Return the rows of some of the architectures."""
+        return Rows(self.points[at], self.traits[at], self.values[at], self.leaves[at])
 
 
 @final

@@ -13,15 +13,13 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.acquisition import ACQUISITIONS
-from surrogate_nas.candidates import Limits, Pool
-from surrogate_nas.curves import stages
+from surrogate_nas.candidates import Pool
 from surrogate_nas.errors import SpaceError
-from surrogate_nas.past import Direction, from_trials
-from surrogate_nas.screening import PoolMix, Screened, ScreeningRules, TargetTrials, screen
+from surrogate_nas.screening import PoolMix, Screened, ScreeningRules, screen
+from surrogate_nas.screens import PLAN, Screens
 from surrogate_nas.shadow import BaseSamplerLike, Shadow
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
 from surrogate_nas.surrogate import MetaSurrogate
@@ -32,8 +30,8 @@ _ATTEMPTS = 8
 """How often a worker chooses anew because another one has chosen the same at the same time."""
 _LAST_ATTEMPTS = 20
 """How often it then draws at random: workers that know the same may choose the same for long."""
-_PLAN = "surrogate_nas:params"
-"""System attribute: what a trial was given, before its objective has asked for all of it."""
+_RETRIED = 256
+"""Largest pool of such a worker."""
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -68,7 +66,8 @@ class SurrogateSampler(BaseSampler):
         base_sampler: Any Optuna sampler, or a function that makes one from a seed. By default
             TPE.
         n_candidates: Size of the pool, a few more where it is hardly larger than the base
-            sampler's part; 1 switches screening off and leaves the base sampler.
+            sampler's part; 1 switches screening off and leaves the base sampler. A space with no
+            more combinations of parameters than that is the pool itself, whole.
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
         n_startup_trials: Finished trials before the surrogate has a say when there are no past
             tasks; until then the base sampler's proposals are trained.
@@ -137,13 +136,13 @@ class SurrogateSampler(BaseSampler):
         )
         self._limits = dict(limits or {})
         self._meta_features = None if meta_features is None else dict(meta_features)
-        self._last: tuple[Distributions, _Screens] | None = None
+        self._last: tuple[Distributions, Screens] | None = None
         self._inferred = optuna.search_space.IntersectionSearchSpace()
-        self._screens: _Screens | None = None
+        self._screens: Screens | None = None
         if space is None and surrogate is not None:
             space = surrogate.encoding.space
         if space is not None:
-            self._screens = _Screens(as_space(space), surrogate, limits)
+            self._screens = Screens(as_space(space), surrogate, limits)
         self._make_threaded()
 
     @property
@@ -161,7 +160,7 @@ class SurrogateSampler(BaseSampler):
         space = self._screens.space if self._screens is not None else None
         if space is None and surrogate is not None:
             space = surrogate.encoding.space
-        other._screens = None if space is None else _Screens(space, surrogate, self._limits)
+        other._screens = None if space is None else Screens(space, surrogate, self._limits)
         return other
 
     @property
@@ -228,7 +227,7 @@ class SurrogateSampler(BaseSampler):
             return {name: value for name, value in params.items() if name in search_space}
         if self._passes(study) or not search_space:
             return self._base.sample_relative(study, trial, search_space)
-        screens = _Screens(ParameterSpace(search_space), None, None)
+        screens = Screens(ParameterSpace(search_space), None, None)
         return self._choose(screens, study, trial).candidate.params
 
     def sample_independent(
@@ -245,23 +244,23 @@ class SurrogateSampler(BaseSampler):
         """Whether the base sampler's own trials are wanted."""
         return self._rules.size == 1 or len(study.directions) > 1
 
-    def _infer(self, study: optuna.Study) -> _Screens | None:
+    def _infer(self, study: optuna.Study) -> Screens | None:
         """The parameters that all finished trials share, as a space."""
         found = self._inferred.calculate(study)
         found = {name: d for name, d in found.items() if not d.single()}
         if not found:
             return None
         if self._last is None or self._last[0] != found:
-            self._last = (found, _Screens(ParameterSpace(found), None, self._limits))
+            self._last = (found, Screens(ParameterSpace(found), None, self._limits))
         return self._last[1]
 
-    def _choose(self, screens: _Screens, study: optuna.Study, trial: FrozenTrial) -> Screened:
+    def _choose(self, screens: Screens, study: optuna.Study, trial: FrozenTrial) -> Screened:
         """Screen a pool for one trial and store with it what was chosen and predicted."""
         storage = study._storage
         with self._choosing:
             for attempt in range(_ATTEMPTS + _LAST_ATTEMPTS):
                 chosen = self._screened(screens, study, trial, attempt)
-                storage.set_trial_system_attr(trial._trial_id, _PLAN, chosen.candidate.params)
+                storage.set_trial_system_attr(trial._trial_id, PLAN, chosen.candidate.params)
                 # Of two workers that choose the same at once, one at least sees the other here.
                 taken = screens.known(_others(study, trial)).keys
                 if chosen.is_repeat or chosen.candidate.key not in taken:
@@ -275,15 +274,19 @@ class SurrogateSampler(BaseSampler):
         return chosen
 
     def _screened(
-        self, screens: _Screens, study: optuna.Study, trial: FrozenTrial, attempt: int
+        self, screens: Screens, study: optuna.Study, trial: FrozenTrial, attempt: int
     ) -> Screened:
         known = screens.known(_others(study, trial))
         rng = np.random.default_rng([self._seed, trial.number, attempt])
         fixed = trial.system_attrs.get("fixed_params", {})
         pool = Pool(screens.space, screens.limits, frozenset(known.keys), fixed, rng)
         rules = self._rules
+        # Two workers that choose the best of all at once would go on choosing the same.
+        whole = None if attempt or fixed else screens.whole(rules.size)
         if attempt >= _ATTEMPTS:
             rules = replace(rules, size=1, mix=PoolMix(0, 0.0, 0.0))
+        elif attempt:
+            rules = replace(rules, size=min(rules.size, _RETRIED))
         shadow = Shadow(self._make_base, int(rng.integers(_SEEDS)), study, known.replayable)
         return screen(
             pool,
@@ -291,96 +294,11 @@ class SurrogateSampler(BaseSampler):
             known.target_trials(study.directions[0], self._meta_features),
             lambda n: shadow.proposals(screens.space, n),
             rules,
+            whole,
         )
-
-
-@final
-class _Known:
-    """What a study's trials mean in a space."""
-
-    def __init__(self) -> None:
-        self.keys: set[str] = set()
-        """Canonical keys of all trials: finished, running and waiting."""
-        self.pending: dict[int, Mapping[str, Any]] = {}
-        """Parameters of the architectures in training, by number of their trials."""
-        self.replayable: list[FrozenTrial] = []
-        """Trials that have all their parameters."""
-
-    def target_trials(
-        self, direction: StudyDirection, meta_features: Mapping[str, float] | None
-    ) -> TargetTrials:
-        """Return the results so far and the architectures in training."""
-        kind: Direction = "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
-        curves = stages(self.replayable, kind)
-        known = {number for stage in curves for number in stage.numbers}
-        pending = [params for number, params in self.pending.items() if number not in known]
-        observed = from_trials("target", self.replayable, kind)
-        return TargetTrials(observed, kind, pending, meta_features, curves)
-
-
-@final
-class _Screens:
-    """A space with the surrogate and the limits that belong to it."""
-
-    def __init__(
-        self,
-        space: SearchSpace,
-        surrogate: MetaSurrogate | None,
-        limits: Mapping[str, float] | None,
-    ) -> None:
-        self.space = space
-        self.surrogate = MetaSurrogate.fit(space) if surrogate is None else surrogate.bind(space)
-        self.limits = Limits(space, limits)
-        self._remembered: dict[tuple[Any, ...], str | None] = {}
-        self._finished: dict[int, tuple[FrozenTrial, str | None, bool]] = {}
-
-    def known(self, trials: Sequence[FrozenTrial]) -> _Known:
-        """Sort trials into those of this space, with their keys, and others."""
-        known = _Known()
-        finished: dict[int, tuple[FrozenTrial, str | None, bool]] = {}
-        for trial in trials:
-            # A finished trial never changes, and storages hand out the same object again.
-            found = self._finished.get(id(trial))
-            if found is None or found[0] is not trial:
-                found = self._read(trial)
-            if trial.state.is_finished():
-                finished[id(trial)] = found
-            _, key, is_replayable = found
-            if key is None:
-                continue
-            known.keys.add(key)
-            if trial.state == TrialState.RUNNING:
-                known.pending[trial.number] = _planned(trial)
-            if is_replayable:
-                known.replayable.append(trial)
-        self._finished = finished
-        return known
-
-    def _read(self, trial: FrozenTrial) -> tuple[FrozenTrial, str | None, bool]:
-        """A trial, its canonical key in this space, and whether it has all its parameters."""
-        key = self._key(_planned(trial))
-        if key is None or trial.state == TrialState.WAITING:
-            return trial, key, False
-        return trial, key, self._key(trial.params) is not None
-
-    def _key(self, params: Mapping[str, Any]) -> str | None:
-        """The canonical key of parameters, or None if they are none of this space."""
-        at = tuple(sorted(params.items()))
-        if at not in self._remembered:
-            try:
-                self._remembered[at] = self.space.canonical(self.space.from_params(params))
-            except SpaceError:
-                self._remembered[at] = None
-        return self._remembered[at]
 
 
 def _others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
     """All trials of a study but one; a study that a pruner has filtered shows all of them, too."""
     trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
     return [other for other in trials if other._trial_id != trial._trial_id]
-
-
-def _planned(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's parameters, those included that its objective has not asked for yet."""
-    attrs = trial.system_attrs
-    return {**attrs.get("fixed_params", {}), **attrs.get(_PLAN, {}), **trial.params}

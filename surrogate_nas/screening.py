@@ -14,10 +14,13 @@ from surrogate_nas.acquisition import ACQUISITIONS
 from surrogate_nas.candidates import Candidate, Pool
 from surrogate_nas.curves import Stage
 from surrogate_nas.past import Direction, PastTask
+from surrogate_nas.rows import RowMemory
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.target import TargetModel
+from surrogate_nas.whole_space import WholeSpace
 
 FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
 Proposals = Callable[[int], Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]]
 
 _logger = logging.getLogger(__name__)
@@ -28,6 +31,8 @@ _IGNORED = 0.1
 _MOST_NAMED = 100
 _CLIMBS = 4
 """Steps in which the pool climbs the acquisition; a single one misses ordered choices."""
+_SHORTLIST = 256
+"""Of a whole space, candidates that are scored exactly: those that a cheaper score puts first."""
 
 
 @final
@@ -54,7 +59,7 @@ class ScreeningRules:
     """How a sampler screens.
 
     Args:
-        size: Wanted number of candidates.
+        size: Wanted number of candidates; all architectures of a space that has no more.
         n_startup: Results needed before a surrogate without past tasks has a say.
         n_control: Trainings after the first that are controls where there are past tasks: of
             random draws the one in the middle of what they predict. Past tasks that mislead choose
@@ -160,8 +165,9 @@ def screen(
     trials: TargetTrials,
     propose: Proposals,
     rules: ScreeningRules,
+    whole: WholeSpace | None = None,
 ) -> Screened:
-    """Fill the pool and choose from it.
+    """Fill the pool and choose from it, or from the whole space where that is given.
 
     Args:
         pool: Empty; knows the space, the limits and what was tried.
@@ -169,19 +175,26 @@ def screen(
         trials: The target's results so far.
         propose: Asks the base sampler for a number of proposals.
         rules: How it is done.
+        whole: All architectures, where they are no more than the pool may hold.
 
     Raises:
         InfeasibleError: Nothing satisfies the limits.
     """
     n_observed = trials.n_observed
-    n_climb = 0
     is_control = bool(surrogate.tasks) and 0 < n_observed + len(trials.pending) <= rules.n_control
+    has_say = bool(surrogate.tasks) or n_observed >= rules.n_startup
+    if whole is not None and has_say and len(free := whole.free(pool.seen)):
+        target = _target(surrogate, trials)
+        return _chosen_of_all(
+            whole, free, target, surrogate.rows, rules.acquisition, is_control=is_control
+        )
+    n_climb = 0
     if is_control:
         pool.add_random(rules.size)
     else:
         for params, attrs in propose(min(rules.mix.n_base, rules.size)):
             pool.add_proposal(params, attrs)
-        if not surrogate.tasks and n_observed < rules.n_startup:
+        if not has_say:
             if not pool.candidates:
                 pool.add_random(1)
             return _first(pool)
@@ -191,14 +204,19 @@ def screen(
         pool.add_random(max(room - n_climb, 1))
     if not pool.candidates:
         return _first(pool)
-    target = surrogate.condition(
+    target = _target(surrogate, trials)
+    return _chosen(pool, target, n_climb, rules.acquisition, is_control=is_control)
+
+
+def _target(surrogate: MetaSurrogate, trials: TargetTrials) -> TargetModel:
+    """The surrogate conditioned on what the study knows."""
+    return surrogate.condition(
         trials.observed,
         direction=trials.direction,
         pending=trials.pending,
         meta_features=trials.meta_features,
         unfinished=trials.unfinished,
     )
-    return _chosen(pool, target, n_climb, rules.acquisition, is_control=is_control)
 
 
 def _chosen(
@@ -222,17 +240,71 @@ def _chosen(
             more_mean, more_std = target.latent(added)
             mean, std = np.append(mean, more_mean), np.append(std, more_std)
             score = acquisition(target, mean, std, name)
-    chosen = int(np.argsort(mean, kind="stable")[len(mean) // 2] if is_control else score.argmax())
-    value, deviation = target.own_units(mean[[chosen]], std[[chosen]])
+    chosen = _middle(mean) if is_control else int(score.argmax())
+    counts = (len(pool.candidates), pool.n_duplicates, pool.n_infeasible)
+    own = (mean[chosen], std[chosen], score[chosen])
+    return _screened(pool.candidates[chosen], counts, target, _rank(mean, chosen), own)
+
+
+def _chosen_of_all(
+    whole: WholeSpace,
+    free: IndexArray,
+    target: TargetModel,
+    memory: RowMemory,
+    name: str,
+    *,
+    is_control: bool,
+) -> Screened:
+    """Choose the highest score of all that is left; exactly scored are the most promising.
+
+    A control is the middle prediction, as in a pool.
+    """
+    rows = whole.rows(memory).take(free)
+    means, deviations = target.preview(rows)
+    if is_control:
+        best = np.array([_middle(means)])
+    else:
+        rough = acquisition(target, means, deviations, name)
+        best = np.argsort(-rough, kind="stable")[:_SHORTLIST]
+    mean, std = target.latent_of(rows.take(best))
+    score = acquisition(target, mean, std, name)
+    chosen = int(score.argmax())
+    counts = (len(free), len(whole) - len(free), whole.n_infeasible)
+    candidate = whole.candidates[free[best[chosen]]]
+    own = (mean[chosen], std[chosen], score[chosen])
+    return _screened(candidate, counts, target, _rank(means, int(best[chosen])), own)
+
+
+def _rank(mean: FloatArray, chosen: int) -> int:
+    """Place by the prediction, from 1."""
+    return 1 + int((mean > mean[chosen]).sum())
+
+
+def _middle(mean: FloatArray) -> int:
+    """Where the middle prediction is."""
+    return int(np.argsort(mean, kind="stable")[len(mean) // 2])
+
+
+def _screened(
+    candidate: Candidate,
+    counts: tuple[int, int, int],
+    target: TargetModel,
+    rank: int,
+    own: tuple[float, float, float],
+) -> Screened:
+    """What was chosen, from so many free, taken and infeasible ones; its mean, std and score."""
+    mean, std, score = own
+    value, deviation = target.own_units(np.array([mean]), np.array([std]))
+    n_candidates, n_duplicates, n_infeasible = counts
     return Screened(
-        candidate=pool.candidates[chosen],
-        n_candidates=len(pool.candidates),
-        n_duplicates=pool.n_duplicates,
-        n_infeasible=pool.n_infeasible,
+        candidate=candidate,
+        n_candidates=n_candidates,
+        n_duplicates=n_duplicates,
+        n_infeasible=n_infeasible,
         predicted_value=float(value[0]),
         predicted_std=float(deviation[0]),
-        predicted_rank=1 + int((mean > mean[chosen]).sum()),
-        acquisition=float(score[chosen]),
+        predicted_rank=rank,
+        acquisition=float(score),
         transfer=target.transfer if target.weights else None,
         past_tasks=target.weights,
     )

@@ -16,9 +16,9 @@ from surrogate_nas.distillation import Points
 from surrogate_nas.draw import random_params
 from surrogate_nas.encoding import Encoding
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
+from surrogate_nas.hypotheses import OF_META_FEATURES, TRANSFERS, Hypotheses
 from surrogate_nas.mapping import SpaceMapping
 from surrogate_nas.past import Direction, Given, PastTask, as_observations, trials_of
-from surrogate_nas.posterior import OF_META_FEATURES, TRANSFERS, Hypotheses
 from surrogate_nas.rows import RowMemory
 from surrogate_nas.similarity import MetaFeatures, similarity
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space

@@ -36,7 +36,7 @@ from surrogate_nas.checked_json import (
 )
 from surrogate_nas.encoding import Encoding
 from surrogate_nas.errors import SurrogateFileError
-from surrogate_nas.posterior import MEAN, NEAR, NOTHING, ONE, Hypotheses
+from surrogate_nas.hypotheses import MEAN, NEAR, NOTHING, ONE, Hypotheses
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace
 from surrogate_nas.space_record import (
     MOST_COLUMNS,

@@ -23,6 +23,8 @@ for more than that: see :func:`standing_for_all`."""
 MOST_PENDING = 256
 """Architectures in training that count; of more, the last. The oldest of so many are most likely
 those of workers that died."""
+_AT_ONCE = 2048
+"""Architectures whose nearness to all results is held at a time."""
 
 
 class Surrogate(Protocol):
@@ -98,9 +100,28 @@ class TargetModel:
 
     def latent(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
         """Predict the noise-free value in working units, larger is better, (m,) each."""
-        rows = self._surrogate.rows(params)
+        return self.latent_of(self._surrogate.rows(params))
+
+    def latent_of(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Predict as :meth:`latent` does, from the m architectures' rows."""
         near = self._surrogate.rows.nearness(rows, self._rows)
         return self._posterior.predict(self._surrogate.basis.at(rows.values), near)
+
+    def preview(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Predict many: the mean of :meth:`latent_of`, and a deviation near its own, (m,) each.
+
+        See :meth:`surrogate_nas.posterior.Posterior.preview`.
+        """
+        starts = range(0, len(rows), _AT_ONCE)
+        parts = [rows.take(np.arange(i, min(i + _AT_ONCE, len(rows)))) for i in starts]
+        found = [
+            self._posterior.preview(
+                self._surrogate.basis.at(part.values),
+                self._surrogate.rows.nearness(part, self._rows),
+            )
+            for part in parts
+        ]
+        return np.concatenate([m for m, _ in found]), np.concatenate([s for _, s in found])
 
     def measured(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
         """Predict a measurement, noise included, in working units, (m,) each."""

@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from studies.fuzz.readers.surrogate import draw
 from surrogate_nas import MetaSurrogate, PastTask
-from surrogate_nas.posterior import ONE
+from surrogate_nas.hypotheses import ONE
 from surrogate_nas.space import SpaceLike
 
 PLAIN: dict[str, BaseDistribution] = {

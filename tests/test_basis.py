@@ -11,18 +11,8 @@ from surrogate_nas import basis
 from surrogate_nas.basis import MAX_BASIS, POOLED, PastBasis, PastModels, empty_basis, fit_models
 from surrogate_nas.boosting import leaf_numbers, normal_scores, predict_trees
 from surrogate_nas.distillation import Points
-from surrogate_nas.posterior import (
-    KERNELS,
-    MEAN,
-    NOISES,
-    ONE,
-    RESIDUALS,
-    TRANSFERS,
-    Basis,
-    Hypotheses,
-    Nearness,
-    Posterior,
-)
+from surrogate_nas.hypotheses import KERNELS, MEAN, NOISES, ONE, RESIDUALS, TRANSFERS, Hypotheses
+from surrogate_nas.posterior import Basis, Nearness, Posterior
 
 FloatArray = npt.NDArray[np.float64]
 

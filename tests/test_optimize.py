@@ -98,7 +98,7 @@ def test_no_two_equivalent_architectures_train_at_once(tmp_path: Path) -> None:
         seen.append((trial.number, len(running)))
         widths.append(trial.params["width"])
 
-    run_trials(study, wide, 14, n_concurrent=3, callbacks=[look])
+    run_trials(study, slowly_wide, 14, n_concurrent=3, callbacks=[look])
 
     keys = [ToySpace().canonical(ToySpace().from_params(t.params)) for t in study.trials]
     assert len(set(keys)) == len(keys) == 14
@@ -114,6 +114,12 @@ def wide(trial: optuna.trial.BaseTrial) -> float:
     trial.set_user_attr("shown", True)
     time.sleep(0.05)
     return float(architecture["width"])
+
+
+def slowly_wide(trial: optuna.trial.BaseTrial) -> float:
+    """Long enough for workers that start late to train beside the first."""
+    time.sleep(0.4)
+    return wide(trial)
 
 
 def test_a_callback_may_stop_the_study() -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from surrogate_nas import posterior
-from surrogate_nas.posterior import MEAN, NOTHING, ONE, Basis, Hypotheses
+from surrogate_nas import hypotheses, posterior
+from surrogate_nas.hypotheses import MEAN, NOTHING, ONE, Hypotheses
+from surrogate_nas.posterior import Basis
 from tests.worlds import (
     EVERY,
     GRID,
@@ -49,7 +50,7 @@ def widened(n: int) -> float:
 def test_the_grid_holds_every_combination_once() -> None:
     rows = [tuple(row) for row in GRID.rows()]
     wanted = itertools.product(
-        posterior.TRANSFERS, posterior.RESIDUALS, posterior.KERNELS, posterior.NOISES
+        hypotheses.TRANSFERS, hypotheses.RESIDUALS, hypotheses.KERNELS, hypotheses.NOISES
     )
     assert len(GRID) == len(rows) == len(set(rows))
     assert set(rows) == {(*pair, r, *kernel, noise) for pair, r, kernel, noise in wanted}

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from surrogate_nas.boosting import same_leaf
-from surrogate_nas.posterior import Basis, Hypotheses, Nearness
+from surrogate_nas.hypotheses import Hypotheses
+from surrogate_nas.posterior import Basis, Nearness
 from tests.worlds import World, apart
 
 FloatArray = npt.NDArray[np.float64]

@@ -60,3 +60,19 @@ def test_what_is_hardly_known_hardly_counts() -> None:
     certain, _ = changed.predict()
     uncertain, _ = model(changed, unsure).predict(w.unseen, w.near)
     assert np.abs(uncertain - before).max() < 0.3 * np.abs(certain - before).max()
+
+
+@pytest.mark.parametrize("n", [0, 1, 9, 40])
+def test_a_preview_has_the_mean_of_the_prediction(n: int) -> None:
+    """And a standard deviation of one hypothesis, the whole one where there is no other."""
+    w = world(n, n=n)
+    mean, std = w.model().preview(w.unseen, w.near)
+    np.testing.assert_allclose(mean, w.predict()[0], rtol=1e-9, atol=1e-9)
+    assert (std > 0).all()
+
+    for h in (0, 100, 250):
+        one = w.only(h)
+        for left, right in zip(
+            one.model().preview(one.unseen, one.near), one.predict(), strict=True
+        ):
+            np.testing.assert_allclose(left, right, rtol=1e-7, atol=1e-9)

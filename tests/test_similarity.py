@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from scipy.stats import spearmanr
 
 import surrogate_nas as sn
-from surrogate_nas.posterior import NEAR
+from surrogate_nas.hypotheses import NEAR
 from surrogate_nas.similarity import similarity
 
 SPACE: dict[str, BaseDistribution] = {f"x{i}": FloatDistribution(0.0, 1.0) for i in range(4)}

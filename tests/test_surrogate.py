@@ -22,8 +22,8 @@ from torch import nn
 from surrogate_nas.basis import MAX_BASIS
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import PastTaskError, SpaceError, SurrogateMismatchError
+from surrogate_nas.hypotheses import MEAN, NOTHING, Hypotheses
 from surrogate_nas.past import Direction, Given, PastTask
-from surrogate_nas.posterior import MEAN, NOTHING, Hypotheses
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape, as_space, distributions
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.target import TargetModel

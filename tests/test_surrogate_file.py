@@ -18,7 +18,7 @@ from torch import nn
 from studies.fuzz.readers.surrogate import draw, signed
 from surrogate_nas import MetaSurrogate, PastTask, SearchSpace, spaces
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
-from surrogate_nas.posterior import MEAN, ONE, Hypotheses
+from surrogate_nas.hypotheses import MEAN, ONE, Hypotheses
 from surrogate_nas.space import Architecture, ReferenceShape, SpaceLike, TaskShape
 from surrogate_nas.space_record import READY_SPACES
 from surrogate_nas.spaces import CellSpace, ConvNetSpace

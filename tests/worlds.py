@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from surrogate_nas.boosting import same_leaf
-from surrogate_nas.posterior import MEAN, ONE, Basis, Hypotheses, Nearness, Posterior, log_evidence
+from surrogate_nas.hypotheses import MEAN, ONE, Hypotheses
+from surrogate_nas.posterior import Basis, Nearness, Posterior, log_evidence
 
 FloatArray = npt.NDArray[np.float64]
 

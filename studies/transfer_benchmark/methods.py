@@ -9,7 +9,7 @@ from typing import Any
 
 import surrogate_nas as sn
 from studies.transfer_benchmark.tables import Table, TableSpace
-from surrogate_nas.posterior import KERNELS, MEAN, NOTHING, Hypotheses
+from surrogate_nas.hypotheses import KERNELS, MEAN, NOTHING, Hypotheses
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class Case:
         """Fit a surrogate to the past tasks."""
         return sn.MetaSurrogate.fit(space, self.past, seed=self.seed, hypotheses=hypotheses)
 
+
+_WHOLE = 60_000
+"""More than any table has: the pool is the whole space."""
 
 Method = Callable[[Case], sn.SurrogateSampler]
 
@@ -84,6 +87,8 @@ METHODS: dict[str, Method] = {
     "no_climb": _with(mix=sn.PoolMix(near_predicted=0.0)),
     "pool_64": _with(n_candidates=64),
     "pool_1024": _with(n_candidates=1024),
+    "pool_whole": _with(n_candidates=_WHOLE),
+    "pool_whole_no_past": lambda case: ours(_without_past(case), n_candidates=_WHOLE),
     "acquisition_mean": _with(acquisition="mean"),
     "acquisition_ucb": _with(acquisition="ucb"),
 }
