@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, final
@@ -16,11 +17,16 @@ from optuna.distributions import (
 )
 
 from surrogate_nas.candidates import Candidate, Limits
-from surrogate_nas.draw import Draw
+from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.rows import RowMemory, Rows
 from surrogate_nas.space import Architecture, SearchSpace
 
 IndexArray = npt.NDArray[np.intp]
+
+_PROBES = 20
+_MARGIN = 4
+"""A space is not listed where its estimated size is so many times what is wanted: the estimate is
+right on average, and exact where no parameter depends on another."""
 
 
 @final
@@ -47,6 +53,8 @@ class WholeSpace:
             limits: What is infeasible.
             most: Combinations of parameters that may be tried, equivalent ones included.
         """
+        if _estimated(space) > _MARGIN * most:
+            return None
         found: dict[str, Candidate] = {}
         n_infeasible = 0
         for n, one in enumerate(every_draw(space)):
@@ -73,6 +81,21 @@ class WholeSpace:
         if self._rows is None or self._rows[0] is not memory:
             self._rows = (memory, memory([candidate.params for candidate in self.candidates]))
         return self._rows[1]
+
+
+def _estimated(space: SearchSpace) -> float:
+    """Estimate the combinations of parameters: the mean product of choices along random draws.
+
+    Knuth 1975, "Estimating the efficiency of backtrack programs".
+    """
+    rng = np.random.default_rng(0)
+    products = []
+    for _ in range(_PROBES):
+        draw = Draw(random_chooser(rng))
+        space.suggest(draw)
+        sizes = [_size(distribution) for distribution in draw.distributions.values()]
+        products.append(math.prod(math.inf if size is None else size for size in sizes))
+    return float(np.mean(products))
 
 
 def every_draw(space: SearchSpace) -> Iterator[tuple[Draw, Architecture] | None]:

@@ -106,6 +106,23 @@ def test_a_space_of_more_than_wanted_is_none() -> None:
     assert len(whole()) == SIZE
 
 
+def test_a_large_space_is_not_listed_to_find_out() -> None:
+    """A few draws tell: CellSpace has 187,500 combinations."""
+    draws = 0
+
+    def suggest(trial: optuna.trial.BaseTrial) -> Any:
+        nonlocal draws
+        draws += 1
+        return sn.spaces.CellSpace().suggest(trial)
+
+    space = as_space(suggest)
+    draws = 0
+
+    assert WholeSpace.of(space, Limits(space, None), 20_000) is None
+    assert draws < 100
+    assert WholeSpace.of(as_space(conditional), Limits(space, None), 13) is not None
+
+
 def test_of_equivalent_architectures_the_first_stands() -> None:
     """Cells whose live part is the same are one."""
     space = sn.spaces.CellSpace(widths=(8,), max_depth=1)
