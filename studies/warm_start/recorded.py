@@ -1,0 +1,149 @@
+"""Which history helps most? Searches replayed on the architectures that README.md's runs trained.
+
+Run as ``python -m studies.warm_start.recorded`` from the top folder. No network is trained: each
+seed has a random half of what is recorded of a task and a space, and the package's own screening
+chooses among them. So many seeds and several surrogates cost minutes, and all see the same luck.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import surrogate_nas as sn
+from studies import image_sets
+from studies.history.study import SPACES
+from studies.warm_start.study import HERE, N_TRIALS, TASKS, read
+from studies.warm_start.table import interval, needed, values_of
+from surrogate_nas.candidates import Candidate, Limits, Pool
+from surrogate_nas.past import PastTask
+from surrogate_nas.screening import ScreeningRules, TargetTrials, screen
+from surrogate_nas.space import distributions
+from surrogate_nas.whole_space import WholeSpace
+
+FloatArray = npt.NDArray[np.float64]
+
+N_SEEDS = 20
+SHOWN = (1, 5, 10, 20, 30)
+
+
+def candidates(rows: Sequence[Mapping[str, Any]], space: sn.SearchSpace) -> list[Candidate]:
+    """The recorded architectures as what screening chooses from."""
+    known = distributions(space)
+    return [
+        Candidate(row["params"], {n: known[n] for n in row["params"]}, row["key"], "recorded")
+        for row in rows
+    ]
+
+
+def replay(
+    rows: Sequence[Mapping[str, Any]],
+    space: sn.SearchSpace,
+    surrogate: sn.MetaSurrogate,
+    meta_features: Mapping[str, float] | None,
+    rng: np.random.Generator,
+) -> list[float]:
+    """Return what each training of a search among these architectures reaches, in order."""
+    whole = WholeSpace(candidates(rows, space), 0)
+    values = {row["key"]: row["value"] for row in rows}
+    limits = Limits(space, None)
+    seen: list[Candidate] = []
+
+    def proposals(n: int) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        keys = {candidate.key for candidate in seen}
+        left = [one for one in whole.candidates if one.key not in keys]
+        yield left[int(rng.integers(len(left)))].params, {}
+
+    while len(seen) < N_TRIALS:
+        reached = [values[one.key] for one in seen]
+        observed = PastTask("target", [one.params for one in seen], reached) if seen else None
+        trials = TargetTrials(observed, "maximize", [], meta_features)
+        pool = Pool(space, limits, frozenset(one.key for one in seen), {}, rng)
+        chosen = screen(pool, surrogate, trials, proposals, ScreeningRules(), whole)
+        seen.append(chosen.candidate)
+    return [values[one.key] for one in seen]
+
+
+def run(
+    name: str, kind: str, methods: Mapping[str, sn.MetaSurrogate], images: Path, out: Path
+) -> None:
+    """Replay all seeds of a task and a space that are not recorded, and print the table."""
+    rows = read(HERE / f"evaluations-{name}-{kind}.jsonl")
+    rows = list({row["key"]: row for row in rows}.values())
+    space = SPACES[kind]()
+    meta_features = image_sets.make(name, images).meta_features
+    done = read(out)
+    for seed in range(N_SEEDS):
+        order = np.random.default_rng(seed).permutation(len(rows))
+        half = [rows[i] for i in order[: len(rows) // 2]]
+        for method, surrogate in methods.items():
+            label = {"task": name, "space": kind, "method": method, "seed": seed}
+            if any(label.items() <= row.items() for row in done):
+                continue
+            rng = np.random.default_rng([seed, 1])
+            found = replay(half, space, surrogate, meta_features, rng)
+            with out.open("a") as file:
+                file.write(json.dumps({**label, "values": found}) + "\n")
+        random = [row["value"] for row in half[:N_TRIALS]]  # the half is in random order
+        label = {"task": name, "space": kind, "method": "random", "seed": seed}
+        if not any(label.items() <= row.items() for row in done):
+            with out.open("a") as file:
+                file.write(json.dumps({**label, "values": random}) + "\n")
+    print_table(name, kind, out)
+
+
+def print_table(name: str, kind: str, out: Path) -> None:
+    """Print what is recorded of a task and a space."""
+    real = values_of(read(HERE / f"runs-{name}-{kind}.jsonl"), "tpe")
+    level = float(real.max(axis=1).mean())
+    runs = [row for row in read(out) if (row["task"], row["space"]) == (name, kind)]
+    print(f"\n**{name}, {kind}**: TPE's level {level:.4f}\n")
+    print(f"| method | {' | '.join(f'best after {n}' for n in SHOWN)} | to TPE's level |")
+    print("|" + "---|" * (len(SHOWN) + 2))
+    for method in dict.fromkeys(row["method"] for row in runs):
+        values = values_of(runs, method)
+        best = np.maximum.accumulate(values, axis=1)
+        cells = [f"{best[:, n - 1].mean():.4f}" for n in SHOWN]
+        cells.append(interval(needed(best, level)))
+        print(f"| {method} | {' | '.join(cells)} |", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Replay what is not recorded and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--data", metavar="FOLDER", help="folder of the image sets")
+    parser.add_argument("--out", type=Path, default=HERE / "recorded.jsonl", metavar="FILE")
+    parser.add_argument(
+        "--before",
+        nargs="*",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="other surrogates, cell.surrogate and convnet.surrogate in a folder",
+    )
+    arguments = parser.parse_args(argv)
+    images = image_sets.folder(arguments.data)
+    for name in TASKS:
+        for kind in sorted(SPACES):
+            space = SPACES[kind]()
+            methods = {"no past tasks": sn.MetaSurrogate.fit(space)}
+            for pair in arguments.before:
+                label, _, folder = pair.partition("=")
+                file = Path(folder) / f"{kind}.surrogate"
+                methods[label] = sn.MetaSurrogate.load(file, space=space)
+            shipped = sn.pretrained.surrogate(space)
+            n = sum(task["pairs"] for task in shipped.tasks)
+            run(name, kind, {**methods, f"ships: {n} pairs": shipped}, images, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
