@@ -1,78 +1,23 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.stats import spearmanr
 
 from surrogate_nas import basis
-from surrogate_nas.basis import MAX_BASIS, POOLED, PastBasis, PastModels, empty_basis, fit_models
-from surrogate_nas.boosting import leaf_numbers, normal_scores, predict_trees
+from surrogate_nas.basis import MAX_BASIS, POOLED, PastBasis, empty_basis
+from surrogate_nas.boosting import leaf_numbers, normal_scores
 from surrogate_nas.distillation import Points
-from surrogate_nas.hypotheses import KERNELS, MEAN, NOISES, ONE, RESIDUALS, TRANSFERS, Hypotheses
+from surrogate_nas.hypotheses import Hypotheses
 from surrogate_nas.posterior import Basis, Nearness, Posterior
-
-FloatArray = npt.NDArray[np.float64]
-
-GRID = Hypotheses.grid()
-
-
-def near(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean absolute difference of coordinates, and again in place of traits."""
-    apart = np.asarray(np.abs(a[:, None] - b[None]).mean(axis=2))
-    return apart, apart
-
-
-def shapes(x: FloatArray) -> list[FloatArray]:
-    """Three functions of rows (n, 4) in [0, 1] that have little to do with each other."""
-    return [
-        2 * x[:, 0] + x[:, 1] ** 2,
-        np.sin(6 * x[:, 2]) + 0.5 * x[:, 3],
-        (x[:, 0] - 0.5) * (x[:, 3] - 0.5) * 4 - x[:, 1],
-    ]
-
-
-@dataclass(frozen=True)
-class Tasks:
-    """Past tasks: rows, which are their own coordinates, and values."""
-
-    rows: list[FloatArray]
-    gains: list[FloatArray]
-    space_rows: FloatArray
-
-    def fit(self, seed: int = 0) -> PastBasis:
-        return self.models(seed).basis()[0]
-
-    def models(self, seed: int = 0, hypotheses: Hypotheses = GRID) -> PastModels:
-        return fit_models(
-            [Points(x, x) for x in self.rows],
-            self.gains,
-            features=[None] * len(self.rows),
-            space=Points(self.space_rows, self.space_rows),
-            distances=near,
-            hypotheses=hypotheses,
-            seed=seed,
-        )
-
-
-def tasks(mixes: FloatArray, n: int = 50) -> Tasks:
-    """One task for each row of mixes (K, 3), which weigh the three functions."""
-    rng = np.random.default_rng(0)
-    rows = [rng.random((n, 4)) for _ in mixes]
-    gains = [
-        # The units of tasks differ; nothing may depend on them.
-        10.0 ** rng.integers(-3, 4)
-        * (np.stack(shapes(x), axis=1) @ mix + rng.normal(0.0, 0.02, n))
-        for x, mix in zip(rows, mixes, strict=True)
-    ]
-    return Tasks(rows, gains, rng.random((200, 4)))
-
-
-def mixes(n_tasks: int, seed: int = 1) -> FloatArray:
-    """Random positive shares of the three functions, so that tasks are related."""
-    return np.random.default_rng(seed).dirichlet(np.ones(3), n_tasks)
+from tests.bases import (
+    GRID,
+    N_MANY,
+    Tasks,
+    mixes,
+    shapes,
+    tasks,
+)
 
 
 def test_no_past_tasks_make_an_empty_basis() -> None:
@@ -204,9 +149,6 @@ def test_a_past_task_that_teaches_nothing_breaks_nothing() -> None:
     assert np.isfinite(fitted.log_prior).all()
 
 
-N_MANY = MAX_BASIS + 8
-
-
 @pytest.fixture(scope="module")
 def many() -> tuple[Tasks, PastBasis]:
     """More past tasks than basis functions."""
@@ -291,154 +233,3 @@ def test_compression_keeps_the_prior_variance(many: tuple[Tasks, PastBasis]) -> 
 
 def test_the_sign_of_components_is_fixed(many: tuple[Tasks, PastBasis]) -> None:
     assert np.all(many[1].loadings.sum(axis=0) >= -1e-9)
-
-
-def test_one_past_task_says_nothing_about_the_world() -> None:
-    np.testing.assert_array_equal(tasks(mixes(1)).fit().log_prior, 0.0)
-
-
-def test_the_prior_is_a_probability_that_rules_nothing_out() -> None:
-    log_prior = tasks(mixes(4)).fit().log_prior
-    assert np.exp(log_prior).sum() == pytest.approx(1.0)
-    assert log_prior.min() >= np.log(1 / len(log_prior) / 5) - 1e-9
-
-
-def test_the_prior_is_of_the_hypotheses_that_were_asked_for() -> None:
-    own = Hypotheses.grid(transfers=[(MEAN, 0.5), (ONE, 0.3)], noises=[0.1])
-    fitted = tasks(mixes(3)).models(hypotheses=own).basis()[0]
-    assert fitted.hypotheses is own
-    assert fitted.log_prior.shape == (len(own),)
-
-
-def test_the_prior_leaves_every_kernel_an_equal_share() -> None:
-    # Past tasks of mere noise would teach that neighbours have nothing in common.
-    prior = np.exp(tasks(mixes(4)).fit().log_prior).reshape(
-        len(TRANSFERS), len(RESIDUALS), len(KERNELS), len(NOISES)
-    )
-    np.testing.assert_allclose(prior, np.broadcast_to(prior[:, :, :1], prior.shape))
-    assert prior.max() > 2 * prior.min()
-
-
-def masses(fitted: PastBasis) -> list[float]:
-    """Prior probability of each way to use past tasks, in the order of TRANSFERS."""
-    prior = np.exp(fitted.log_prior)
-    return [
-        float(prior[(GRID.transfer == transfer) & (GRID.weight == weight)].sum())
-        for transfer, weight in TRANSFERS
-    ]
-
-
-def test_the_prior_learns_what_past_tasks_say_of_each_other() -> None:
-    alike = tasks(np.tile([[1.0, 0.5, 0.0]], (8, 1)))
-    # Half of the tasks want the opposite: they say much, but their mean says nothing.
-    contrary = replace(alike, gains=[y * (-1) ** k for k, y in enumerate(alike.gains)])
-    rng = np.random.default_rng(3)
-    unrelated = replace(alike, gains=[rng.permutation(y) for y in alike.gains])
-
-    # Four pairs of twins: in all others there is one task to be like.
-    pairs = tasks(np.repeat(3 * np.random.default_rng(5).normal(size=(4, 3)), 2, axis=0))
-
-    ignored, mean, _, any_sign, one = masses(alike.fit())
-    assert mean > 0.7
-    assert max(ignored, any_sign, one) < 0.1
-    ignored, mean, _, any_sign, one = masses(contrary.fit())
-    assert any_sign + one > 0.7
-    assert max(ignored, mean) < 0.1
-    ignored, *used = masses(unrelated.fit())
-    assert ignored > 0.88
-    assert max(used) < 0.1
-    ignored, mean, near_mean, any_sign, one = masses(pairs.fit())
-    assert one > max(ignored, mean, near_mean, any_sign)
-
-
-def test_past_tasks_that_rank_each_other_by_chance_say_nothing() -> None:
-    rng = np.random.default_rng(0)
-
-    def judged(rho: float) -> list[tuple[int, float, FloatArray]]:
-        """Six tasks of 101 values, each ranked by five others."""
-        each = [rho + rng.normal(0.0, 0.1, 5) for _ in range(6)]
-        return [(101, float(one.mean()), one) for one in each]
-
-    assert sum(basis._say_anything(judged(0.0)) for _ in range(200)) < 20
-    assert all(basis._say_anything(judged(0.15)) for _ in range(20))
-    # Upside down says something, too, as does one good task for each among four of no worth.
-    assert all(basis._say_anything(judged(-0.25)) for _ in range(20))
-    pairs = [(n, 0.0, np.where(np.arange(5) == 0, 0.8, each)) for n, _, each in judged(0.0)]
-    assert basis._say_anything(pairs)
-    assert basis._say_anything([])
-
-
-def test_doubt_leaves_hypotheses_their_order_and_needs_one_of_no_transfer() -> None:
-    prior = np.array([0.1, 0.3, 0.4, 0.2])
-    doubted = basis._doubted(prior, np.array([True, True, False, False]))
-    np.testing.assert_allclose(doubted, [0.225, 0.675, 0.2 / 3, 0.1 / 3])
-    for same in (True, False):
-        np.testing.assert_array_equal(basis._doubted(prior, np.full(4, same)), prior)
-
-
-def test_quality_says_how_well_the_others_predict_a_task() -> None:
-    alike = np.array([[0.5, 0.3, 0.2]]) + 0.05 * np.random.default_rng(0).random((7, 3))
-    past = tasks(alike, n=200)
-    past.gains[1] = np.random.default_rng(1).permutation(past.gains[1])
-    past.gains[2] = -past.gains[2]
-    _, quality = past.models().basis()
-    assert all(one is not None for one in quality)
-    good, shuffled, negated, *others = (float(one or 0.0) for one in quality)
-    assert min(good, *others) > 0.4
-    assert abs(shuffled) < 0.3
-    assert negated < -0.4
-
-
-def test_quality_is_the_rank_correlation_with_the_mean_of_the_others() -> None:
-    models = tasks(mixes(4), n=60).models()
-    _, quality = models.basis()
-    shift, spread = models.predictions.mean(axis=0), models.predictions.std(axis=0)
-    for task in range(4):
-        others = [k for k in range(4) if k != task]
-        predicted = [
-            (predict_trees(models.boosters[k], models.known[task].rows) - shift[k]) / spread[k]
-            for k in others
-        ]
-        wanted = spearmanr(np.mean(predicted, axis=0), models.gains[task]).statistic
-        assert quality[task] == pytest.approx(wanted)
-
-
-def test_quality_is_unknown_of_a_single_task_and_of_few_values() -> None:
-    assert tasks(mixes(1)).models().basis()[1] == [None]
-    past = tasks(mixes(2))
-    past.rows.append(past.rows[0][:4])
-    past.gains.append(past.gains[0][:4])
-    quality = past.models().basis()[1]
-    assert [one is None for one in quality] == [False, False, True]
-
-
-def test_of_many_tasks_some_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(basis, "_JUDGED", 5)
-    past = tasks(mixes(9), n=20)
-    quality = past.models().basis()[1]
-    assert sum(one is not None for one in quality) == 5
-    assert past.models().basis()[1] == quality
-
-
-@pytest.mark.parametrize("n_tasks", [4, MAX_BASIS + 3])
-def test_a_task_left_out_plays_no_part(n_tasks: int) -> None:
-    past = tasks(mixes(n_tasks), n=30)
-    left_out, quality = past.models().basis(without=1)
-    assert len(left_out.loadings) == len(quality) == n_tasks - 1
-    other = Tasks(past.rows, [*past.gains], past.space_rows)
-    other.gains[1] = np.random.default_rng(3).permutation(past.gains[1])
-    same, same_quality = other.models().basis(without=1)
-    np.testing.assert_array_equal(left_out.raw(past.space_rows), same.raw(past.space_rows))
-    np.testing.assert_array_equal(left_out.log_prior, same.log_prior)
-    np.testing.assert_array_equal(left_out.loadings, same.loadings)
-    assert quality == same_quality
-
-
-def test_leaving_out_is_like_fitting_to_the_others() -> None:
-    past = tasks(mixes(5), n=80)
-    left_out, _ = past.models().basis(without=4)
-    fitted = Tasks(past.rows[:4], past.gains[:4], past.space_rows).fit()
-    for one, other in zip(
-        left_out.raw(past.space_rows).T, fitted.raw(past.space_rows).T, strict=True
-    ):
-        assert np.corrcoef(one, other)[0, 1] > 0.99

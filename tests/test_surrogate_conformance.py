@@ -12,7 +12,7 @@ from surrogate_nas.space import SpaceLike
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.surrogate import MetaSurrogate
 from surrogate_nas.testing import Surrogate, SurrogateTestCase
-from tests.test_surrogate import PAST, SPACE
+from tests.nets import PAST, SPACE
 
 Pair: TypeAlias = tuple[SpaceLike, Surrogate]
 

@@ -22,7 +22,7 @@ from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.screening import Screened, ScreeningRules, TargetTrials, screen
 from surrogate_nas.space import ParameterSpace, SearchSpace, as_space
 from surrogate_nas.whole_space import WholeSpace, every_draw
-from tests.test_screening import FRESH, NOTHING, SPACE, THREE, key, propose, results
+from tests.words import FRESH, NOTHING, SPACE, THREE, key, propose, results
 
 SIZE = 5**4
 

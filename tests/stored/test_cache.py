@@ -3,113 +3,24 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib.util
-import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
 from surrogate_nas import history
 from surrogate_nas.history import read_history
-from surrogate_nas.past import PastTask
 from surrogate_nas.storage import open_storage
-from surrogate_nas.stored.cache import CachedReader, cache_folder
-from surrogate_nas.stored.sql import SqlReader, engine_of, unwrapped
-from surrogate_nas.stored.studies import Results, StoredStudy
+from surrogate_nas.stored.cache import cache_folder
 from tests.databases import edit, quick_storage
-
-
-def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
-    """A space with every kind of parameter; one exists only with another's choice."""
-    params = {
-        "choice": trial.suggest_categorical("choice", ["a", True, None, 1.5, 3]),
-        "wide": trial.suggest_int("wide", 8, 128, step=8),
-        "rate": trial.suggest_float("rate", 1e-5, 1e-1, log=True),
-    }
-    if params["choice"] == "a":
-        params["share"] = trial.suggest_float("share", 0.0, 1.0)
-    return params
-
-
-def add_study(path: Path, name: str, seed: int, n_trials: int = 12) -> None:
-    study = optuna.create_study(
-        storage=quick_storage(path),
-        study_name=name,
-        sampler=optuna.samplers.RandomSampler(seed=seed),
-        load_if_exists=True,
-    )
-    study.optimize(lambda trial: float(suggest(trial)["wide"]) + trial.number / 7, n_trials)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("made") / "nas.db"
-    for seed, name in enumerate(("first", "second")):
-        add_study(path, name, seed)
-    return path
-
-
-@pytest.fixture
-def database(made: Path, tmp_path: Path) -> Path:
-    """Two studies, to be changed."""
-    return Path(shutil.copy(made, tmp_path / "nas.db"))
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def read_studies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of studies whose trials were read from the database."""
-    names: list[str] = []
-    results = SqlReader.results
-
-    def noted(self: SqlReader, study: StoredStudy) -> Results:
-        names.append(study.name)
-        return results(self, study)
-
-    monkeypatch.setattr(SqlReader, "results", noted)
-    return names
-
-
-def read(path: Path, cache: Path | str | bool | None, space: Any = suggest) -> list[PastTask]:
-    assert cache is not True
-    return read_history(
-        f"sqlite:///{path}", space=space, cache=cache or (None, False)[cache is False]
-    )
-
-
-def exact(past: list[PastTask]) -> list[Any]:
-    """Past tasks with the types of values: True is not 1."""
-    return [
-        [
-            task.name,
-            task.direction,
-            task.notes,
-            list(task.values),
-            [sorted((n, type(v), v) for n, v in params.items()) for params in task.params],
-        ]
-        for task in past
-    ]
-
-
-def files(cache: Path) -> list[Path]:
-    return sorted(path for path in cache.rglob("*") if path.is_file())
-
+from tests.stored.caches import add_study, exact, files, read, suggest
 
 # Fast and equal
 
@@ -236,185 +147,6 @@ def test_several_at_once_agree(database: Path, cache: Path) -> None:
 
     assert all(one == found[0] for one in found)
     assert [path.suffix for path in files(cache)] == [".parquet"] * 2
-
-
-# Never believed without proof
-
-
-def damaged(data: bytes, rng: np.random.Generator) -> bytes:
-    """A file after one of a few kinds of accident."""
-    kind, at = rng.integers(5), int(rng.integers(len(data)))
-    if kind == 0:
-        return data[:at]
-    if kind == 1:
-        return data[:at] + bytes(rng.bytes(int(rng.integers(1, 9)))) + data[at:]
-    if kind == 2:
-        return bytes(rng.bytes(at))
-    found = bytearray(data)
-    for _ in range(int(rng.integers(1, 6))):
-        found[int(rng.integers(len(found)))] ^= 1 << int(rng.integers(8))
-    return bytes(found)
-
-
-def reader(path: Path, folder: Path) -> CachedReader:
-    engine = engine_of(unwrapped(open_storage(f"sqlite:///{path}")))
-    assert engine is not None
-    return CachedReader(SqlReader(engine, ()), folder)
-
-
-def test_a_damaged_file_is_read_anew_and_replaced(made: Path, cache: Path) -> None:
-    cached = reader(made, cache)
-    study = cached.studies()[0]
-    expected = cached.results(study)
-    (path,) = files(cache)
-    data = path.read_bytes()
-    rng = np.random.default_rng(0)
-    for _ in range(250):
-        path.write_bytes(damaged(data, rng))
-        cached.studies()
-
-        assert cached.results(study) == expected
-        assert path.read_bytes() == data
-
-
-def test_a_forged_file_never_crashes_the_reading(made: Path, cache: Path) -> None:
-    """With the hash of its own bytes in its name, which no accident brings about."""
-    cached = reader(made, cache)
-    study = cached.studies()[0]
-    expected = cached.results(study)
-    (whole,) = files(cache)
-    data = whole.read_bytes()
-    rng = np.random.default_rng(0)
-    n_refused = 0
-    for _ in range(250):
-        forged = damaged(data, rng)
-        path = whole.with_name(f"1-{hashlib.sha256(forged).hexdigest()}.parquet")
-        for other in files(cache):
-            other.unlink()
-        path.write_bytes(forged)
-        cached.studies()
-
-        found = cached.results(study)
-
-        assert len(found.params) == len(found.values) <= len(expected.values)
-        n_refused += found == expected
-    assert n_refused > 180  # the rest has another number where a number was
-
-
-def forge(path: Path, change: Callable[[pa.Table, dict[str, Any]], pa.Table], **how: Any) -> None:
-    """Put a file with a right hash and other contents in the place of another."""
-    table = pq.read_table(path)
-    meta = json.loads(table.schema.metadata[b"surrogate_nas"])
-    table = change(table, meta)
-    table = table.replace_schema_metadata({b"surrogate_nas": json.dumps(meta).encode()})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, **{"compression": "NONE", **how})
-    data = bytes(sink.getvalue())
-    path.unlink()
-    path.with_name(f"1-{hashlib.sha256(data).hexdigest()}.parquet").write_bytes(data)
-
-
-def meta(**changed: Any) -> Callable[[pa.Table, dict[str, Any]], pa.Table]:
-    def change(table: pa.Table, found: dict[str, Any]) -> pa.Table:
-        found.update(changed)
-        return table
-
-    return change
-
-
-def described(place: int, kind: Any) -> Callable[[pa.Table, dict[str, Any]], pa.Table]:
-    def change(table: pa.Table, found: dict[str, Any]) -> pa.Table:
-        found["params"][place][1] = kind
-        return table
-
-    return change
-
-
-def column(place: int, array: pa.Array) -> Callable[[pa.Table, dict[str, Any]], pa.Table]:
-    return lambda table, _: table.set_column(place, str(place), array)
-
-
-@pytest.mark.parametrize(
-    ("change", "how"),
-    [
-        (meta(format=2), {}),
-        (meta(storage="another"), {}),
-        (meta(study=[2, "first"]), {}),
-        (meta(study=[1, "second"]), {}),
-        (meta(signature="0" * 64), {}),
-        (meta(params=None), {}),
-        (meta(params=[]), {}),
-        (meta(n_without_value="many"), {}),
-        (described(0, ["a"]), {}),  # fewer choices than are pointed to
-        (described(0, "float"), {}),
-        (described(2, "odd"), {}),
-        (column(0, pa.array([None] * 12, pa.float64())), {}),
-        (column(0, pa.array([float("nan")] * 12)), {}),
-        (column(0, pa.array(["text"] * 12)), {}),
-        (column(1, pa.array([-1] * 12)), {}),
-        (column(1, pa.array([[1]] * 12)), {}),
-        (lambda table, _: pa.concat_tables([table] * 2), {}),  # more rows than trials
-        (lambda table, _: table, {"compression": "gzip"}),
-        (lambda table, _: table, {"row_group_size": 3}),
-    ],
-)
-def test_a_file_that_does_not_fit_is_read_anew(
-    made: Path,
-    cache: Path,
-    read_studies: list[str],
-    change: Callable[[pa.Table, dict[str, Any]], pa.Table],
-    how: dict[str, Any],
-) -> None:
-    expected = exact(read(made, cache))
-    forge(files(cache)[0], change, **how)
-    read_studies.clear()
-
-    assert exact(read(made, cache)) == expected
-    assert read_studies == ["first"]
-
-
-def test_a_forged_file_that_fits_is_what_these_tests_forge(
-    made: Path, cache: Path, read_studies: list[str]
-) -> None:
-    read(made, cache)
-    forge(files(cache)[0], lambda table, _: table)
-    read_studies.clear()
-
-    read(made, cache)
-
-    assert read_studies == []
-
-
-def test_a_file_of_another_database_is_not_believed(
-    database: Path, cache: Path, tmp_path: Path, read_studies: list[str]
-) -> None:
-    other = Path(shutil.copy(database, tmp_path / "other.db"))
-    read(database, cache)
-    (folder,) = {path.parent for path in files(cache)}
-    read(other, cache)
-    (beside,) = {path.parent for path in files(cache)} - {folder}
-    for path in folder.iterdir():
-        shutil.copy(path, beside / path.name)
-    for path in beside.iterdir():
-        if not (folder / path.name).exists():
-            path.unlink()
-    read_studies.clear()
-
-    read(other, cache)
-
-    assert read_studies == ["first", "second"]
-
-
-def test_a_huge_file_is_not_read(made: Path, cache: Path, read_studies: list[str]) -> None:
-    read(made, cache)
-    path = files(cache)[0]
-    with path.open("r+b") as file:
-        file.truncate(1 << 40)  # sparse: takes no room, but would as bytes
-    read_studies.clear()
-
-    read(made, cache)
-
-    assert read_studies == ["first"]
 
 
 # Never missed
