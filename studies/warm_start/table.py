@@ -17,8 +17,8 @@ from studies.warm_start.study import HERE, N_TRIALS, SEEDS, TASKS, read
 
 FloatArray = npt.NDArray[np.float64]
 
-BEFORE = "warm_before"
-"""Warm runs with the smaller history that shipped before."""
+BEFORE = ("warm_1008", "warm_1520")
+"""Warm runs with the smaller histories that shipped before, of so many trainings."""
 N_STARTUP = 10
 """TPE's own start-up trials, which are random."""
 SHOWN = (1, 5, 10, 12, 20, 30)
@@ -66,11 +66,12 @@ def main() -> None:
             if sum(row["method"] == "tpe" for row in runs) < len(SEEDS):
                 continue
             found = {"random": random_values(runs)}
-            found |= {m: values_of(runs, m) for m in ("tpe", "cold", BEFORE, "warm")}
-            n = len(found["warm"])
-            if 0 < n < len(SEEDS):  # whether seeds are equally lucky shows on the same ones
-                found[f"{BEFORE}, {n} seeds"] = found[BEFORE][:n]
-                found[f"warm, {n} seeds"] = found.pop("warm")
+            found |= {m: values_of(runs, m) for m in ("tpe", "cold", *BEFORE, "warm")}
+            for method in (*BEFORE[1:], "warm"):
+                n = len(found[method])
+                if 0 < n < len(SEEDS):  # whether seeds are equally lucky shows on the same ones
+                    found[f"{BEFORE[0]}, {n} seeds"] = found[BEFORE[0]][:n]
+                    found[f"{method}, {n} seeds"] = found.pop(method)
             level = float(found["tpe"].max(axis=1).mean())
             print(f"\n{name}, {kind}: TPE reaches {level:.4f} after {N_TRIALS} trainings (mean)\n")
             print(f"| method | {' | '.join(head)} | typical | to TPE's level | mean curve |")
