@@ -17,7 +17,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!surrogate_nas).*"),
     # Named in docstrings for readers of the code; not part of the reference.
-    ("py:.*", r"surrogate_nas\.(basis|posterior|spaces\.cell_graph)\b.*"),
+    ("py:.*", r"surrogate_nas\.(basis|hypotheses|posterior|spaces\.cell_graph)\b.*"),
     ("py:class", r"surrogate_nas\.tasks\.arrays\.Options"),
 ]
 
