@@ -42,7 +42,8 @@ _KEPT = 0.99
 """Share of the probability that predictions average over: the likeliest hypotheses that hold it.
 Few results need many of them, at little cost each; many results leave a few."""
 _PREVIEWED = 200
-"""Of many candidates the variance is that of so many hypotheses, divided by the observations."""
+"""Hypotheses times observations that the variance of many candidates is averaged over: the time
+that it takes is in proportion to that."""
 
 
 @final
@@ -313,7 +314,10 @@ class _Member:
         return np.asarray(linear + self._residual**2 * kernel + self._offset)
 
     def mean(self, basis: Basis, kernel: FloatArray) -> FloatArray:
-        """Mean as in :meth:`predict`, (m,), without the covariance of each with each."""
+        """Mean as in :meth:`predict`, (m,), without the covariance with each observed one, (m, n).
+
+        That is what takes the time where m is large; the variance, where wanted, needs it anyway.
+        """
         alpha = self._alpha
         linear = basis.values @ self.weights
         rest = self._residual**2 * (kernel[:, : self._n] @ alpha) + self._offset * alpha.sum()

@@ -31,7 +31,7 @@ _ATTEMPTS = 8
 _LAST_ATTEMPTS = 20
 """How often it then draws at random: workers that know the same may choose the same for long."""
 _RETRIED = 256
-"""Largest pool of such a worker."""
+"""Largest pool of such a worker, who would else draw a whole space by chance, which takes long."""
 
 
 def _tpe(seed: int) -> BaseSampler:

@@ -108,7 +108,7 @@ class TargetModel:
         return self._posterior.predict(self._surrogate.basis.at(rows.values), near)
 
     def preview(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
-        """Predict many: the mean of :meth:`latent_of`, and a deviation near its own, (m,) each.
+        """Predict many: the mean of :meth:`latent_of`, nearly its standard deviation, (m,) each.
 
         See :meth:`surrogate_nas.posterior.Posterior.preview`.
         """

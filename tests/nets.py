@@ -11,7 +11,7 @@ import numpy.typing as npt
 import optuna
 
 from surrogate_nas.basis import MAX_BASIS
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.draw import random_params
 from surrogate_nas.past import PastTask
 from surrogate_nas.space import as_space
 from surrogate_nas.surrogate import MetaSurrogate
@@ -36,13 +36,7 @@ SPACE = as_space(nets)
 
 
 def draw(n: int, seed: int) -> Params:
-    rng = np.random.default_rng(seed)
-    params = []
-    for _ in range(n):
-        one = Draw(random_chooser(rng))
-        nets(one)
-        params.append(one.params)
-    return params
+    return random_params(nets, n, np.random.default_rng(seed))
 
 
 def accuracy(one: dict[str, Any], taste: float = 1.0) -> float:

@@ -41,16 +41,6 @@ from tests.nets import (
 # Past tasks
 
 
-@pytest.fixture(scope="module", params=list(PAST))
-def surrogate(request: pytest.FixtureRequest) -> MetaSurrogate:
-    return fitted_to(request.param)
-
-
-@pytest.fixture(scope="module")
-def mixed() -> MetaSurrogate:
-    return fitted_to("mixed")
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -140,7 +130,9 @@ def test_the_first_results_are_as_uncertain_as_past_tasks_were_spread(n: int) ->
     assert np.all(std < 0.3)
 
 
-def test_the_basis_belongs_to_the_past_tasks(surrogate: MetaSurrogate) -> None:
+@pytest.mark.parametrize("past", list(PAST))
+def test_the_basis_belongs_to_the_past_tasks(past: str) -> None:
+    surrogate = fitted_to(past)
     n = len(surrogate.tasks)
     r = {0: 0, 1: 1}.get(n, min(n + 1, MAX_BASIS))
     assert surrogate.loadings is surrogate.basis.loadings
@@ -189,26 +181,26 @@ class Wide(SearchSpace):
 WIDTHS = PastTask("widths", [{"width": k} for k in range(1, 10)], [float(k) for k in range(1, 10)])
 
 
-def test_bind_to_the_same_space_is_the_same_surrogate(mixed: MetaSurrogate) -> None:
-    assert mixed.bind(SPACE) is mixed
+def test_bind_to_the_same_space_is_the_same_surrogate() -> None:
+    assert fitted_to("mixed").bind(SPACE) is fitted_to("mixed")
 
 
-def test_bind_to_an_equal_space_predicts_the_same(mixed: MetaSurrogate) -> None:
+def test_bind_to_an_equal_space_predicts_the_same() -> None:
     twin = as_space(nets)
-    bound = mixed.bind(twin)
+    bound = fitted_to("mixed").bind(twin)
     assert bound.encoding.space is twin
-    assert bound.tasks == mixed.tasks
+    assert bound.tasks == fitted_to("mixed").tasks
     np.testing.assert_array_equal(
-        bound.predict(CANDIDATES, TWELVE), mixed.predict(CANDIDATES, TWELVE)
+        bound.predict(CANDIDATES, TWELVE), fitted_to("mixed").predict(CANDIDATES, TWELVE)
     )
 
 
-def test_bind_keeps_the_fitted_order_of_parameters(mixed: MetaSurrogate) -> None:
+def test_bind_keeps_the_fitted_order_of_parameters() -> None:
     listed = dict(reversed(distributions(SPACE).items()))
-    bound = mixed.bind(as_space(listed))
-    assert bound.encoding.columns == mixed.encoding.columns
+    bound = fitted_to("mixed").bind(as_space(listed))
+    assert bound.encoding.columns == fitted_to("mixed").encoding.columns
     np.testing.assert_array_equal(
-        bound.predict(CANDIDATES, TWELVE), mixed.predict(CANDIDATES, TWELVE)
+        bound.predict(CANDIDATES, TWELVE), fitted_to("mixed").predict(CANDIDATES, TWELVE)
     )
 
 
@@ -225,11 +217,11 @@ def test_bind_keeps_the_fitted_order_of_parameters(mixed: MetaSurrogate) -> None
     ],
 )
 def test_bind_to_another_space_says_what_differs(
-    mixed: MetaSurrogate, change: dict[str, BaseDistribution], named: str
+    change: dict[str, BaseDistribution], named: str
 ) -> None:
     other = as_space({**distributions(SPACE), **change})
     with pytest.raises(SurrogateMismatchError, match=named) as caught:
-        mixed.bind(other)
+        fitted_to("mixed").bind(other)
     assert "search the space that it was fitted to" in caught.value.fix
 
 

@@ -28,15 +28,20 @@ from surrogate_nas.draw import Draw, random_chooser
 
 HERE = Path(__file__).parent
 SPACE = sn.spaces.CellSpace()
+SMALL = sn.spaces.CellSpace(widths=(8,), max_depth=1)
+"""5^6 combinations, as many as NAS-Bench-201 has: the pool may be the whole space."""
+WHOLE = 5**6
 OPS = {"none": 0.0, "skip_connect": 0.5, "conv_1x1": 0.8, "conv_3x3": 1.0, "avg_pool_3x3": 0.4}
 
 
-def draws(n: int, rng: np.random.Generator) -> list[dict[str, object]]:
+def draws(
+    n: int, rng: np.random.Generator, space: sn.SearchSpace = SPACE
+) -> list[dict[str, object]]:
     """Parameters of n random architectures."""
     found = []
     for _ in range(n):
         draw = Draw(random_chooser(rng))
-        SPACE.suggest(draw)
+        space.suggest(draw)
         found.append(draw.params)
     return found
 
@@ -47,33 +52,41 @@ def value(params: dict[str, object], weights: np.ndarray) -> float:
     return float(np.dot(weights, ops) + 0.01 * float(str(params["width"])))
 
 
-def past_tasks(n_tasks: int, n_pairs: int) -> list[sn.PastTask]:
+def past_tasks(n_tasks: int, n_pairs: int, space: sn.SearchSpace = SPACE) -> list[sn.PastTask]:
     """Past tasks that resemble each other."""
     rng = np.random.default_rng(0)
     past = []
     for task in range(n_tasks):
-        params = draws(n_pairs, rng)
+        params = draws(n_pairs, rng, space)
         weights = np.ones(6) + 0.5 * rng.standard_normal(6)
         values = [value(one, weights) + 0.05 * rng.standard_normal() for one in params]
         past.append(sn.PastTask(f"task {task}", params, values))
     return past
 
 
-def suggestion_seconds(surrogate: sn.MetaSurrogate | None, n_before: int, n: int) -> list[float]:
+def suggestion_seconds(
+    surrogate: sn.MetaSurrogate | None,
+    n_before: int,
+    n: int,
+    space: sn.SearchSpace = SPACE,
+    n_candidates: int = 256,
+) -> list[float]:
     """Processor seconds from ask to the last parameter, on SQLite, after n_before trials."""
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
         study = optuna.create_study(
             direction="maximize",
             storage=f"sqlite:///{folder}/study.db",
-            sampler=sn.SurrogateSampler(SPACE, surrogate=surrogate, seed=0),
+            sampler=sn.SurrogateSampler(
+                space, surrogate=surrogate, n_candidates=n_candidates, seed=0
+            ),
         )
-        for params in draws(n_before, rng):
+        for params in draws(n_before, rng, space):
             study.enqueue_trial(params)
         weights = np.ones(6)
 
         def objective(trial: optuna.Trial) -> float:
-            SPACE.suggest(trial)
+            space.suggest(trial)
             return value(trial.params, weights)
 
         study.optimize(objective, n_trials=n_before)
@@ -81,7 +94,7 @@ def suggestion_seconds(surrogate: sn.MetaSurrogate | None, n_before: int, n: int
         for _ in range(n):
             began = time.process_time()
             trial = study.ask()
-            SPACE.suggest(trial)
+            space.suggest(trial)
             seconds.append(time.process_time() - began)
             study.tell(trial, value(trial.params, weights))
     return seconds
@@ -105,11 +118,15 @@ def measure(repeats: int) -> dict[str, list[float]]:
     """All raw values; compared settings take turns."""
     raw: dict[str, list[float]] = {}
     surrogates = {n: sn.MetaSurrogate.fit(SPACE, past_tasks(n, 100)) for n in (5, 50, 500)}
+    small = sn.MetaSurrogate.fit(SMALL, past_tasks(5, 100, SMALL))
     for _ in range(repeats):
         for n, surrogate in {0: None, **surrogates}.items():
             raw.setdefault(f"suggestion, {n} past tasks", []).extend(
                 suggestion_seconds(surrogate, 100, 10)
             )
+        raw.setdefault(f"suggestion, all {WHOLE:,}, 5 past tasks", []).extend(
+            suggestion_seconds(small, 100, 10, SMALL, WHOLE)
+        )
     big = past_tasks(50, 1000)
     pool = draws(10_000, np.random.default_rng(2))
     fitted = sn.MetaSurrogate.fit(SPACE, big)
