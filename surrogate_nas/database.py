@@ -50,6 +50,7 @@ TOKEN = "surrogate_nas:write"
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _TRIES_TO_MAKE_TABLES = 5
+_EXISTS = "already exists"
 
 _LIBPQ = {
     "connect_timeout": 10,
@@ -320,15 +321,28 @@ def open_database(url: str, name: str, **more: Any) -> PatientDatabase:
         SQLAlchemyError, StorageInternalError, ImportError: It cannot be opened.
         RuntimeError: Its tables are of another version of Optuna.
     """
-    for attempt in range(1, _TRIES_TO_MAKE_TABLES + 1):
+    return with_tables(lambda: PatientDatabase(url, name, **more))
+
+
+def with_tables(open_it: Callable[[], R]) -> R:
+    """Open a database that makes its tables; again, where others make the same at that moment.
+
+    Of several that do, all but one fail.
+
+    Args:
+        open_it: Opens it.
+
+    Raises:
+        Exception: What the last try raises, or any that others' tables do not explain.
+    """
+    for attempt in range(1, _TRIES_TO_MAKE_TABLES):
         try:
-            return PatientDatabase(url, name, **more)
-        except (IntegrityError, ProgrammingError):
-            # Of several that make the same tables at once all but one fail.
-            if attempt == _TRIES_TO_MAKE_TABLES:
+            return open_it()
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            if isinstance(error, OperationalError) and _EXISTS not in words_of(error):
                 raise
             time.sleep(_FIRST_PAUSE_SECONDS * attempt)
-    raise AssertionError("unreachable")
+    return open_it()
 
 
 def may_pass(error: BaseException | None) -> bool:

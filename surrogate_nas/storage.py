@@ -14,7 +14,7 @@ from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from sqlalchemy.exc import SQLAlchemyError
 
-from surrogate_nas.database import open_database, words_of
+from surrogate_nas.database import open_database, with_tables, words_of
 from surrogate_nas.errors import StorageError
 from surrogate_nas.journal import JournalFile
 
@@ -99,7 +99,7 @@ def _opened(storage: StorageLike) -> BaseStorage:
             return JournalStorage(JournalFile(storage))
         if isinstance(storage, str) and storage.split("://")[0].split("+")[0] in _SERVERS:
             return get_storage(open_database(storage, masked(storage)))
-        return get_storage(storage)
+        return with_tables(lambda: get_storage(storage))
     except _NO_STORAGE as error:
         raise OSError(f"not a storage ({type(error).__name__}: {error!s:.80})") from error
     except RuntimeError as error:

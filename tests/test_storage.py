@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -9,6 +11,19 @@ from optuna.storages import InMemoryStorage, JournalStorage
 
 from surrogate_nas.errors import StorageError
 from surrogate_nas.storage import address_of, folder_beside, masked, open_storage, reachable
+
+
+def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """All make the same tables; each is then there once."""
+    url = f"sqlite:///{tmp_path}/nas.db"
+    gate = threading.Barrier(6)
+
+    def open_it(_: int) -> int:
+        gate.wait()
+        return len(open_storage(url).get_all_studies())
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(open_it, range(6))) == [0] * 6
 
 
 def test_none_is_memory() -> None:
