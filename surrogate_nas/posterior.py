@@ -24,7 +24,7 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 
 from surrogate_nas.hypotheses import MEAN, NEAR, NOTHING, Hypotheses
 
@@ -299,11 +299,11 @@ class _Member:
         if extra is not None:
             unknown[:n] += extra
         covariance[np.diag_indices(len(covariance))] += unknown
-        self._factor = cho_factor(covariance, lower=True)[0] if len(covariance) else None
+        self._factor = _factor(covariance) if len(covariance) else None
         observed, self._alpha = rows[:n], np.zeros(0)
         if n and self._factor is not None:
-            corner = (self._factor[:n, :n], True)  # is the factor of the observed ones
-            self._alpha = cho_solve(corner, y * inverse_scale - observed @ mean)
+            corner = self._factor[:n, :n]  # is the factor of the observed ones
+            self._alpha, _ = dpotrs(corner, y * inverse_scale - observed @ mean, lower=True)
         self.weights = mean + self._weight**2 * basis.variance * (observed.T @ self._alpha)
 
     def _cross(
@@ -332,9 +332,21 @@ class _Member:
             return mean * self._scale, own * self._scale**2
         cross = self._cross(basis.variance, basis.values, self._rows, kernel)
         mean = mean + cross[:, : self._n] @ self._alpha
-        white = solve_triangular(self._factor, cross.T, lower=True)
+        white, _ = dtrtrs(self._factor, cross.T, lower=True)
         variance = own + self._offset - (white**2).sum(axis=0)
         return mean * self._scale, np.maximum(variance, 0.0) * self._widened**2
+
+
+def _factor(covariance: FloatArray) -> FloatArray:
+    """Lower Cholesky factor, (n, n); what is above its diagonal means nothing.
+
+    LAPACK is called as it is, here and where the factor is used: for matrices as small as these
+    SciPy's own checks take several times as long as the arithmetic.
+    """
+    factor, info = dpotrf(covariance, lower=True, clean=False)
+    if info:
+        raise np.linalg.LinAlgError(f"covariance is not positive definite (row {info})")
+    return np.asarray(factor)
 
 
 def spread(y: FloatArray, most: int) -> IndexArray:
