@@ -30,6 +30,7 @@ from surrogate_nas.surrogate_file import (
 )
 from surrogate_nas.target import TargetModel
 from surrogate_nas.task_summary import task_summary
+from surrogate_nas.threads import one_thread
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -212,6 +213,7 @@ class PastFit:
     models: PastModels | None
 
     @classmethod
+    @one_thread()
     def of(
         cls,
         space: SpaceLike,
@@ -242,6 +244,7 @@ class PastFit:
         )
         return cls(encoding, tuple(past), models)
 
+    @one_thread()
     def surrogate(self, without: int | None = None) -> MetaSurrogate:
         """Return the surrogate of all past tasks, or of all but one: no model is fitted again."""
         kept = [task for k, task in enumerate(self.past) if k != without]

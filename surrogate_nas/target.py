@@ -14,6 +14,7 @@ from surrogate_nas.past import Direction, signed
 from surrogate_nas.posterior import IndexArray, Posterior
 from surrogate_nas.rows import RowMemory, Rows
 from surrogate_nas.scaling import TargetScale
+from surrogate_nas.threads import one_thread
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -88,6 +89,7 @@ class TargetModel:
         expected = pending[-MOST_PENDING:] if len(y) else ()
         self._posterior, self._rows = self._fit([*params, *expected], y, extra)
 
+    @one_thread()
     def _fit(
         self, params: Sequence[Mapping[str, Any]], y: FloatArray, extra: FloatArray | None
     ) -> tuple[Posterior, Rows]:
@@ -102,11 +104,13 @@ class TargetModel:
         """Predict the noise-free value in working units, larger is better, (m,) each."""
         return self.latent_of(self._surrogate.rows(params))
 
+    @one_thread()
     def latent_of(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
         """Predict as :meth:`latent` does, from the m architectures' rows."""
         near = self._surrogate.rows.nearness(rows, self._rows)
         return self._posterior.predict(self._surrogate.basis.at(rows.values), near)
 
+    @one_thread()
     def preview(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
         """Predict many: the mean of :meth:`latent_of`, nearly its standard deviation, (m,) each.
 
