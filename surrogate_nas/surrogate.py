@@ -213,7 +213,6 @@ class PastFit:
     models: PastModels | None
 
     @classmethod
-    @one_thread()
     def of(
         cls,
         space: SpaceLike,
@@ -230,18 +229,19 @@ class PastFit:
             _check(task)
         mapping = SpaceMapping(encoding.space, known=encoding.distributions)
         past = [mapping.apply(task) for task in past]
-        models = fit_models(
-            [_points(encoding, task.params, partly_known=True) for task in past],
-            [task.gains for task in past],
-            features=[task.meta_features for task in past],
-            space=_points(
-                encoding,
-                random_params(encoding.space.suggest, _SPACE_DRAWS, np.random.default_rng(seed)),
-            ),
-            distances=encoding.distances,
-            hypotheses=_hypotheses(past) if hypotheses is None else hypotheses,
-            seed=seed,
-        )
+        points = [_points(encoding, task.params, partly_known=True) for task in past]
+        rng = np.random.default_rng(seed)
+        draws = random_params(encoding.space.suggest, _SPACE_DRAWS, rng)
+        with one_thread():
+            models = fit_models(
+                points,
+                [task.gains for task in past],
+                features=[task.meta_features for task in past],
+                space=_points(encoding, draws),
+                distances=encoding.distances,
+                hypotheses=_hypotheses(past) if hypotheses is None else hypotheses,
+                seed=seed,
+            )
         return cls(encoding, tuple(past), models)
 
     @one_thread()
