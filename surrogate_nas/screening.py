@@ -240,7 +240,7 @@ def _chosen(
             more_mean, more_std = target.latent(added)
             mean, std = np.append(mean, more_mean), np.append(std, more_std)
             score = acquisition(target, mean, std, name)
-    chosen = _middle(mean) if is_control else int(score.argmax())
+    chosen = middle(mean) if is_control else int(score.argmax())
     counts = (len(pool.candidates), pool.n_duplicates, pool.n_infeasible)
     own = (mean[chosen], std[chosen], score[chosen])
     return _screened(pool.candidates[chosen], counts, target, _rank(mean, chosen), own)
@@ -262,7 +262,7 @@ def _chosen_of_all(
     rows = whole.rows(memory).take(free)
     means, deviations = target.preview(rows)
     if is_control:
-        best = np.array([_middle(means)])
+        best = np.array([middle(means)])
     else:
         rough = acquisition(target, means, deviations, name)
         best = np.argsort(-rough, kind="stable")[:_SHORTLIST]
@@ -280,8 +280,8 @@ def _rank(mean: FloatArray, chosen: int) -> int:
     return 1 + int((mean > mean[chosen]).sum())
 
 
-def _middle(mean: FloatArray) -> int:
-    """Where the middle prediction is."""
+def middle(mean: FloatArray) -> int:
+    """Where the middle prediction of candidates (m,) is, which a control has."""
     return int(np.argsort(mean, kind="stable")[len(mean) // 2])
 
 

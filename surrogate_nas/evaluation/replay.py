@@ -9,12 +9,12 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from surrogate_nas.screening import acquisition
+from surrogate_nas.screening import ScreeningRules, acquisition, middle
 from surrogate_nas.surrogate import MetaSurrogate
 
 FloatArray = npt.NDArray[np.float64]
 
-N_STARTUP = 5
+N_STARTUP = ScreeningRules().n_startup
 """Random trainings of a search without past tasks, as SurrogateSampler has them."""
 _MOST_STEPS = 50
 """Trainings that are replayed one by one; beyond, the search is taken to go on at random."""
@@ -53,9 +53,9 @@ class RecordedPool:
     def trainings(self, surrogate: MetaSurrogate, rng: np.random.Generator) -> float:
         """Return the trainings until a good one, each chosen by expected improvement.
 
-        With past tasks the first one is chosen by what they predict; without, it starts with
-        N_STARTUP random ones. What is not found within _MOST_STEPS counts as if the rest were
-        drawn at random, in expectation.
+        With past tasks the first one is chosen by what they predict, and the next is the control;
+        without, it starts with N_STARTUP random ones. What is not found within _MOST_STEPS counts
+        as if the rest were drawn at random, in expectation.
         """
         good = self.good
         order = rng.permutation(len(self.gains))
@@ -80,7 +80,9 @@ class RecordedPool:
         seen = [self.params[i] for i in chosen], self.gains[list(chosen)].tolist()
         target = surrogate.condition(seen, meta_features=self.meta_features)
         mean, std = target.latent([self.params[i] for i in left])
-        return int(left[np.argmax(acquisition(target, mean, std))])
+        is_control = surrogate.tasks and 0 < len(chosen) <= ScreeningRules().n_control
+        best = middle(mean) if is_control else np.argmax(acquisition(target, mean, std))
+        return int(left[best])
 
 
 def _expected(n: int, n_good: int) -> float:

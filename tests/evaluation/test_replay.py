@@ -68,3 +68,20 @@ def test_a_search_that_finds_nothing_goes_on_as_if_at_random(
     )
     count = pool.trainings(MetaSurrogate.fit(SPACE), np.random.default_rng(seed))
     assert count == 3 + (77 + 1) / (4 + 1)
+
+
+def test_the_second_training_with_past_tasks_is_the_control() -> None:
+    """As in a real search: of what is left the one in the middle of the predictions."""
+    target, *others = past_tasks(n_tasks=5)
+    warm = MetaSurrogate.fit(SPACE, others)
+    params = list(target.params)
+    first = int(np.argmax(warm.condition(None).latent(params)[0]))
+    rest = [i for i in range(len(params)) if i != first]
+    given = ([params[first]], [target.gains[first]])
+    mean, _ = warm.condition(given).latent([params[i] for i in rest])
+    middle = rest[int(np.argsort(mean, kind="stable")[len(rest) // 2])]
+    gains = np.zeros(len(params))
+    gains[[first, middle]] = target.gains[first], 1e9  # nothing else is good
+    pool = RecordedPool(params, gains, 0.0)
+
+    assert pool.trainings(warm, np.random.default_rng(0)) == 2
