@@ -35,6 +35,14 @@ FloatArray = npt.NDArray[np.float64]
 
 N_SEEDS = 20
 SHOWN = (1, 5, 10, 20, 30)
+RECORDED = {
+    ("digits", "cell"): 913,
+    ("digits", "convnet"): 986,
+    ("fashion_mnist", "cell"): 643,
+    ("fashion_mnist", "convnet"): 918,
+}
+"""Lines of the evaluations that count: what was trained before the runs of *warm*, which train
+what the history that ships now likes."""
 
 
 def candidates(rows: Sequence[Mapping[str, Any]], space: sn.SearchSpace) -> list[Candidate]:
@@ -78,7 +86,7 @@ def run(
     name: str, kind: str, methods: Mapping[str, sn.MetaSurrogate], images: Path, out: Path
 ) -> None:
     """Replay all seeds of a task and a space that are not recorded, and print the table."""
-    rows = read(HERE / f"evaluations-{name}-{kind}.jsonl")
+    rows = read(HERE / f"evaluations-{name}-{kind}.jsonl")[: RECORDED[name, kind]]
     rows = list({row["key"]: row for row in rows}.values())
     space = SPACES[kind]()
     meta_features = image_sets.make(name, images).meta_features

@@ -61,6 +61,7 @@ def main() -> None:
     out = parser.parse_args().out
     head = [f"best after {n}" for n in SHOWN]
     for name in TASKS:
+        in_all: dict[str, list[FloatArray]] = {}
         for kind in sorted(SPACES):
             runs = read(out / f"runs-{name}-{kind}.jsonl")
             if sum(row["method"] == "tpe" for row in runs) < len(SEEDS):
@@ -79,6 +80,12 @@ def main() -> None:
             for method, values in found.items():
                 if len(values):
                     print(f"| {method} | {_cells(values, level)} |")
+                    best = np.maximum.accumulate(values, axis=1)
+                    in_all.setdefault(method, []).append(needed(best, level))
+        print(f"\n{name}, both spaces: trainings to TPE's level, median over all seeds\n")
+        for method, parts in in_all.items():
+            if len(parts) == len(SPACES):
+                print(f"- {method}: {interval(np.concatenate(parts))}")
 
 
 def _cells(values: FloatArray, level: float) -> str:
