@@ -152,7 +152,7 @@ def test_a_search_and_all_that_is_made_of_it_hold_none(
             stack.enter_context(caplog.at_level(logging.DEBUG, logger))
         for name in ("few", "more"):
             study = sn.create_study(
-                ToyTask(), space, storage=served, study_name=name, n_candidates=8
+                ToyTask(), space, storage=served, study_name=name, n_candidates=8, seed=0
             )
             pages = sn.DashboardCallback(space)
             study.optimize(
