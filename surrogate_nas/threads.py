@@ -23,7 +23,7 @@ def one_thread() -> Iterator[None]:
     """Let NumPy and SciPy solve linear systems in one thread, whatever the environment says.
 
     The systems of a surrogate are small. Where other processes keep the cores busy, as training
-    and loading of data do, threads that wait for each other take tens of times as long as one.
+    and loading of data do, threads that wait for each other take more than twice as long as one.
     The number is one of the whole process: whoever comes while it is limited leaves it as it is,
     and may see it end early, which costs time but nothing else. Also a decorator of functions.
     """
