@@ -333,7 +333,7 @@ def with_tables(open_it: Callable[[], R]) -> R:
         open_it: Opens it.
 
     Raises:
-        Exception: What the last try raises, or any that others' tables do not explain.
+        SQLAlchemyError: The last try failed, or one that others' tables do not explain.
     """
     for attempt in range(1, _TRIES_TO_MAKE_TABLES):
         try:

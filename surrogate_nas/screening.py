@@ -74,6 +74,10 @@ class ScreeningRules:
     mix: PoolMix = PoolMix()
     acquisition: str = "log_ei"
 
+    def is_control(self, surrogate: MetaSurrogate, n_before: int) -> bool:
+        """Whether the training after so many others is a control."""
+        return bool(surrogate.tasks) and 0 < n_before <= self.n_control
+
 
 @final
 @dataclass(frozen=True)
@@ -181,7 +185,7 @@ def screen(
         InfeasibleError: Nothing satisfies the limits.
     """
     n_observed = trials.n_observed
-    is_control = bool(surrogate.tasks) and 0 < n_observed + len(trials.pending) <= rules.n_control
+    is_control = rules.is_control(surrogate, n_observed + len(trials.pending))
     has_say = bool(surrogate.tasks) or n_observed >= rules.n_startup
     if whole is not None and has_say and len(free := whole.free(pool.seen)):
         target = _target(surrogate, trials)

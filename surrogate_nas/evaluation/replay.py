@@ -14,7 +14,8 @@ from surrogate_nas.surrogate import MetaSurrogate
 
 FloatArray = npt.NDArray[np.float64]
 
-N_STARTUP = ScreeningRules().n_startup
+_RULES = ScreeningRules()
+N_STARTUP = _RULES.n_startup
 """Random trainings of a search without past tasks, as SurrogateSampler has them."""
 _MOST_STEPS = 50
 """Trainings that are replayed one by one; beyond, the search is taken to go on at random."""
@@ -80,7 +81,7 @@ class RecordedPool:
         seen = [self.params[i] for i in chosen], self.gains[list(chosen)].tolist()
         target = surrogate.condition(seen, meta_features=self.meta_features)
         mean, std = target.latent([self.params[i] for i in left])
-        is_control = surrogate.tasks and 0 < len(chosen) <= ScreeningRules().n_control
+        is_control = _RULES.is_control(surrogate, len(chosen))
         best = middle(mean) if is_control else np.argmax(acquisition(target, mean, std))
         return int(left[best])
 
