@@ -18,6 +18,7 @@ Curves: TypeAlias = dict[Case, FloatArray]
 
 BUDGET = 50
 _DRAWS = 2000
+_TINY = 1e-9
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
@@ -76,23 +77,42 @@ def harm(found: Curves, baseline: Curves, n: int) -> float:
     return float(np.mean([found[c][n - 1] > baseline[c][n - 1] + 1e-12 for c in common]))
 
 
-def interval(found: Curves, n: int, minus: Curves | None = None) -> tuple[float, float, float]:
-    """Return mean regret after n trainings, or its difference to another method's, with 95 %.
-
-    By a two-level bootstrap: targets with replacement, then seeds inside each.
-    """
-    if minus is not None:
-        found = {case: found[case] - minus[case] for case in found.keys() & minus.keys()}
-    targets = sorted({target for target, _ in found})
-    values = [
-        np.array([c[n - 1] for (t, _), c in found.items() if t == target]) for target in targets
-    ]
-    rng = np.random.default_rng(0)
-    means = np.empty(_DRAWS)
-    for draw in range(_DRAWS):
-        chosen = rng.integers(len(targets), size=len(targets))
-        means[draw] = np.mean(
-            [values[i][rng.integers(len(values[i]), size=len(values[i]))].mean() for i in chosen]
-        )
-    low, high = np.quantile(means, [0.025, 0.975])
+def interval(found: Curves, n: int) -> tuple[float, float, float]:
+    """Return mean regret after n trainings, with 95 % by a two-level bootstrap."""
+    values = _by_target({case: curve[[n - 1]] for case, curve in found.items()})
+    low, high = np.quantile(_resampled(values)[:, 0], [0.025, 0.975])
     return float(np.mean([v.mean() for v in values])), float(low), float(high)
+
+
+def ratio(found: Curves, base: Curves, first: int) -> tuple[float, float, float]:
+    """Return mean regret from the first-th training on over another method's, with 95 %.
+
+    On the cases that both have, which are drawn together.
+    """
+    late = slice(first - 1, None)
+    values = _by_target(
+        {
+            case: np.array([found[case][late].mean(), base[case][late].mean()])
+            for case in found.keys() & base.keys()
+        }
+    )
+    mean = np.mean([v.mean(axis=0) for v in values], axis=0)
+    drawn = _resampled(values)
+    low, high = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], _TINY), [0.025, 0.975])
+    return float(mean[0] / max(mean[1], _TINY)), float(low), float(high)
+
+
+def _by_target(values: Mapping[Case, FloatArray]) -> list[FloatArray]:
+    """Stack the cases of each target, (n_seeds, n_values)."""
+    targets = sorted({target for target, _ in values})
+    return [np.stack([v for (t, _), v in values.items() if t == target]) for target in targets]
+
+
+def _resampled(values: list[FloatArray]) -> FloatArray:
+    """Means of targets drawn with replacement, then of seeds inside each, (draws, n_values)."""
+    rng = np.random.default_rng(0)
+    means = np.empty((_DRAWS, values[0].shape[1]))
+    for draw in range(_DRAWS):
+        chosen = [values[i] for i in rng.integers(len(values), size=len(values))]
+        means[draw] = np.mean([v[rng.integers(len(v), size=len(v))].mean(0) for v in chosen], 0)
+    return means
