@@ -1,4 +1,8 @@
-"""A MariaDB server of the tests' own, which speaks MySQL: on loopback, gone afterwards."""
+"""A MariaDB server of the tests' own, which speaks MySQL: on loopback, gone afterwards.
+
+Like the PostgreSQL server it outlives no test run: a small process, ``python -m tests.mysql
+FOLDER``, waits until pytest is gone, however it ends, then ends the server and deletes its folder.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -67,7 +73,8 @@ class MySqlServer:
         self._process = subprocess.Popen(
             [
                 *("mariadbd", "--no-defaults", f"--datadir={self._folder}/data", *_SETTINGS),
-                *(f"--port={self.port}", f"--socket={self._folder}/socket", *_as_user()),
+                *(f"--port={self.port}", f"--socket={self._folder}/socket"),
+                *(f"--pid-file={self._folder}/pid", *_as_user()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -98,10 +105,16 @@ def mysql_server() -> Iterator[MySqlServer]:
     folder = Path(tempfile.mkdtemp(prefix="surrogate_nas_mysql_"))
     if os.geteuid() == 0:
         shutil.chown(folder, _owner())
-    server = MySqlServer(folder)
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "tests.mysql", str(folder)],
+        stdin=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C would end it before the server
+    )
+    try:
+        yield MySqlServer(folder)
+    finally:
+        keeper.communicate("stop\n", timeout=2 * _SECONDS)
 
 
 @pytest.fixture
@@ -120,3 +133,20 @@ def _owner() -> str:
 
 def _as_user() -> list[str]:
     return [f"--user={_owner()}"] if os.geteuid() == 0 else []
+
+
+def main() -> None:
+    """Wait until whoever started this is gone, then take the server away."""
+    folder = Path(sys.argv[1])
+    sys.stdin.readline()
+    with contextlib.suppress(OSError, ValueError):  # it may not run, or never have run
+        server = int((folder / "pid").read_text())
+        os.kill(server, signal.SIGTERM)
+        until = time.monotonic() + _SECONDS
+        while (folder / "pid").exists() and time.monotonic() < until:
+            time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

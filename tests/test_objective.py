@@ -330,7 +330,7 @@ study.optimize(Objective(ToyTask(), ToySpace(), trainer), n_trials=1)
 def test_ctrl_c_leaves_a_study_that_continues(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'nas.db'}"
     command = [sys.executable, "-c", COMMAND, storage]
-    # Made here, or two processes might make the tables at once.
+    # Made here too: its trials are watched below.
     study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
     process = subprocess.Popen([*command, "100000"], stderr=subprocess.PIPE, text=True)
     try:
