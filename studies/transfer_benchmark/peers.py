@@ -93,7 +93,7 @@ def ratio(found: Curves, base: Curves, first: int) -> tuple[float, float, float]
     values = _by_target(
         {
             case: np.array([found[case][late].mean(), base[case][late].mean()])
-            for case in found.keys() & base.keys()
+            for case in sorted(found.keys() & base.keys())
         }
     )
     mean = np.mean([v.mean(axis=0) for v in values], axis=0)
