@@ -112,7 +112,9 @@ def mysql_server() -> Iterator[MySqlServer]:
         start_new_session=True,  # Ctrl-C would end it before the server
     )
     try:
-        yield MySqlServer(folder)
+        server = MySqlServer(folder)
+        yield server
+        server.stop()
     finally:
         keeper.communicate("stop\n", timeout=2 * _SECONDS)
 
