@@ -73,7 +73,7 @@ class SurrogateSampler(BaseSampler):
             tasks; until then the base sampler's proposals are trained.
         n_control_trials: Trials after the first that are controls, where there are past tasks: of
             random draws the one whose prediction is in the middle. Against it past tasks that
-            are upside down are found out at once.
+            are upside down are found out soon.
         mix: Composition of the pool; by default with 8 proposals of the base sampler, or one of
             GPSampler.
         acquisition: What ranks the candidates: "log_ei" (log expected improvement), "mean" (never

@@ -23,6 +23,7 @@ from typing import final
 
 import pytest
 
+from tests.keeper import keeper
 from tests.postgres import free_port
 
 _SECONDS = 60.0
@@ -105,18 +106,10 @@ def mysql_server() -> Iterator[MySqlServer]:
     folder = Path(tempfile.mkdtemp(prefix="surrogate_nas_mysql_"))
     if os.geteuid() == 0:
         shutil.chown(folder, _owner())
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.mysql", str(folder)],
-        stdin=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C would end it before the server
-    )
-    try:
+    with keeper("tests.mysql", str(folder), seconds=2 * _SECONDS):
         server = MySqlServer(folder)
         yield server
         server.stop()
-    finally:
-        keeper.communicate("stop\n", timeout=2 * _SECONDS)
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from typing import Any, final
 
 import pytest
 
+from tests.keeper import keeper
+
 USER = "nas"
 PASSWORD = "secret"
 
@@ -107,18 +109,9 @@ def running_server() -> Iterator[PostgresServer]:
     if binaries is None:
         pytest.skip("PostgreSQL's server is absent; Debian's package is postgresql")
     folder = Path(tempfile.mkdtemp(prefix="surrogate_nas_postgres_", dir=_quick_place()))
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.postgres", str(binaries), str(folder)],
-        stdin=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # or Ctrl-C would end it, and who then ends the server?
-    )
-    try:
+    with keeper("tests.postgres", str(binaries), str(folder), seconds=5 * _SECONDS):
         port = _made(binaries, folder)
         yield PostgresServer(binaries, folder, port)
-    finally:
-        # A line: the pipe's end alone would not do, where a child of the tests has its other end.
-        keeper.communicate("stop\n", timeout=5 * _SECONDS)
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ Curves: TypeAlias = dict[Case, FloatArray]
 
 BUDGET = 50
 _DRAWS = 2000
-_TINY = 1e-9
+TINY = 1e-9
+"""Regret that is not divided by: where every case has found the best, it is zero."""
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:
@@ -87,7 +88,7 @@ def interval(found: Curves, n: int) -> tuple[float, float, float]:
 def ratio(found: Curves, base: Curves, first: int) -> tuple[float, float, float]:
     """Return mean regret from the first-th training on over another method's, with 95 %.
 
-    On the cases that both have, which are drawn together.
+    By the same bootstrap, on the cases that both have, which are drawn together.
     """
     late = slice(first - 1, None)
     values = _by_target(
@@ -98,8 +99,8 @@ def ratio(found: Curves, base: Curves, first: int) -> tuple[float, float, float]
     )
     mean = np.mean([v.mean(axis=0) for v in values], axis=0)
     drawn = _resampled(values)
-    low, high = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], _TINY), [0.025, 0.975])
-    return float(mean[0] / max(mean[1], _TINY)), float(low), float(high)
+    low, high = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], TINY), [0.025, 0.975])
+    return float(mean[0] / max(mean[1], TINY)), float(low), float(high)
 
 
 def _by_target(values: Mapping[Case, FloatArray]) -> list[FloatArray]:

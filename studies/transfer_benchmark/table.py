@@ -16,6 +16,7 @@ from studies.transfer_benchmark.hostile import HOSTILE
 from studies.transfer_benchmark.methods import METHODS
 from studies.transfer_benchmark.peers import (
     BUDGET,
+    TINY,
     Curves,
     curves,
     harm,
@@ -38,8 +39,11 @@ HERE = Path(__file__).parent
 PEERS = ("random", "tpe", "portfolio_tpe", "lgbm_static", "syne_cts", "stack")
 HOSTILE_AT = (10, 20, 30, 50)
 MAIN = ("ours", "cell", "no_past", "cell_no_past")
-"""Methods that are shown beside the peers; the others are ablations of the first."""
-_COMPARED_FROM = 5
+"""Methods that are shown beside the peers."""
+IN_ANOTHER_SPACE = ("cell", "cell_no_past")
+"""Methods that are no ablations: more than an argument differs."""
+COMPARED_FROM = 5
+"""The first training that counts where ablations are compared: before, few have learned."""
 
 
 def ours(
@@ -85,7 +89,7 @@ def print_hostile(table: Table, runs: Mapping[str, Sequence[Mapping[str, Any]]])
             common = found.keys() & cold.keys()
             mean = mean_curve({c: found[c] for c in common})
             base = mean_curve({c: cold[c] for c in common})
-            shares = mean / np.maximum(base, 1e-9)
+            shares = mean / np.maximum(base, TINY)
             cells = " | ".join(f"{shares[n - 1]:.2f}" for n in HOSTILE_AT)
             whole = "{:.2f} ({:.2f} to {:.2f})".format(*ratio(found, cold, HOSTILE_AT[0]))
             worst = float(shares[HOSTILE_AT[0] - 1 :].max())
@@ -101,14 +105,13 @@ def print_ablations(
     print("\n**One argument changed**: trainings to TPE's 50; change of mean regret\n")
     print(f"| changed | {' | '.join(tables)} |")
     print("|" + "---|" * (1 + len(tables)))
-    for method in dict.fromkeys(m for found in own.values() for m in found if found[m]):
-        if "cell" in method:
-            continue  # another space, not another argument
+    recorded = dict.fromkeys(m for found in own.values() for m in found if found[m])
+    for method in (m for m in recorded if m not in IN_ANOTHER_SPACE):
         cells = []
         for name in tables:
             found, base = own[name][method], own[name]["ours"]
             level = float(mean_curve(peers[name]["tpe"])[-1])
-            cells.append(f"{changed(found, base, level)}" if found else "–")
+            cells.append(changed(found, base, level) if found else "–")
         print(f"| {method} | {' | '.join(cells)} |")
 
 
@@ -117,9 +120,9 @@ def changed(found: Curves, base: Curves, level: float) -> str:
     reached = str(trainings_to(found, level) or f"over {BUDGET}")
     if found is base:
         return reached
-    change, low, high = (100 * (x - 1) for x in ratio(found, base, _COMPARED_FROM))
+    change, low, high = (round(100 * (x - 1)) for x in ratio(found, base, COMPARED_FROM))
     runs = "" if len(found) == len(base) else f", {len(found)} runs"
-    return f"{reached}; {change:+.0f} % ({low:+.0f} to {high:+.0f}{runs})"
+    return f"{reached}; {change:+d} % ({low:+d} to {high:+d}{runs})"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
