@@ -92,12 +92,14 @@ class BudgetedStudy(optuna.Study):
         Raises:
             BudgetMet: And none is needed later.
         """
+        owned = _owned(self.get_trials(deepcopy=False))
+        dead = {trial._trial_id for trial in self._coordination.dead(owned)}
+        # Read again: a worker that is gone by now may have finished its trial before it went.
         trials = self.get_trials(deepcopy=False)
         n_done = sum(counts(trial) for trial in trials)
         if n_done >= self._n_trials:
             raise BudgetMet
-        owned = _owned(trials)
-        n_open = len(owned) - len(self._coordination.dead(owned))
+        n_open = sum(trial._trial_id not in dead for trial in _owned(trials))
         return n_done + n_open < self._n_trials
 
     def _claimed(

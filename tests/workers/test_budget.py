@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.workers.address import address_to_share
 from surrogate_nas.workers.budget import BudgetedStudy, BudgetMet, bury
@@ -136,6 +137,30 @@ def test_trials_in_the_queue_come_first_and_others_are_left_alone(
         mine.tell(first, 2.0)
         with pytest.raises(BudgetMet):
             mine.ask(SPACE)
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_what_a_worker_finished_before_it_went_counts(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends between another's look at the trials and its look at who is alive: no place is free."""
+    place = address(kind, tmp_path, request)
+    study = new_study(place)
+    with ExitStack() as gone, worker(place, "second", n_trials=1) as second:
+        first = gone.enter_context(worker(place, "first", n_trials=1))
+        trial = first.ask(SPACE)
+        look, looks = second._coordination.dead, count()
+
+        def look_late(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+            if next(looks) == 1:  # the last one before the claim
+                first.tell(trial, 1.0)
+                gone.pop_all().close()
+            return look(trials)
+
+        monkeypatch.setattr(second._coordination, "dead", look_late)
+        with pytest.raises(BudgetMet):
+            second._claimed(SPACE)
+    assert [t.state for t in study.trials] == [COMPLETE]
 
 
 def test_who_has_lost_the_lock_claims_nothing(
