@@ -12,7 +12,6 @@ from typing import final
 import lightgbm
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2, norm
 
 from surrogate_nas.boosting import (
     LeafArray,
@@ -24,6 +23,7 @@ from surrogate_nas.boosting import (
     same_leaf,
 )
 from surrogate_nas.distillation import Distances, Points, fit_taught, together
+from surrogate_nas.doubt import doubted, say_anything
 from surrogate_nas.hypotheses import NOTHING, Hypotheses
 from surrogate_nas.posterior import Basis, Nearness, log_evidence
 from surrogate_nas.similarity import MetaFeatures, similarity
@@ -45,11 +45,6 @@ _JUDGED = 24
 """Past tasks that are left out in turn to learn the prior, and to say how well it predicts."""
 _JUDGED_ROWS = 32
 _RANKED_ROWS = 256
-_CHANCE = 0.02
-"""Past tasks that rank each other no better than chance does with this probability, by their mean
-or one by one, are doubted."""
-_DOUBT = 0.9
-"""Probability that past tasks say nothing where they do not."""
 _FEWEST_RANKED = 5
 """Values below which a rank correlation says nothing."""
 
@@ -319,39 +314,9 @@ def _learn_prior(
         posterior /= posterior.sum(axis=1, keepdims=True)
         prior = (posterior.sum(axis=0) + 1.0 / size) / (len(judged) + 1.0)
     prior = past.hypotheses.even_over_kernels(prior)
-    if not _say_anything(agreement):
-        prior = _doubted(prior, past.hypotheses.transfer == NOTHING)
+    if not say_anything(agreement):
+        prior = doubted(prior, past.hypotheses.transfer == NOTHING)
     return np.log(prior), quality
-
-
-def _say_anything(agreement: Sequence[tuple[int, float, FloatArray]]) -> bool:
-    """Whether past tasks rank each other better than chance would.
-
-    Without any relation a rank correlation of n values has a variance of 1 / (n - 1). Either the
-    mean of the other tasks ranks a task well, or single ones do, be it upside down.
-
-    Args:
-        agreement: Of each task that was judged the number of values n, their rank correlation with
-            the mean of the other tasks' predictions, and those with each one's. None judged says
-            nothing against them.
-    """
-    if not agreement:
-        return True
-    total = sum(n - 1 for n, _, _ in agreement)
-    by_mean = sum((n - 1) * rho for n, rho, _ in agreement) / np.sqrt(total)
-    squares = np.concatenate([(n - 1) * each**2 for n, _, each in agreement])
-    chance = min(norm.sf(by_mean), chi2.sf(squares.sum(), len(squares)))
-    return bool(chance < _CHANCE)
-
-
-def _doubted(prior: FloatArray, nothing: npt.NDArray[np.bool_]) -> FloatArray:
-    """Give "past tasks say nothing" most of the probability (g,), where that is a hypothesis."""
-    if nothing.all() or not nothing.any():
-        return prior
-    share = np.where(nothing, _DOUBT, 1.0 - _DOUBT)
-    return np.asarray(
-        prior * share / np.where(nothing, prior[nothing].sum(), prior[~nothing].sum())
-    )
 
 
 def _of_grid(hypotheses: Hypotheses, basis: Basis, near: Nearness, y: FloatArray) -> FloatArray:

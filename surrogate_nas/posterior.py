@@ -13,7 +13,8 @@ every posterior is closed form (Rasmussen & Williams 2006, ch. 2.7: a Gaussian p
 explicit basis functions). The hyperparameters (t, t_w, t_g, k, noise) live on a small grid: each
 point of it is one hypothesis, from "past tasks say nothing here" over "this task is their mean",
 or the mean of those that are near by their meta-features, to "this task is like one of them", and
-predictions average over the hypotheses by their evidence.
+predictions average over the hypotheses by their evidence. Where that speaks against past tasks,
+what these say of each other does not outvote it (:mod:`surrogate_nas.doubt`).
 Larger is better.
 """
 
@@ -26,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 
+from surrogate_nas.doubt import not_outvoting
 from surrogate_nas.hypotheses import MEAN, NEAR, NOTHING, Hypotheses
 
 FloatArray = npt.NDArray[np.float64]
@@ -202,7 +204,8 @@ class Posterior:
             y[rows],
             None if extra is None else extra[rows],
         )
-        score = evidence + (log_prior - np.log(np.bincount(origin)))[origin]
+        prior = (log_prior - np.log(np.bincount(origin)))[origin]
+        score = evidence + not_outvoting(prior, evidence, every.transfer == NOTHING, len(y))
         probability = np.exp(score - score.max())
         self.probability: FloatArray = probability / probability.sum()
         """Posterior probability of each hypothesis of the grid as it is spread out, (h,)."""

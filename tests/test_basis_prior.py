@@ -14,7 +14,6 @@ from surrogate_nas.boosting import predict_trees
 from surrogate_nas.hypotheses import KERNELS, MEAN, NOISES, ONE, RESIDUALS, TRANSFERS, Hypotheses
 from tests.bases import (
     GRID,
-    FloatArray,
     Tasks,
     mixes,
     tasks,
@@ -77,31 +76,6 @@ def test_the_prior_learns_what_past_tasks_say_of_each_other() -> None:
     assert max(used) < 0.1
     ignored, mean, near_mean, any_sign, one = masses(pairs.fit())
     assert one > max(ignored, mean, near_mean, any_sign)
-
-
-def test_past_tasks_that_rank_each_other_by_chance_say_nothing() -> None:
-    rng = np.random.default_rng(0)
-
-    def judged(rho: float) -> list[tuple[int, float, FloatArray]]:
-        """Six tasks of 101 values, each ranked by five others."""
-        each = [rho + rng.normal(0.0, 0.1, 5) for _ in range(6)]
-        return [(101, float(one.mean()), one) for one in each]
-
-    assert sum(basis._say_anything(judged(0.0)) for _ in range(200)) < 20
-    assert all(basis._say_anything(judged(0.15)) for _ in range(20))
-    # Upside down says something, too, as does one good task for each among four of no worth.
-    assert all(basis._say_anything(judged(-0.25)) for _ in range(20))
-    pairs = [(n, 0.0, np.where(np.arange(5) == 0, 0.8, each)) for n, _, each in judged(0.0)]
-    assert basis._say_anything(pairs)
-    assert basis._say_anything([])
-
-
-def test_doubt_leaves_hypotheses_their_order_and_needs_one_of_no_transfer() -> None:
-    prior = np.array([0.1, 0.3, 0.4, 0.2])
-    doubted = basis._doubted(prior, np.array([True, True, False, False]))
-    np.testing.assert_allclose(doubted, [0.225, 0.675, 0.2 / 3, 0.1 / 3])
-    for same in (True, False):
-        np.testing.assert_array_equal(basis._doubted(prior, np.full(4, same)), prior)
 
 
 def test_quality_says_how_well_the_others_predict_a_task() -> None:

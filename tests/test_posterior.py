@@ -149,6 +149,27 @@ def test_probability_is_evidence_times_prior_which_past_tasks_share_equally() ->
     np.testing.assert_allclose(probability, np.exp(score - logsumexp(score)), rtol=1e-9)
 
 
+def test_what_past_tasks_say_of_each_other_does_not_outvote_the_results() -> None:
+    """Against past tasks these start level with "they say nothing", else from their own prior."""
+    nothing = EVERY.transfer == NOTHING
+    alone = GRID.transfer == NOTHING
+    prior = np.where(alone, 0.02 / alone.sum(), 0.98 / (~alone).sum())
+    n_against = 0
+    for seed in range(20):
+        w = world(seed)
+        if seed % 2:
+            w = replace(w, y=w.y - w.basis.values.sum(axis=1))  # which past tasks know nothing of
+        share = prior[ORIGIN] * np.where(EVERY.transfer == ONE, 1.0 / N_TASKS, 1.0)
+        mass = share * np.exp(w.evidence()[0])
+        odds = mass[~nothing].sum() / mass[nothing].sum() / 49.0
+        is_against = odds < 1.0
+        n_against += is_against
+        transfer = replace(w, log_prior=np.log(prior)).model().transfer
+        expected = odds / (1.0 + odds) if is_against else 49.0 * odds / (1.0 + 49.0 * odds)
+        assert transfer == pytest.approx(expected, rel=1e-9)
+    assert 3 <= n_against <= 17
+
+
 def test_a_past_task_named_twice_is_one_task() -> None:
     # Else a crowd of alike past tasks would make "like one of them" likelier than it is.
     w = world(7)

@@ -143,7 +143,7 @@ def test_trials_in_the_queue_come_first_and_others_are_left_alone(
 def test_what_a_worker_finished_before_it_went_counts(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends between another's look at the trials and its look at who is alive: no place is free."""
+    """It ends between another's looks at the trials and at who is alive: no place is free."""
     place = address(kind, tmp_path, request)
     study = new_study(place)
     with ExitStack() as gone, worker(place, "second", n_trials=1) as second:
