@@ -119,9 +119,8 @@ def test_negated_past_tasks_are_read_the_other_way_round_or_ignored(misled: list
     for found in misled:
         ignored = found.study.user_attrs["past_tasks_ignored"]
         believed = [weight for name, weight in found.weights.items() if name not in ignored]
-        assert sum(believed) < 0
-        # The second and third correct the first, and may do so a little in either direction.
-        assert max(believed) < -0.5 * min(believed)
+        # Alike as they are, one of them may correct the others, by less than these say.
+        assert sum(w for w in believed if w > 0) < 0.5 * sum(-w for w in believed if w < 0)
     assert np.mean([sum(found.weights.values()) for found in misled]) < -0.5
 
 
