@@ -42,6 +42,9 @@ MAIN = ("ours", "cell", "no_past", "cell_no_past")
 """Methods that are shown beside the peers."""
 IN_ANOTHER_SPACE = ("cell", "cell_no_past")
 """Methods that are no ablations: more than an argument differs."""
+BEFORE = "before"
+"""Folder of the runs that were recorded before the guard of surrogate_nas/doubt.py."""
+OURS_BEFORE = "ours, before the guard"
 COMPARED_FROM = 5
 """The first training that counts where ablations are compared: before, few have learned."""
 
@@ -51,6 +54,11 @@ def ours(
 ) -> Curves:
     """Return the curves of one method under one kind of past tasks."""
     return curves(table, [r for r in runs if (r["past"], r["pairs"]) == (past, n_pairs)])
+
+
+def read_methods(out: Path, table: str) -> dict[str, list[dict[str, Any]]]:
+    """Read the recorded runs of all methods on a table."""
+    return {method: read_runs(out / f"{method}-{table}.jsonl") for method in METHODS}
 
 
 def line(method: str, found: Curves, tpe: Curves) -> str:
@@ -100,16 +108,14 @@ def print_ablations(
     tables: Mapping[str, Table],
     peers: Mapping[str, Mapping[str, Curves]],
     own: Mapping[str, Mapping[str, Curves]],
+    unchanged: Mapping[str, Curves],
 ) -> None:
-    """Print what each change of one argument does to mean regret, on common cases."""
-    print("\n**One argument changed**: trainings to TPE's 50; change of mean regret\n")
-    print(f"| changed | {' | '.join(tables)} |")
-    print("|" + "---|" * (1 + len(tables)))
+    """Print rows of what each change of one argument does to mean regret, on common cases."""
     recorded = dict.fromkeys(m for found in own.values() for m in found if found[m])
     for method in (m for m in recorded if m not in IN_ANOTHER_SPACE):
         cells = []
         for name in tables:
-            found, base = own[name][method], own[name]["ours"]
+            found, base = own[name][method], unchanged[name]
             level = float(mean_curve(peers[name]["tpe"])[-1])
             cells.append(changed(found, base, level) if found else "–")
         print(f"| {method} | {' | '.join(cells)} |")
@@ -134,10 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     bench = folder(arguments.bench)
     tables = {name: Table(name, bench / "tables") for name in LAYOUTS}
-    runs = {
-        name: {method: read_runs(arguments.out / f"{method}-{name}.jsonl") for method in METHODS}
-        for name in tables
-    }
+    runs = {name: read_methods(arguments.out, name) for name in tables}
+    earlier = {name: read_methods(arguments.out / BEFORE, name) for name in tables}
     peers = {
         name: read_peers(bench / "peers" / "peers.jsonl", table) for name, table in tables.items()
     }
@@ -147,13 +151,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         own = {method: ours(table, found) for method, found in runs[name].items()}
         for n_pairs in (20, 1000):
             own[f"ours, {n_pairs} pairs"] = ours(table, runs[name]["ours"], n_pairs=n_pairs)
+        own[OURS_BEFORE] = ours(table, earlier[name]["ours"])
         all_own[name] = own
         print_table(table, peers[name], {method: own[method] for method in MAIN})
         shown[name] = {
             **{m: peers[name][m] for m in ("random", "tpe", "portfolio_tpe", "stack")},
             **{m: own[m] for m in ("no_past", "ours") if own[m]},
         }
-    print_ablations(tables, peers, all_own)
+    print("\n**One argument changed**: trainings to TPE's 50; change of mean regret\n")
+    print(f"| changed | {' | '.join(tables)} |")
+    print("|" + "---|" * (1 + len(tables)))
+    print_ablations(tables, peers, all_own, {name: own["ours"] for name, own in all_own.items()})
+    then = {
+        name: {method: ours(table, found) for method, found in earlier[name].items()}
+        for name, table in tables.items()
+    }
+    print_ablations(tables, peers, then, {name: own.pop("ours") for name, own in then.items()})
     print("\n**Past tasks that mislead**: mean regret over that without past tasks\n")
     print("| table | past tasks | runs | n=10 | 20 | 30 | 50 | worst | mean from 10 on |")
     print("|" + "---|" * 9)
