@@ -26,8 +26,9 @@ _BEFORE = 0.9
 _DURING = 0.5
 """Least probability that past tasks say nothing, before the target's results are counted, where
 these speak against them: both sides start level."""
-_FEWEST_RESULTS = 3
-"""Results that can speak against past tasks: of two, one is the control."""
+_FEWEST_RESULTS = 5
+"""Results that can speak against past tasks: of fewer, one of them the control, the scale of the
+values is hardly known, and true past tasks are taken for wrong ones."""
 
 
 def say_anything(agreement: Sequence[tuple[int, float, FloatArray]]) -> bool:

@@ -47,7 +47,7 @@ def log_prior(nothing: float) -> FloatArray:
 def test_results_against_past_tasks_leave_these_half_of_the_prior(nothing: float) -> None:
     """All else keeps its proportions; by how much the results speak against them is evidence."""
     prior = log_prior(nothing)
-    after = not_outvoting(prior, np.array([0.0, 1.0, -0.5, 0.0, 0.5]), NOTHING, 3)
+    after = not_outvoting(prior, np.array([0.0, 1.0, -0.5, 0.0, 0.5]), NOTHING, 5)
     np.testing.assert_allclose(np.exp(after[:2]), [0.125, 0.375])
     np.testing.assert_allclose(np.exp(after[2:]), [0.25, 0.15, 0.1])
 
@@ -64,10 +64,10 @@ def test_it_is_the_average_over_each_side_that_counts() -> None:
 
 
 def test_doubt_needs_results_and_a_choice() -> None:
-    """Of two results one is the control's; and doubt is never lessened."""
+    """Four results say too little; and doubt is never lessened."""
     prior, against = log_prior(0.02), np.array([9.0, 9.0, 0.0, 0.0, 0.0])
-    assert not_outvoting(prior, against, NOTHING, 2) is prior
-    assert not_outvoting(prior, against, NOTHING, 3) is not prior
+    assert not_outvoting(prior, against, NOTHING, 4) is prior
+    assert not_outvoting(prior, against, NOTHING, 5) is not prior
     doubtful = log_prior(0.9)
     assert not_outvoting(doubtful, against, NOTHING, 9) is doubtful
     for same in (True, False):
