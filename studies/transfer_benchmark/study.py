@@ -66,17 +66,33 @@ def run(job: Job) -> dict[str, Any]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     began = time.perf_counter()
     case = _case(kind)
-    table, values = case.table, case.table.values[target]
-    sampler = METHODS[method](case)
-    space = TableSpace(table)
+    table, sampler = case.table, METHODS[method](case)
     setup = time.perf_counter() - began
+    study, rows, trained, seconds = search(table, target, sampler)
+    trials = study.get_trials(deepcopy=False)
+    return {
+        **{"method": method, "table": name, "target": target, "seed": seed},
+        **{"pairs": n_pairs, "past": past_kind, "rows": rows},
+        **{"predicted": [_predicted(trials[number]) for number in trained]},
+        **{"asks": len(trials), "transfer": study.user_attrs.get("transfer")},
+        **{"setup_s": round(setup, 3), "ask_s": round(seconds, 4)},
+    }
+
+
+def search(
+    table: Table, target: str, sampler: optuna.samplers.BaseSampler
+) -> tuple[optuna.Study, list[int], list[int], float]:
+    """Search a table by the protocol.
+
+    Returns:
+        The study, the rows in the order of their training, the numbers of the trials that trained
+        them, and the seconds a trial.
+    """
+    values, space = table.values[target], TableSpace(table)
     rows: list[int] = []
     trained: list[int] = []
-    asks = 0
 
     def objective(trial: optuna.Trial) -> float:
-        nonlocal asks
-        asks += 1
         row = table.row(space.suggest(trial))
         if row is None or not np.isfinite(values[row]):
             return float("nan")  # Optuna fails the trial; nothing was trained
@@ -90,15 +106,8 @@ def run(job: Job) -> dict[str, Any]:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     began = time.perf_counter()
     study.optimize(objective, n_trials=20 * BUDGET)
-    seconds = (time.perf_counter() - began) / max(asks, 1)
-    trials = study.get_trials(deepcopy=False)
-    return {
-        **{"method": method, "table": name, "target": target, "seed": seed},
-        **{"pairs": n_pairs, "past": past_kind, "rows": rows},
-        **{"predicted": [_predicted(trials[number]) for number in trained]},
-        **{"asks": asks, "transfer": study.user_attrs.get("transfer")},
-        **{"setup_s": round(setup, 3), "ask_s": round(seconds, 4)},
-    }
+    seconds = time.perf_counter() - began
+    return study, rows, trained, seconds / max(len(study.get_trials(deepcopy=False)), 1)
 
 
 def _predicted(trial: optuna.trial.FrozenTrial) -> float | None:
