@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import final
 
-from surrogate_nas.summary import StudySummary
+from surrogate_nas.screening import IGNORED
+from surrogate_nas.summary import StudySummary, number
 
 ENOUGH_TRAININGS = 12
 """Predicted trainings before their rank correlation is judged: of surrogates with a true
@@ -19,6 +20,10 @@ normal variables, by Kendall's tau); 74 % of surrogates that know nothing are be
 ENOUGH_FOR_TRANSFER = 5
 """Results before past tasks are said to be far away: the second is the control, the first look at
 an architecture that they did not choose, and a few more must agree with it."""
+
+ENOUGH_LOOKS = 3
+"""Trials in a row for which past tasks were left out before that is said: where good results
+differ by noise alone, a few of them speak against past tasks, and the next bad one for them."""
 
 
 @final
@@ -95,6 +100,9 @@ def _low_correlation(summary: StudySummary) -> Finding | None:
 
 def _far_from_past(summary: StudySummary) -> Finding | None:
     if len(summary.completed) < ENOUGH_FOR_TRANSFER or not summary.ignores_past:
+        return None
+    looks = [number(trial, "transfer") for trial in summary.completed[-ENOUGH_LOOKS:]]
+    if any(look is not None and look >= IGNORED for look in looks):
         return None
     n = len(summary.past_task_weights)
     probability = "" if summary.transfer is None else f" (probability {summary.transfer:.2f})"

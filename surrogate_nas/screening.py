@@ -26,7 +26,7 @@ Proposals = Callable[[int], Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]
 _logger = logging.getLogger(__name__)
 
 _PARENTS = 5
-_IGNORED = 0.1
+IGNORED = 0.1
 """Probability of any transfer, or share of an equal weight, below which past tasks are ignored."""
 _MOST_NAMED = 100
 _CLIMBS = 4
@@ -124,8 +124,8 @@ class Screened:
         """Return what past tasks are worth to the study by now; nothing without any."""
         if self.transfer is None:
             return {}
-        least = _IGNORED / len(self.past_tasks)
-        is_off = self.transfer < _IGNORED
+        least = IGNORED / len(self.past_tasks)
+        is_off = self.transfer < IGNORED
         off = [name for name, w in self.past_tasks.items() if is_off or abs(w) < least]
         strongest = sorted(self.past_tasks, key=lambda name: -abs(self.past_tasks[name]))
         return {

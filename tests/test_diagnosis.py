@@ -105,6 +105,23 @@ def test_a_task_unlike_all_past_ones_is_told_so() -> None:
     assert "evaluate_history" in finding.advice
 
 
+@pytest.mark.parametrize(
+    ("looks", "is_said"),
+    [
+        ([0.9, 0.9, 0.9, 0.05, 0.06], False),
+        ([0.9, 0.9, 0.05, 0.07, 0.06], True),
+        ([0.9, 0.05, 0.07, 0.06, 0.2], False),
+    ],
+)
+def test_it_is_said_when_past_tasks_stay_away(looks: list[float], is_said: bool) -> None:
+    """Three trials in a row have done without them."""
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([create_trial(value=1.0, user_attrs={"transfer": look}) for look in looks])
+    study.set_user_attr("past_task_weights", {"cats": 0.01})
+    study.set_user_attr("past_tasks_ignored", ["cats"])
+    assert ("transfer" in kinds(summarize(study))) == is_said
+
+
 def test_past_tasks_count_while_one_is_left_or_results_are_few() -> None:
     """The first results are no verdict."""
     assert kinds(with_past(["cats"], 20)) == []
