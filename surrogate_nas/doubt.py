@@ -66,7 +66,7 @@ def doubted(prior: FloatArray, nothing: BoolArray) -> FloatArray:
     )
 
 
-def not_outvoting(
+def cautious_prior(
     log_prior: FloatArray, evidence: FloatArray, nothing: BoolArray, n_results: int
 ) -> FloatArray:
     """Return a log prior of hypotheses that does not outvote the target's own results, (h,).

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 
-from surrogate_nas.doubt import not_outvoting
+from surrogate_nas.doubt import cautious_prior
 from surrogate_nas.hypotheses import MEAN, NEAR, NOTHING, Hypotheses
 
 FloatArray = npt.NDArray[np.float64]
@@ -205,7 +205,7 @@ class Posterior:
             None if extra is None else extra[rows],
         )
         prior = (log_prior - np.log(np.bincount(origin)))[origin]
-        score = evidence + not_outvoting(prior, evidence, every.transfer == NOTHING, len(y))
+        score = evidence + cautious_prior(prior, evidence, every.transfer == NOTHING, len(y))
         probability = np.exp(score - score.max())
         self.probability: FloatArray = probability / probability.sum()
         """Posterior probability of each hypothesis of the grid as it is spread out, (h,)."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy.special import logsumexp
 
-from surrogate_nas.doubt import doubted, not_outvoting, say_anything
+from surrogate_nas.doubt import cautious_prior, doubted, say_anything
 
 FloatArray = npt.NDArray[np.float64]
 NOTHING = np.array([True, True, False, False, False])
@@ -47,7 +47,7 @@ def log_prior(nothing: float) -> FloatArray:
 def test_results_against_past_tasks_leave_these_half_of_the_prior(nothing: float) -> None:
     """All else keeps its proportions; by how much the results speak against them is evidence."""
     prior = log_prior(nothing)
-    after = not_outvoting(prior, np.array([0.0, 1.0, -0.5, 0.0, 0.5]), NOTHING, 5)
+    after = cautious_prior(prior, np.array([0.0, 1.0, -0.5, 0.0, 0.5]), NOTHING, 5)
     np.testing.assert_allclose(np.exp(after[:2]), [0.125, 0.375])
     np.testing.assert_allclose(np.exp(after[2:]), [0.25, 0.15, 0.1])
 
@@ -59,16 +59,16 @@ def test_it_is_the_average_over_each_side_that_counts() -> None:
         evidence = np.array([0.0, 0.0, best, -2.0, -2.0])
         speaks_for = logsumexp(evidence[2:], b=[0.5, 0.3, 0.2]) > 0.0
         assert speaks_for == is_same
-        after = not_outvoting(prior, evidence, NOTHING, 5)
+        after = cautious_prior(prior, evidence, NOTHING, 5)
         assert (after is prior) == is_same
 
 
 def test_doubt_needs_results_and_a_choice() -> None:
     """Four results say too little; and doubt is never lessened."""
     prior, against = log_prior(0.02), np.array([9.0, 9.0, 0.0, 0.0, 0.0])
-    assert not_outvoting(prior, against, NOTHING, 4) is prior
-    assert not_outvoting(prior, against, NOTHING, 5) is not prior
+    assert cautious_prior(prior, against, NOTHING, 4) is prior
+    assert cautious_prior(prior, against, NOTHING, 5) is not prior
     doubtful = log_prior(0.9)
-    assert not_outvoting(doubtful, against, NOTHING, 9) is doubtful
+    assert cautious_prior(doubtful, against, NOTHING, 9) is doubtful
     for same in (True, False):
-        assert not_outvoting(prior, against, np.full(5, same), 9) is prior
+        assert cautious_prior(prior, against, np.full(5, same), 9) is prior

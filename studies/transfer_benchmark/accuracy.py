@@ -14,29 +14,31 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import argparse
 import multiprocessing
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtri
 from scipy.stats import kendalltau
 
 import surrogate_nas as sn
 from studies.transfer_benchmark.peers import append, read_runs
-from studies.transfer_benchmark.tables import CELLS, LAYOUTS, Table, TableSpace, folder
+from studies.transfer_benchmark.tables import CELLS, LAYOUTS, Table, TableSpace, folder, table_of
 
 HERE = Path(__file__).parent
 LABELS = (10, 16, 20, 50, 78)
 LEVELS = (0.5, 0.8, 0.95)
 N_JUDGED = 2000
+IndexArray = npt.NDArray[np.intp]
 Job = tuple[str, str, int, bool, bool, Path]
 """Table, target, seed, with past tasks, with graph features, folder."""
 
 
-@cache
-def _table(name: str, where: Path) -> Table:
-    return Table(name, where)
+def labelled(table: Table, target: str, seed: int) -> IndexArray:
+    """Return the n rows with a value in random order, (n,): the first are given as labels."""
+    rng = np.random.default_rng([seed, 10, table.layout.tasks.index(target)])
+    return rng.permutation(np.flatnonzero(np.isfinite(table.values[target])))
 
 
 def judge(job: Job) -> list[dict[str, Any]]:
@@ -46,12 +48,11 @@ def judge(job: Job) -> list[dict[str, Any]]:
     N_JUDGED rows that were not given.
     """
     name, target, seed, is_warm, is_cell, bench = job
-    table = _table(name, bench / "tables")
+    table = table_of(name, bench)
     values, space = table.values[target], TableSpace(table, is_cell=is_cell)
     past = table.past(target, seed) if is_warm else []
     surrogate = sn.MetaSurrogate.fit(space, past, seed=seed)
-    rng = np.random.default_rng([seed, 10, table.layout.tasks.index(target)])
-    order = rng.permutation(np.flatnonzero(np.isfinite(values)))
+    order = labelled(table, target, seed)
     params = [table.params(row) for row in order]
     lines = []
     for n in LABELS:

@@ -19,7 +19,6 @@ import argparse
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ import optuna
 from scipy.stats import kendalltau
 
 import surrogate_nas as sn
+from studies.transfer_benchmark.accuracy import labelled
 from studies.transfer_benchmark.methods import Case, ours
 from studies.transfer_benchmark.peers import BUDGET, mean_curve, read_peers, trainings_to
 from studies.transfer_benchmark.study import search
@@ -37,6 +37,7 @@ from studies.transfer_benchmark.tables import (
     TableSpace,
     folder,
     regret,
+    table_of,
 )
 from surrogate_nas.basis import empty_basis
 from surrogate_nas.boosting import normal_scores
@@ -52,18 +53,12 @@ Job = tuple[str, str, int, Path]
 """Table, target, seed, folder."""
 
 
-@cache
-def _table(name: str, where: Path) -> Table:
-    return Table(name, where)
-
-
 def ranked(job: Job) -> list[float]:
     """Kendall's tau over the whole table, for each number of pairs a past task."""
     name, target, seed, bench = job
-    table = _table(name, bench / "tables")
+    table = table_of(name, bench)
     values, space = table.values[target], TableSpace(table, is_cell=True)
-    rng = np.random.default_rng([seed, 10, table.layout.tasks.index(target)])
-    order = rng.permutation(np.flatnonzero(np.isfinite(values)))
+    order = labelled(table, target, seed)
     params = [table.params(row) for row in order]
     given = (params[:N_LABELS], values[order[:N_LABELS]].tolist())
     taus = []
@@ -93,7 +88,7 @@ def searched(job: Job) -> FloatArray:
     """Regret after each training of a search without past tasks that knows the hypothesis."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name, target, seed, bench = job
-    table = _table(name, bench / "tables")
+    table = table_of(name, bench)
     case = Case(table, [], 1000 * seed + table.layout.tasks.index(target))
     _, rows, _, _ = search(table, target, ours(case, shaped(table, target, seed)))
     return regret(table.values[target], rows)
@@ -111,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in LAYOUTS:
             jobs = [(name, target, s, bench) for s in SEEDS for target in LAYOUTS[name].tasks]
             found = dict(zip([job[1:3] for job in jobs], pool.map(searched, jobs), strict=True))
-            table = _table(name, bench / "tables")
+            table = table_of(name, bench)
             tpe = read_peers(bench / "peers" / "peers.jsonl", table)["tpe"]
             reached = trainings_to(found, float(mean_curve(tpe)[-1])) or f"over {BUDGET}"
             mean = mean_curve(found)

@@ -16,7 +16,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import optuna
 from studies.transfer_benchmark.hostile import HOSTILE
 from studies.transfer_benchmark.methods import METHODS, Case
 from studies.transfer_benchmark.peers import BUDGET, append, read_runs
-from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder
+from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder, table_of
 
 HERE = Path(__file__).parent
 _TOLD = 20
@@ -39,15 +39,10 @@ Job = tuple[str, Kind]
 """Method, and what it is given."""
 
 
-@cache
-def _table(name: str, where: Path) -> Table:
-    return Table(name, where)
-
-
 @lru_cache(maxsize=1)
 def _case(kind: Kind) -> Case:
     name, target, seed, n_pairs, past_kind, bench = kind
-    table = _table(name, bench / "tables")
+    table = table_of(name, bench)
     past = table.past(target, seed, n_pairs)
     if past_kind != "true":
         past = HOSTILE[past_kind](table, target, past, np.random.default_rng([seed, 99]))
@@ -83,6 +78,11 @@ def search(
     table: Table, target: str, sampler: optuna.samplers.BaseSampler
 ) -> tuple[optuna.Study, list[int], list[int], float]:
     """Search a table by the protocol.
+
+    Args:
+        table: The table.
+        target: One of its tasks.
+        sampler: Of a study that maximizes.
 
     Returns:
         The study, the rows in the order of their training, the numbers of the trials that trained

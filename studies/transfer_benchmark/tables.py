@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
@@ -144,6 +145,12 @@ class Table:
                 )
             )
         return past
+
+
+@cache
+def table_of(name: str, bench: Path) -> Table:
+    """Return a table in ``tables/`` of a folder, read once a process."""
+    return Table(name, bench / "tables")
 
 
 @final

@@ -92,10 +92,10 @@ class BudgetedStudy(optuna.Study):
         Raises:
             BudgetMet: And none is needed later.
         """
-        owned = _owned(self.get_trials(deepcopy=False))
-        dead = {trial._trial_id for trial in self._coordination.dead(owned)}
-        # Read again: a worker that is gone by now may have finished its trial before it went.
         trials = self.get_trials(deepcopy=False)
+        dead = {trial._trial_id for trial in self._coordination.dead(_owned(trials))}
+        if dead:  # their workers may have finished them between that reading and their own end
+            trials = self.get_trials(deepcopy=False)
         n_done = sum(counts(trial) for trial in trials)
         if n_done >= self._n_trials:
             raise BudgetMet
