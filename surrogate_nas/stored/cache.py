@@ -8,11 +8,14 @@ so that a hostile one can neither run anything nor unfold to more memory than th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
 import logging
 import os
+import re
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
@@ -32,6 +35,10 @@ CacheLike: TypeAlias = "str | os.PathLike[str] | Literal[False] | None"
 _FORMAT = 1
 _META = b"surrogate_nas"
 _ENDING = ".parquet"
+_UNREAD_DAYS = 90.0
+"""Days without a reading after which a database's files go: it may be gone itself."""
+_FOLDER_NAME = re.compile(r"[0-9a-f]{32}")
+_FILE_NAME = re.compile(rf"[0-9]+-[0-9a-f]{{64}}{re.escape(_ENDING)}")
 _SPARE_BYTES = 1 << 20
 _CELL_BYTES = 64
 _SECRET = {"password", "passwd", "pwd", "sslpassword"}
@@ -96,6 +103,9 @@ class CachedReader(StudyReader):
                 files.setdefault(path.name.split("-")[0], []).append(path)
         except OSError as error:
             _logger.info("The cache of past studies cannot be read: %s", error)
+        if files:
+            with contextlib.suppress(OSError):  # one may read what another user has written
+                os.utime(self._folder)  # says when it was read last
         return files
 
     def _save(self, study: StoredStudy, label: Mapping[str, Any], results: Results) -> None:
@@ -104,6 +114,8 @@ class CachedReader(StudyReader):
             data = _packed(label, results)
             digest = hashlib.sha256(data).hexdigest()
             path = self._folder / f"{study.study_id}-{digest}{_ENDING}"
+            if not self._folder.exists():  # a new database: time to look after the old ones
+                _forget_unread(self._folder.parent)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(path, data, durable=False)
         except OSError as error:
@@ -217,6 +229,21 @@ def _delete(paths: Collection[Path]) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             _logger.info("An old file of the cache stays: %s", error)
+
+
+def _forget_unread(cache: Path) -> None:
+    """Delete the files of databases that have not been read for long, and nothing else."""
+    oldest = time.time() - 86_400 * _UNREAD_DAYS
+    for folder in cache.iterdir() if cache.is_dir() else ():
+        if not _FOLDER_NAME.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+            continue
+        try:
+            if folder.stat().st_mtime < oldest:
+                _delete([path for path in folder.iterdir() if _FILE_NAME.fullmatch(path.name)])
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+        except OSError as error:
+            _logger.info("An old folder of the cache stays: %s", error)
 
 
 def _load(path: Path, label: Mapping[str, Any], signature: Signature) -> Results | None:

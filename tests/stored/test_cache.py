@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,85 @@ def test_files_of_a_deleted_study_go(database: Path, cache: Path) -> None:
     read(database, cache)
 
     assert [path.name.split("-")[0] for path in files(cache)] == ["1"]
+
+
+def _unread_for(days: float, folder: Path) -> None:
+    then = time.time() - 86_400 * days
+    os.utime(folder, (then, then))
+
+
+def test_files_of_a_database_that_is_not_read_any_more_go(
+    database: Path, cache: Path, tmp_path: Path
+) -> None:
+    read(database, cache)
+    (gone,) = {path.parent for path in files(cache)}
+    _unread_for(91, gone)
+    other = tmp_path / "other.db"
+    add_study(other, "third", 2)
+
+    past = read(other, cache)
+
+    assert not gone.exists()
+    assert files(cache)
+    assert exact(read(other, cache)) == exact(past)
+    assert exact(read(database, cache)) == exact(read(database, False))
+
+
+def test_files_of_a_database_that_was_read_lately_stay(
+    database: Path, cache: Path, tmp_path: Path, read_studies: list[str]
+) -> None:
+    read(database, cache)
+    (folder,) = {path.parent for path in files(cache)}
+    _unread_for(91, folder)
+    read(database, cache)  # from the cache, and that counts
+    add_study(tmp_path / "other.db", "third", 2)
+    read(tmp_path / "other.db", cache)
+    read_studies.clear()
+
+    read(database, cache)
+
+    assert read_studies == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "1-short.parquet", "f" * 32])
+def test_what_is_not_of_the_cache_stays(
+    database: Path, cache: Path, tmp_path: Path, name: str
+) -> None:
+    read(database, cache)
+    (folder,) = {path.parent for path in files(cache)}
+    own = folder / name
+    own.write_text("mine")
+    beside = folder.parent / "beside"
+    beside.mkdir()
+    (beside / files(cache)[0].name).write_text("mine")
+    for old in (folder, beside):
+        _unread_for(91, old)
+    add_study(tmp_path / "other.db", "third", 2)
+
+    read(tmp_path / "other.db", cache)
+
+    assert own.read_text() == "mine"
+    assert len(list(beside.iterdir())) == 1
+    assert list(folder.iterdir()) == [own]
+
+
+def test_an_old_folder_that_cannot_be_cleaned_harms_nothing(
+    database: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(database, cache)
+    (folder,) = {path.parent for path in files(cache)}
+    _unread_for(91, folder)
+    add_study(tmp_path / "other.db", "third", 2)
+
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "refused", str(path))
+
+    monkeypatch.setattr(Path, "rmdir", refused)
+
+    read(tmp_path / "other.db", cache)
+
+    assert folder.exists()
+    assert files(cache)
 
 
 def test_deleting_the_cache_loses_nothing(database: Path, cache: Path) -> None:
