@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,9 @@ def make(folder: Path, python: str) -> Path:
     inside = folder / f"python-{version}" / "bin" / "python"
     if not inside.exists():
         subprocess.run([python, "-m", "venv", inside.parents[1]], check=True)
-        needed = ("torch", "optuna", "scikit-learn", "numpy", "lightgbm")
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         pip = [str(inside), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt")]
-        for packages in (needed[:1], needed[1:]):
+        for packages in (["torch"], project["dependencies"]):
             subprocess.run([*pip, *packages], check=True)
     return inside
 
