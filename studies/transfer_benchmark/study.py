@@ -75,7 +75,7 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def search(
-    table: Table, target: str, sampler: optuna.samplers.BaseSampler
+    table: Table, target: str, sampler: optuna.samplers.BaseSampler, first: Sequence[int] = ()
 ) -> tuple[optuna.Study, list[int], list[int], float]:
     """Search a table by the protocol.
 
@@ -83,6 +83,7 @@ def search(
         table: The table.
         target: One of its tasks.
         sampler: Of a study that maximizes.
+        first: Rows that are trained before the sampler is asked; they count.
 
     Returns:
         The study, the rows in the order of their training, the numbers of the trials that trained
@@ -104,6 +105,8 @@ def search(
         return float(values[row])
 
     study = optuna.create_study(direction="maximize", sampler=sampler)
+    for row in first:
+        study.enqueue_trial(table.params(row))
     began = time.perf_counter()
     study.optimize(objective, n_trials=20 * BUDGET)
     seconds = time.perf_counter() - began

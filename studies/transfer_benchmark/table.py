@@ -38,13 +38,16 @@ from studies.transfer_benchmark.tables import LAYOUTS, Table, folder
 HERE = Path(__file__).parent
 PEERS = ("random", "tpe", "portfolio_tpe", "lgbm_static", "syne_cts", "stack")
 HOSTILE_AT = (10, 20, 30, 50)
+LOST = (1, 3, 5)
+"""Trainings that are lost, for comparison with what misleading past tasks cost."""
 MAIN = ("ours", "cell", "no_past", "cell_no_past")
 """Methods that are shown beside the peers."""
 IN_ANOTHER_SPACE = ("cell", "cell_no_past")
 """Methods that are no ablations: more than an argument differs."""
 BEFORE = "before"
 """Folder of the runs that were recorded before the guard of surrogate_nas/doubt.py."""
-OURS_BEFORE = "ours, before the guard"
+PAIRS = {20: "20 pairs", 1000: "1000 pairs", 30_000: "all rows"}
+"""Pairs a past task, beside the protocol's; no table has more rows than the last."""
 COMPARED_FROM = 5
 """The first training that counts where ablations are compared: before, few have learned."""
 
@@ -104,6 +107,43 @@ def print_hostile(table: Table, runs: Mapping[str, Sequence[Mapping[str, Any]]])
             print(f"| {table.name} | {kind} | {len(common)} | {cells} | {worst:.2f} | {whole} |")
 
 
+def print_lost(table: Table, cold: Curves) -> None:
+    """Print what it costs to train some architectures first that teach nothing, as a ratio."""
+    base = np.maximum(mean_curve(cold), TINY)
+    first = HOSTILE_AT[0] - 1
+    for lost in LOST:
+        late = base[first - lost : BUDGET - lost]
+        shares = late / base[first:]
+        cells = " | ".join(f"{shares[n - HOSTILE_AT[0]]:.2f}" for n in HOSTILE_AT)
+        whole = late.mean() / base[first:].mean()
+        name = f"*none, {lost} lost*"
+        print(
+            f"| {table.name} | {name} | {len(cold)} | {cells} | {shares.max():.2f} | {whole:.2f} |"
+        )
+
+
+def print_paired(
+    peers: Mapping[str, Mapping[str, Curves]], own: Mapping[str, Curves], names: Sequence[str]
+) -> None:
+    """Print trainings and mean regret of ours and of each peer on the cases that both have."""
+    for method in PEERS:
+        cells = []
+        for name in names:
+            other = peers[name].get(method, {})
+            common = sorted(other.keys() & own[name].keys())
+            if not common:
+                cells.append("–")
+                continue
+            level = float(mean_curve({c: peers[name]["tpe"][c] for c in common})[-1])
+            found, theirs = ({c: side[c] for c in common} for side in (own[name], other))
+            reached = [
+                str(trainings_to(side, level) or f"over {BUDGET}") for side in (found, theirs)
+            ]
+            change, low, high = (round(100 * (x - 1)) for x in ratio(found, theirs, COMPARED_FROM))
+            cells.append(f"{' / '.join(reached)}; {change:+d} % ({low:+d} to {high:+d})")
+        print(f"| {method} | {' | '.join(cells)} |")
+
+
 def print_ablations(
     tables: Mapping[str, Table],
     peers: Mapping[str, Mapping[str, Curves]],
@@ -141,7 +181,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench = folder(arguments.bench)
     tables = {name: Table(name, bench / "tables") for name in LAYOUTS}
     runs = {name: read_methods(arguments.out, name) for name in tables}
-    earlier = {name: read_methods(arguments.out / BEFORE, name) for name in tables}
     peers = {
         name: read_peers(bench / "peers" / "peers.jsonl", table) for name, table in tables.items()
     }
@@ -149,9 +188,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     all_own: dict[str, dict[str, Curves]] = {}
     for name, table in tables.items():
         own = {method: ours(table, found) for method, found in runs[name].items()}
-        for n_pairs in (20, 1000):
-            own[f"ours, {n_pairs} pairs"] = ours(table, runs[name]["ours"], n_pairs=n_pairs)
-        own[OURS_BEFORE] = ours(table, earlier[name]["ours"])
+        for n_pairs, label in PAIRS.items():
+            own[f"ours, {label}"] = ours(table, runs[name]["ours"], n_pairs=n_pairs)
+        earlier = read_runs(arguments.out / BEFORE / f"ours-{name}.jsonl")
+        own["ours, before the guard"] = ours(table, earlier)
         all_own[name] = own
         print_table(table, peers[name], {method: own[method] for method in MAIN})
         shown[name] = {
@@ -161,18 +201,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("\n**One argument changed**: trainings to TPE's 50; change of mean regret\n")
     print(f"| changed | {' | '.join(tables)} |")
     print("|" + "---|" * (1 + len(tables)))
-    print_ablations(tables, peers, all_own, {name: own["ours"] for name, own in all_own.items()})
-    then = {
-        name: {method: ours(table, found) for method, found in earlier[name].items()}
-        for name, table in tables.items()
-    }
-    ours_then = {name: own.pop("ours") for name, own in then.items()}  # has its row already
-    print_ablations(tables, peers, then, ours_then)
+    unchanged = {name: own["ours"] for name, own in all_own.items()}
+    print_ablations(tables, peers, all_own, unchanged)
+    print("\n**On the cases that both have**: trainings of *ours* / of theirs; change of regret\n")
+    print(f"| against | {' | '.join(tables)} |")
+    print("|" + "---|" * (1 + len(tables)))
+    print_paired(peers, unchanged, list(tables))
     print("\n**Past tasks that mislead**: mean regret over that without past tasks\n")
     print("| table | past tasks | runs | n=10 | 20 | 30 | 50 | worst | mean from 10 on |")
     print("|" + "---|" * 9)
     for name, table in tables.items():
         print_hostile(table, runs[name])
+        print_lost(table, all_own[name]["no_past"])
     draw_regret(shown, arguments.pictures / "regret.png")
     draw_overview(shown, arguments.pictures / "overview.svg")
     draw_harm(shown, arguments.pictures / "harm.png")
