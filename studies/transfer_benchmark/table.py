@@ -46,8 +46,10 @@ IN_ANOTHER_SPACE = ("cell", "cell_no_past")
 """Methods that are no ablations: more than an argument differs."""
 BEFORE = "before"
 """Folder of the runs that were recorded before the guard of surrogate_nas/doubt.py."""
-PAIRS = {20: "20 pairs", 1000: "1000 pairs", 30_000: "all rows"}
-"""Pairs a past task, beside the protocol's; no table has more rows than the last."""
+ALL_ROWS = 30_000
+"""No table has more."""
+PAIRS = {20: "20 pairs", 1000: "1000 pairs", ALL_ROWS: "all rows"}
+"""Pairs a past task, beside the protocol's."""
 COMPARED_FROM = 5
 """The first training that counts where ablations are compared: before, few have learned."""
 
@@ -78,11 +80,16 @@ def line(method: str, found: Curves, tpe: Curves) -> str:
     return f"| {method} | {len(found)} | {reached or f'over {BUDGET}'} | {' | '.join(cells)} |"
 
 
+def print_head(first: str) -> None:
+    """Print what stands above rows of :func:`line`."""
+    print(f"| {first} | runs | to TPE's 50 | n=1 | 3 | 5 | 10 | 20 | 50 | harm 10 | harm 50 |")
+    print("|" + "---|" * 11)
+
+
 def print_table(table: Table, peers: Mapping[str, Curves], own: Mapping[str, Curves]) -> None:
     """Print what all methods need on one table."""
     print(f"\n**{table.name}**\n")
-    print("| method | runs | to TPE's 50 | n=1 | 3 | 5 | 10 | 20 | 50 | harm 10 | harm 50 |")
-    print("|" + "---|" * 11)
+    print_head("method")
     for method in PEERS:
         if method in peers:
             print(line(method, peers[method], peers["tpe"]))
@@ -207,6 +214,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"| against | {' | '.join(tables)} |")
     print("|" + "---|" * (1 + len(tables)))
     print_paired(peers, unchanged, list(tables))
+    print("\n**Past tasks known with all their rows**\n")
+    print_head("table")
+    for name in tables:
+        print(line(name, all_own[name][f"ours, {PAIRS[ALL_ROWS]}"], peers[name]["tpe"]))
     print("\n**Past tasks that mislead**: mean regret over that without past tasks\n")
     print("| table | past tasks | runs | n=10 | 20 | 30 | 50 | worst | mean from 10 on |")
     print("|" + "---|" * 9)
