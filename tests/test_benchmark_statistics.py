@@ -1,0 +1,88 @@
+"""What the transfer benchmark reports: means, trainings to a level, harm, ratios, from runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow")  # the extra `history`: the study's tables are Parquet
+
+from studies.transfer_benchmark.peers import (
+    BUDGET,
+    Curves,
+    append,
+    harm,
+    interval,
+    mean_curve,
+    ratio,
+    read_runs,
+    trainings_to,
+)
+from studies.transfer_benchmark.tables import regret
+
+
+def _flat(level: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.full(BUDGET, level)
+
+
+def test_regret_is_of_the_best_so_far_between_median_and_best() -> None:
+    values = np.array([1.0, 2.0, 3.0, 4.0, 5.0, np.nan])
+
+    assert regret(values, [2, 1, 3, 4]).tolist() == [1.0, 1.0, 0.5, 0.0]
+
+
+def test_the_mean_is_over_targets_however_many_seeds_each_has() -> None:
+    found: Curves = {("a", 0): _flat(0.0), ("b", 0): _flat(1.0), ("b", 1): _flat(1.0)}
+
+    assert mean_curve(found) == pytest.approx(_flat(0.5))
+
+
+def test_trainings_to_a_level_are_the_first_at_or_below_it() -> None:
+    found: Curves = {("a", 0): np.linspace(1.0, 0.02, BUDGET)}
+
+    assert trainings_to(found, 0.98) == 2
+    assert trainings_to(found, 1.0) == 1
+    assert trainings_to(found, 0.01) is None
+
+
+def test_harm_counts_worse_cases_of_those_that_both_have() -> None:
+    found: Curves = {("a", 0): _flat(0.5), ("a", 1): _flat(0.2), ("b", 0): _flat(0.9)}
+    baseline: Curves = {("a", 0): _flat(0.4), ("a", 1): _flat(0.2), ("c", 0): _flat(0.0)}
+
+    assert harm(found, baseline, 10) == 0.5  # an equal one is no harm
+
+
+def test_a_ratio_is_on_common_cases_and_from_a_training_on() -> None:
+    late = np.concatenate([np.full(9, 7.0), np.full(BUDGET - 9, 0.2)])
+    found: Curves = {("a", 0): late, ("b", 0): late, ("c", 0): _flat(9.0)}
+    base: Curves = {("a", 0): _flat(0.1), ("b", 0): _flat(0.1)}
+
+    assert ratio(found, base, 10) == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_intervals_hold_the_mean_and_widen_with_the_spread_between_targets() -> None:
+    def spread(by: float) -> Curves:
+        return {(t, s): _flat(1.0 + by * k) for k, t in enumerate("abcd") for s in range(3)}
+
+    mean, low, high = interval(spread(0.1), 20)
+    _, wide_low, wide_high = interval(spread(0.5), 20)
+
+    assert mean == pytest.approx(1.15)
+    assert low < mean < high
+    assert wide_high - wide_low > 4 * (high - low)
+
+
+def test_an_unfinished_line_is_left_out_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    append(path, [{"seed": 0}])
+    with path.open("a") as file:
+        file.write('{"seed": 1, "ro')
+
+    assert read_runs(path) == [{"seed": 0}]
+
+    append(path, [{"seed": 1}])
+
+    assert read_runs(path) == [{"seed": 0}, {"seed": 1}]
+    assert read_runs(tmp_path / "none.jsonl") == []
