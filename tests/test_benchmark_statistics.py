@@ -11,19 +11,23 @@ pytest.importorskip("pyarrow")  # the extra `history`: the study's tables are Pa
 
 from studies.transfer_benchmark.peers import (
     BUDGET,
+    LATE,
     Curves,
     append,
     harm,
     interval,
     mean_curve,
+    median_to_best,
     ratio,
     read_runs,
+    told,
     trainings_to,
+    worst,
 )
-from studies.transfer_benchmark.tables import regret
+from studies.transfer_benchmark.tables import FloatArray, regret
 
 
-def _flat(level: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _flat(level: float) -> FloatArray:
     return np.full(BUDGET, level)
 
 
@@ -45,6 +49,24 @@ def test_trainings_to_a_level_are_the_first_at_or_below_it() -> None:
     assert trainings_to(found, 0.98) == 2
     assert trainings_to(found, 1.0) == 1
     assert trainings_to(found, 0.01) is None
+
+
+def test_half_the_seeds_are_too_few_for_a_median() -> None:
+    def reached_at(n: int) -> FloatArray:
+        return np.where(np.arange(1, BUDGET + 1) >= n, 0.0, 0.3)
+
+    late = {("a", seed): _flat(0.1) for seed in range(2)}
+    found: Curves = {**late, ("a", 2): reached_at(10), ("a", 3): reached_at(20)}
+
+    assert told(median_to_best(found, "a")) == f"over {BUDGET}"
+    assert told(median_to_best({**found, ("a", 0): reached_at(40)}, "a")) == "30"
+
+
+def test_the_worst_is_of_means_and_from_the_tenth_training_on() -> None:
+    early = np.concatenate([np.full(LATE - 1, 9.0), np.full(BUDGET - LATE + 1, 0.3)])
+    base: Curves = {("a", 0): _flat(0.1), ("b", 0): _flat(0.3), ("c", 0): _flat(0.0)}
+
+    assert worst({("a", 0): early, ("b", 0): early}, base) == pytest.approx(1.5)
 
 
 def test_harm_counts_worse_cases_of_those_that_both_have() -> None:

@@ -20,6 +20,7 @@ import argparse
 import multiprocessing
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,13 @@ from scipy.stats import kendalltau
 import surrogate_nas as sn
 from studies.transfer_benchmark.accuracy import labelled
 from studies.transfer_benchmark.methods import Case, ours
-from studies.transfer_benchmark.peers import BUDGET, mean_curve, read_peers, trainings_to
+from studies.transfer_benchmark.peers import (
+    mean_curve,
+    median_to_best,
+    read_peers,
+    told,
+    trainings_to,
+)
 from studies.transfer_benchmark.study import search
 from studies.transfer_benchmark.tables import (
     LAYOUTS,
@@ -86,11 +93,6 @@ def shaped(space: TableSpace, table: Table, target: str, seed: int) -> sn.MetaSu
     return sn.MetaSurrogate(Encoding(space), told, ())
 
 
-def searched_as_cells(job: Job) -> FloatArray:
-    """As :func:`searched`, of cells."""
-    return searched(job, is_cell=True)
-
-
 def searched(job: Job, *, is_cell: bool = False) -> FloatArray:
     """Regret after each training of a search without past tasks that knows the hypothesis."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -100,17 +102,6 @@ def searched(job: Job, *, is_cell: bool = False) -> FloatArray:
     space = TableSpace(table, is_cell=is_cell)
     _, rows, _, _ = search(table, target, ours(case, shaped(space, table, target, seed)))
     return regret(table.values[target], rows)
-
-
-def to_best(jobs: Sequence[Job], found: Sequence[FloatArray]) -> list[str]:
-    """Median trainings to no regret at all, for each target."""
-    medians = []
-    for target in TARGETS:
-        own = [regrets for job, regrets in zip(jobs, found, strict=True) if job[1] == target]
-        reached = [np.append(np.flatnonzero(regrets == 0.0), BUDGET)[0] + 1 for regrets in own]
-        median = float(np.median(reached))
-        medians.append(f"over {BUDGET}" if median > BUDGET else f"{median:g}")
-    return medians
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -127,17 +118,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             found = dict(zip([job[1:3] for job in jobs], pool.map(searched, jobs), strict=True))
             table = table_of(name, bench)
             tpe = read_peers(bench / "peers" / "peers.jsonl", table)["tpe"]
-            reached = trainings_to(found, float(mean_curve(tpe)[-1])) or f"over {BUDGET}"
+            reached = told(trainings_to(found, float(mean_curve(tpe)[-1])))
             mean = mean_curve(found)
             cells = " | ".join(f"{mean[n - 1]:.3f}" for n in (10, 20, 50))
             print(f"| {name} | {reached} | {cells} |", flush=True)
         jobs = [("nb201", target, s, bench) for s in SEEDS for target in TARGETS]
         print(f"\n| informed, trainings to the best of nb201 | {' | '.join(TARGETS)} |")
         print("|" + "---|" * (1 + len(TARGETS)))
-        for kind, found_by in (("as categories", searched), ("as cells", searched_as_cells)):
-            print(
-                f"| {kind} | {' | '.join(to_best(jobs, pool.map(found_by, jobs)))} |", flush=True
-            )
+        for kind, is_cell in (("as categories", False), ("as cells", True)):
+            regrets = pool.map(partial(searched, is_cell=is_cell), jobs)
+            found = dict(zip([job[1:3] for job in jobs], regrets, strict=True))
+            cells = " | ".join(told(median_to_best(found, target)) for target in TARGETS)
+            print(f"| {kind} | {cells} |", flush=True)
         taus = np.mean(pool.map(ranked, jobs), axis=0)
         print("\n| pairs a past task | Kendall's tau |\n|---|---|")
         for n_pairs, tau in zip(PAIRS, taus, strict=True):

@@ -17,6 +17,8 @@ Curves: TypeAlias = dict[Case, FloatArray]
 """Normalized regret after each training, (budget,), by case."""
 
 BUDGET = 50
+LATE = 10
+"""The first training that counts where past tasks mislead: before, nothing can tell."""
 _DRAWS = 2000
 TINY = 1e-9
 """Regret that is not divided by: where every case has found the best, it is zero."""
@@ -70,6 +72,24 @@ def trainings_to(found: Curves, level: float) -> int | None:
     """Return the smallest number of trainings whose mean regret is at or below a level."""
     hits = np.flatnonzero(mean_curve(found) <= level)
     return int(hits[0]) + 1 if len(hits) else None
+
+
+def told(trainings: float | None) -> str:
+    """Write a number of trainings; beyond the budget it is not known."""
+    return f"over {BUDGET}" if trainings is None or trainings > BUDGET else f"{trainings:g}"
+
+
+def median_to_best(found: Curves, target: str) -> float:
+    """Median over seeds of the trainings to no regret at all; infinite unless most reach it."""
+    own = [curve for (name, _), curve in found.items() if name == target]
+    return float(np.median([np.argmin(c) + 1 if c.min() == 0.0 else np.inf for c in own]))
+
+
+def worst(found: Curves, base: Curves) -> float:
+    """Largest ratio of mean regret over another method's from the LATE-th training on."""
+    common = found.keys() & base.keys()
+    over, under = (mean_curve({c: side[c] for c in common}) for side in (found, base))
+    return float((over / np.maximum(under, TINY))[LATE - 1 :].max())
 
 
 def harm(found: Curves, baseline: Curves, n: int) -> float:

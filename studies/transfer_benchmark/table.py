@@ -16,16 +16,20 @@ from studies.transfer_benchmark.hostile import HOSTILE
 from studies.transfer_benchmark.methods import METHODS
 from studies.transfer_benchmark.peers import (
     BUDGET,
+    LATE,
     TINY,
     Curves,
     curves,
     harm,
     interval,
     mean_curve,
+    median_to_best,
     ratio,
     read_peers,
     read_runs,
+    told,
     trainings_to,
+    worst,
 )
 from studies.transfer_benchmark.pictures import (
     draw_harm,
@@ -37,7 +41,10 @@ from studies.transfer_benchmark.tables import LAYOUTS, Table, folder
 
 HERE = Path(__file__).parent
 PEERS = ("random", "tpe", "portfolio_tpe", "lgbm_static", "syne_cts", "stack")
-HOSTILE_AT = (10, 20, 30, 50)
+HOSTILE_AT = (LATE, 20, 30, 50)
+PORTFOLIO_AT = (5, 10, 20, 50)
+SHOWN = ("n=1", "3", "5", "10", "20", "50")
+HOSTILE_HEAD = ("n=10", "20", "30", "50", "worst", "mean from 10 on")
 LOST = (1, 3, 5)
 """Trainings that are lost, for comparison with what misleading past tasks cost."""
 MAIN = ("ours", "cell", "no_past", "cell_no_past")
@@ -69,7 +76,7 @@ def read_methods(out: Path, table: str) -> dict[str, list[dict[str, Any]]]:
 def line(method: str, found: Curves, tpe: Curves) -> str:
     """One row of the table."""
     level = float(mean_curve(tpe)[-1])
-    reached = trainings_to(found, level)
+    reached = told(trainings_to(found, level))
     cells = [f"{mean_curve(found)[n - 1]:.3f}" for n in (1, 3, 5, 10)]
     for n in (20, 50):
         mean, low, high = interval(found, n)
@@ -77,13 +84,22 @@ def line(method: str, found: Curves, tpe: Curves) -> str:
     common = len(found.keys() & tpe.keys())
     for n in (10, 50):
         cells.append(f"{100 * harm(found, tpe, n):.0f} %" if common and method != "tpe" else "–")
-    return f"| {method} | {len(found)} | {reached or f'over {BUDGET}'} | {' | '.join(cells)} |"
+    return f"| {method} | {len(found)} | {reached} | {' | '.join(cells)} |"
+
+
+def print_title(title: str) -> None:
+    """Print what a table is about."""
+    print(f"\n{title}\n")
+
+
+def print_columns(*names: str) -> None:
+    """Print the head of a table."""
+    print(f"| {' | '.join(names)} |\n|" + "---|" * len(names))
 
 
 def print_head(first: str) -> None:
     """Print what stands above rows of :func:`line`."""
-    print(f"| {first} | runs | to TPE's 50 | n=1 | 3 | 5 | 10 | 20 | 50 | harm 10 | harm 50 |")
-    print("|" + "---|" * 11)
+    print_columns(first, "runs", "to TPE's 50", *SHOWN, "harm 10", "harm 50")
 
 
 def print_table(table: Table, peers: Mapping[str, Curves], own: Mapping[str, Curves]) -> None:
@@ -109,19 +125,19 @@ def print_hostile(table: Table, runs: Mapping[str, Sequence[Mapping[str, Any]]])
             base = mean_curve({c: cold[c] for c in common})
             shares = mean / np.maximum(base, TINY)
             cells = " | ".join(f"{shares[n - 1]:.2f}" for n in HOSTILE_AT)
-            whole = "{:.2f} ({:.2f} to {:.2f})".format(*ratio(found, cold, HOSTILE_AT[0]))
-            worst = float(shares[HOSTILE_AT[0] - 1 :].max())
-            print(f"| {table.name} | {kind} | {len(common)} | {cells} | {worst:.2f} | {whole} |")
+            whole = "{:.2f} ({:.2f} to {:.2f})".format(*ratio(found, cold, LATE))
+            most = worst(found, cold)
+            print(f"| {table.name} | {kind} | {len(common)} | {cells} | {most:.2f} | {whole} |")
 
 
 def print_lost(table: Table, cold: Curves) -> None:
     """Print what it costs to train some architectures first that teach nothing, as a ratio."""
     base = np.maximum(mean_curve(cold), TINY)
-    first = HOSTILE_AT[0] - 1
+    first = LATE - 1
     for lost in LOST:
         late = base[first - lost : BUDGET - lost]
         shares = late / base[first:]
-        cells = " | ".join(f"{shares[n - HOSTILE_AT[0]]:.2f}" for n in HOSTILE_AT)
+        cells = " | ".join(f"{shares[n - LATE]:.2f}" for n in HOSTILE_AT)
         whole = late.mean() / base[first:].mean()
         name = f"*none, {lost} lost*"
         print(
@@ -143,12 +159,41 @@ def print_paired(
                 continue
             level = float(mean_curve({c: peers[name]["tpe"][c] for c in common})[-1])
             found, theirs = ({c: side[c] for c in common} for side in (own[name], other))
-            reached = [
-                str(trainings_to(side, level) or f"over {BUDGET}") for side in (found, theirs)
-            ]
+            reached = [told(trainings_to(side, level)) for side in (found, theirs)]
             change, low, high = (round(100 * (x - 1)) for x in ratio(found, theirs, COMPARED_FROM))
             cells.append(f"{' / '.join(reached)}; {change:+d} % ({low:+d} to {high:+d})")
         print(f"| {method} | {' | '.join(cells)} |")
+
+
+def print_portfolio(name: str, own: Mapping[str, Curves], portfolio: Curves) -> None:
+    """Print how much regret ours leaves beyond the portfolio's, ± one standard error."""
+    for label in ("ours", f"ours, {PAIRS[ALL_ROWS]}"):
+        cells = []
+        for n in PORTFOLIO_AT:
+            apart = [c[n - 1] - portfolio[case][n - 1] for case, c in own[label].items()]
+            error = np.std(apart) / np.sqrt(len(apart))
+            cells.append(f"{np.mean(apart):+.3f} ± {error:.3f}")
+        print(f"| {name} | {label} | {' | '.join(cells)} |")
+
+
+def print_distrust(runs: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> None:
+    """Print the share of searches that end with transfer less likely than not."""
+    for kind in ("true", *HOSTILE):
+        cells = []
+        for by_method in runs.values():
+            ends = [
+                r["transfer"] for r in by_method["ours"] if (r["past"], r["pairs"]) == (kind, 100)
+            ]
+            cells.append(f"{100 * np.mean([end < 0.5 for end in ends]):.0f} %" if ends else "–")
+        print(f"| {kind} | {' | '.join(cells)} |")
+
+
+def print_to_best(own: Mapping[str, Curves], targets: Sequence[str]) -> None:
+    """Print median trainings to the best architecture there is."""
+    for method in MAIN:
+        if own[method]:
+            cells = " | ".join(told(median_to_best(own[method], target)) for target in targets)
+            print(f"| {method} | {cells} |")
 
 
 def print_ablations(
@@ -170,12 +215,40 @@ def print_ablations(
 
 def changed(found: Curves, base: Curves, level: float) -> str:
     """Trainings to a level; mean regret from the fifth on, in % of the base's, with 95 %."""
-    reached = str(trainings_to(found, level) or f"over {BUDGET}")
+    reached = told(trainings_to(found, level))
     if found is base:
         return reached
     change, low, high = (round(100 * (x - 1)) for x in ratio(found, base, COMPARED_FROM))
     runs = "" if len(found) == len(base) else f", {len(found)} runs"
     return f"{reached}; {change:+d} % ({low:+d} to {high:+d}{runs})"
+
+
+def print_comparisons(
+    tables: Mapping[str, Table],
+    peers: Mapping[str, Mapping[str, Curves]],
+    all_own: Mapping[str, Mapping[str, Curves]],
+) -> None:
+    """Print what differs between our methods, and between ours and the peers."""
+    print_title("**One argument changed**: trainings to TPE's 50; change of mean regret")
+    print_columns("changed", *tables)
+    unchanged = {name: own["ours"] for name, own in all_own.items()}
+    print_ablations(tables, peers, all_own, unchanged)
+    print_title(
+        "**On the cases that both have**: trainings of *ours* / of theirs; change of regret"
+    )
+    print_columns("against", *tables)
+    print_paired(peers, unchanged, list(tables))
+    print_title("**Regret beyond the portfolio's**, ± one standard error")
+    print_columns("table", "method", *(f"n={n}" for n in PORTFOLIO_AT))
+    for name, own in all_own.items():
+        print_portfolio(name, own, peers[name]["portfolio_tpe"])
+    print_title("**Trainings to the best of nb201**, median of the seeds")
+    print_columns("method", *LAYOUTS["nb201"].tasks)
+    print_to_best(all_own["nb201"], LAYOUTS["nb201"].tasks)
+    print_title("**Past tasks known with all their rows**")
+    print_head("table")
+    for name in tables:
+        print(line(name, all_own[name][f"ours, {PAIRS[ALL_ROWS]}"], peers[name]["tpe"]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -205,22 +278,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             **{m: peers[name][m] for m in ("random", "tpe", "portfolio_tpe", "stack")},
             **{m: own[m] for m in ("no_past", "ours") if own[m]},
         }
-    print("\n**One argument changed**: trainings to TPE's 50; change of mean regret\n")
-    print(f"| changed | {' | '.join(tables)} |")
-    print("|" + "---|" * (1 + len(tables)))
-    unchanged = {name: own["ours"] for name, own in all_own.items()}
-    print_ablations(tables, peers, all_own, unchanged)
-    print("\n**On the cases that both have**: trainings of *ours* / of theirs; change of regret\n")
-    print(f"| against | {' | '.join(tables)} |")
-    print("|" + "---|" * (1 + len(tables)))
-    print_paired(peers, unchanged, list(tables))
-    print("\n**Past tasks known with all their rows**\n")
-    print_head("table")
-    for name in tables:
-        print(line(name, all_own[name][f"ours, {PAIRS[ALL_ROWS]}"], peers[name]["tpe"]))
-    print("\n**Past tasks that mislead**: mean regret over that without past tasks\n")
-    print("| table | past tasks | runs | n=10 | 20 | 30 | 50 | worst | mean from 10 on |")
-    print("|" + "---|" * 9)
+    print_comparisons(tables, peers, all_own)
+    print_title("**Transfer ends below a half**, share of searches")
+    print_columns("past tasks", *tables)
+    print_distrust(runs)
+    print_title("**Past tasks that mislead**: mean regret over that without past tasks")
+    print_columns("table", "past tasks", "runs", *HOSTILE_HEAD)
     for name, table in tables.items():
         print_hostile(table, runs[name])
         print_lost(table, all_own[name]["no_past"])

@@ -18,18 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 
 from studies.transfer_benchmark.methods import METHODS, Case
-from studies.transfer_benchmark.peers import append, curves, mean_curve, ratio, read_runs
+from studies.transfer_benchmark.peers import LATE, append, curves, ratio, read_runs, worst
 from studies.transfer_benchmark.study import HERE, search
 from studies.transfer_benchmark.tables import LAYOUTS, folder, table_of
 
 KIND = "unrelated"
 WARNED_AFTER = (1, 5)
-FROM = 10
-"""The first training that counts where misleading past tasks are compared."""
 Job = tuple[dict[str, Any], int, Path]
 """A recorded run, trainings that are taken from it, folder."""
 
@@ -66,17 +63,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         for line in pool.imap_unordered(run, jobs):
             append(own, [line])
-    print("| table | warned after | runs | worst | mean from 10 on |\n|" + "---|" * 5)
+    print("| table | knows after | runs | worst | mean from 10 on |\n|" + "---|" * 5)
     for name in LAYOUTS:
         table = table_of(name, bench)
         cold = curves(table, read_runs(arguments.out / f"no_past-{name}.jsonl"))
         for after in WARNED_AFTER:
             found = curves(table, [r for r in read_runs(own) if r["after"] == after])
-            cases = found.keys() & cold.keys()
-            sides = (mean_curve({case: side[case] for case in cases}) for side in (found, cold))
-            worst = np.divide(*sides)[FROM - 1 :].max()
-            share, low, high = ratio(found, cold, FROM)
-            cells = f"{len(cases)} | {worst:.2f} | {share:.2f} ({low:.2f} to {high:.2f})"
+            whole = "{:.2f} ({:.2f} to {:.2f})".format(*ratio(found, cold, LATE))
+            cells = f"{len(found.keys() & cold.keys())} | {worst(found, cold):.2f} | {whole}"
             print(f"| {name} | {after} | {cells} |", flush=True)
 
 
