@@ -23,7 +23,7 @@ from torch import nn
 
 from surrogate_nas.draw import Draw, random_chooser, replay_chooser
 from surrogate_nas.errors import SpaceError
-from surrogate_nas.svg import choices_table
+from surrogate_nas.files.svg import choices_table
 
 Architecture: TypeAlias = Mapping[str, Any]
 Distributions: TypeAlias = dict[str, BaseDistribution]
@@ -102,8 +102,8 @@ class SearchSpace(abc.ABC):
         """Draw the architecture, as the text of an SVG picture.
 
         By default a table of its choices. A picture should say what it shows in a ``<title>`` and
-        not by colour alone; names that enter it must be escaped, as ``surrogate_nas.svg.Drawing``
-        does.
+        not by colour alone; names that enter it must be escaped, as
+        ``surrogate_nas.files.svg.Drawing`` does.
         """
         words = self.summary(architecture)
         return choices_table(type(self).__name__, list(architecture.items()), words)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from surrogate_nas.errors import TaskError
-from surrogate_nas.metrics import Metric
+from surrogate_nas.metric import Metric
 
 Direction = Literal["minimize", "maximize"]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from surrogate_nas.dashboard import callback
-from tests.mysql import mysql_server, mysql_url
-from tests.postgres import postgres_server, postgres_url
+from surrogate_nas.results.dashboard import callback
+from tests.helpers.mysql import mysql_server, mysql_url
+from tests.helpers.postgres import postgres_server, postgres_url
 
 __all__ = ["mysql_server", "mysql_url", "postgres_server", "postgres_url"]  # for all tests
 

@@ -19,15 +19,15 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from surrogate_nas.history import read_history
-from surrogate_nas.sampler import SurrogateSampler
-from surrogate_nas.screening import PoolMix
-from surrogate_nas.shadow import BaseSamplerLike
+from surrogate_nas.past.history import read_history
+from surrogate_nas.running.study import create_study
+from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
+from surrogate_nas.screening.base_proposals import BaseSamplerLike
+from surrogate_nas.screening.ranking import PoolMix
 from surrogate_nas.space import Distributions
-from surrogate_nas.study import create_study
-from surrogate_nas.surrogate import MetaSurrogate
-from tests import synthetic
-from tests.toys import ToySpace, ToyTask
+from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
+from tests.helpers import synthetic
+from tests.helpers.toys import ToySpace, ToyTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 

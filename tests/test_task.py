@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from surrogate_nas.errors import TaskError
-from surrogate_nas.metrics import named
+from surrogate_nas.metric import named
 from surrogate_nas.task import Split
 from surrogate_nas.tasks import ImageTask
 

@@ -18,8 +18,8 @@ import optuna
 from optuna.trial import TrialState
 
 import surrogate_nas as sn
-from surrogate_nas.storage import open_storage
-from tests.postgres import running_server
+from surrogate_nas.storage.opening import open_storage
+from tests.helpers.postgres import running_server
 
 SECONDS = 20.0
 N_TRIALS = 30

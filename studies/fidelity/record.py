@@ -16,7 +16,7 @@ import torch
 import surrogate_nas as sn
 from studies import image_sets
 from surrogate_nas.draw import Draw, random_chooser
-from surrogate_nas.train import seeded
+from surrogate_nas.training.trainer import seeded
 
 EPOCHS = 18
 FOLDER = Path(__file__).parent

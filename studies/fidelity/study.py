@@ -24,10 +24,10 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import spearmanr
 
 import surrogate_nas as sn
-from surrogate_nas import curves
-from surrogate_nas.screening import acquisition
+from surrogate_nas.screening.ranking import acquisition
 from surrogate_nas.space import SpaceLike
-from surrogate_nas.target import TargetModel
+from surrogate_nas.surrogate import curves
+from surrogate_nas.surrogate.target_model import TargetModel
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -26,7 +26,7 @@ import torch
 
 import surrogate_nas as sn
 from studies import image_sets
-from surrogate_nas.optimize import continue_study
+from surrogate_nas.running.optimize import continue_study
 from surrogate_nas.space import distributions
 
 SPACES: dict[str, type[sn.SearchSpace]] = {

@@ -104,7 +104,7 @@ CODE = """
 import resource, sys, time
 sys.path.insert(0, {here!r})
 import surrogate_nas as sn
-from surrogate_nas import history
+from surrogate_nas.past import history
 from study import SPACE
 if {by_optuna}:
     history.engine_of = lambda storage: None

@@ -26,7 +26,7 @@ import numpy as np
 import optuna
 
 import surrogate_nas as sn
-from surrogate_nas import threads
+from surrogate_nas.surrogate.model import threads
 
 HERE = Path(__file__).parent
 SPACE = sn.spaces.CellSpace()

@@ -24,12 +24,12 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 import surrogate_nas as sn
 from studies.transfer_benchmark.peers import append, read_runs
 from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder, regret
-from surrogate_nas import target as target_module
-from surrogate_nas.candidates import Limits, Pool
-from surrogate_nas.posterior import Basis, Nearness, Posterior, spread
-from surrogate_nas.rows import Rows
-from surrogate_nas.screening import PoolMix, ScreeningRules, TargetTrials, screen
-from surrogate_nas.target import TargetModel, standing_for_all
+from surrogate_nas.screening.pool import Limits, Pool
+from surrogate_nas.screening.ranking import PoolMix, ScreeningRules, TargetTrials, screen
+from surrogate_nas.surrogate import target_model as target_module
+from surrogate_nas.surrogate.features import Rows
+from surrogate_nas.surrogate.model.posterior import Basis, Nearness, Posterior, spread
+from surrogate_nas.surrogate.target_model import TargetModel, standing_for_all
 
 HERE = Path(__file__).parent
 FloatArray = npt.NDArray[np.float64]

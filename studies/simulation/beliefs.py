@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from studies.transfer_benchmark.tables import FloatArray
-from surrogate_nas.target import TargetModel
+from surrogate_nas.surrogate.target_model import TargetModel
 
 Params = Sequence[Mapping[str, Any]]
 Belief = Callable[[TargetModel, Params, FloatArray], FloatArray]

@@ -12,7 +12,7 @@ import surrogate_nas as sn
 from studies.training_speed import loops
 from studies.training_speed.loops import Job
 from surrogate_nas.draw import Draw, random_chooser
-from surrogate_nas.train import seeded
+from surrogate_nas.training.trainer import seeded
 
 N_CANDIDATES = 20
 _FEWEST = 3

@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from surrogate_nas.tasks.images import ImageTask
-from surrogate_nas.train import Trainer
+from surrogate_nas.domains.images.images import ImageTask
+from surrogate_nas.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import torch
 
 from studies.training_speed.workloads import build
 from surrogate_nas.task import Task
-from surrogate_nas.train import Trainer
 from surrogate_nas.training.data import source
 from surrogate_nas.training.device import find_device, forward, place
 from surrogate_nas.training.network_step import NetworkStep
+from surrogate_nas.training.trainer import Trainer
 
 PARTS = ("data", "forward", "backward", "optimizer")
 STEPS = 60

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from surrogate_nas import tasks
-from surrogate_nas.metrics import named
+from surrogate_nas.domains.images.images import ImageTask
+from surrogate_nas.metric import named
 from surrogate_nas.spaces import CellSpace
 from surrogate_nas.task import Split, Task
-from surrogate_nas.tasks.images import ImageTask
-from surrogate_nas.train import seeded
+from surrogate_nas.training.trainer import seeded
 
 CELL = {
     "op_0": "conv_3x3",

@@ -47,11 +47,11 @@ from studies.transfer_benchmark.tables import (
     regret,
     table_of,
 )
-from surrogate_nas.basis import empty_basis
-from surrogate_nas.boosting import normal_scores
-from surrogate_nas.encoding import Encoding
-from surrogate_nas.hypotheses import Hypotheses
-from surrogate_nas.posterior import log_evidence
+from surrogate_nas.surrogate.encoding import Encoding
+from surrogate_nas.surrogate.model.basis import empty_basis
+from surrogate_nas.surrogate.model.boosting import normal_scores
+from surrogate_nas.surrogate.model.hypotheses import Hypotheses
+from surrogate_nas.surrogate.model.posterior import log_evidence
 
 N_LABELS = 16
 PAIRS = (100, 1_000, 15_625)

@@ -28,8 +28,8 @@ from studies.transfer_benchmark.tables import (
     folder,
     regret,
 )
-from surrogate_nas.boosting import normal_scores
-from surrogate_nas.encoding import Encoding, distance
+from surrogate_nas.surrogate.encoding import Encoding, distance
+from surrogate_nas.surrogate.model.boosting import normal_scores
 
 LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 NOISES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)

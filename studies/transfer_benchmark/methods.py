@@ -9,7 +9,7 @@ from typing import Any
 
 import surrogate_nas as sn
 from studies.transfer_benchmark.tables import Table, TableSpace
-from surrogate_nas.hypotheses import KERNELS, MEAN, NOTHING, Hypotheses
+from surrogate_nas.surrogate.model.hypotheses import KERNELS, MEAN, NOTHING, Hypotheses
 
 
 @dataclass(frozen=True)

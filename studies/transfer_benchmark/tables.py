@@ -19,9 +19,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from torch import nn
 
 import surrogate_nas as sn
+from surrogate_nas.domains.images.cell_graph import cell_graph
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import Architecture, TaskShape, suggest_from
-from surrogate_nas.spaces.cell_graph import cell_graph
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -25,11 +25,11 @@ from studies import image_sets
 from studies.history.study import SPACES
 from studies.warm_start.study import HERE, N_TRIALS, TASKS, read
 from studies.warm_start.table import interval, needed, values_of
-from surrogate_nas.candidates import Candidate, Limits, Pool
-from surrogate_nas.past import PastTask
-from surrogate_nas.screening import ScreeningRules, TargetTrials, screen
+from surrogate_nas.past.past_task import PastTask
+from surrogate_nas.screening.pool import Candidate, Limits, Pool
+from surrogate_nas.screening.ranking import ScreeningRules, TargetTrials, screen
+from surrogate_nas.screening.whole_space import WholeSpace
 from surrogate_nas.space import distributions
-from surrogate_nas.whole_space import WholeSpace
 
 FloatArray = npt.NDArray[np.float64]
 

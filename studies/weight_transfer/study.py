@@ -22,8 +22,8 @@ import torch
 import surrogate_nas as sn
 from studies import image_sets
 from surrogate_nas.draw import Draw, random_chooser
-from surrogate_nas.train import seeded
-from surrogate_nas.warm_weights import Place
+from surrogate_nas.training.trainer import seeded
+from surrogate_nas.training.warm_weights import Place
 
 PAST = {"fashion_mnist": "mnist", "cifar10": "cifar100_coarse"}
 EPOCHS = (3, 6, 12)

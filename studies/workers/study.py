@@ -22,8 +22,8 @@ from typing import Any, final
 import optuna
 
 import surrogate_nas as sn
-from surrogate_nas.resuming import counts
-from surrogate_nas.workers.coordination import WORKER
+from surrogate_nas.attributes import counts
+from surrogate_nas.running.workers.coordination import WORKER
 
 HERE = Path(__file__).parent
 

@@ -13,7 +13,7 @@ import optuna
 
 from surrogate_nas.cli import past, report, search, show
 from surrogate_nas.errors import SurrogateNasError
-from surrogate_nas.storage import without_passwords
+from surrogate_nas.storage.opening import without_passwords
 
 _EPILOG = """\
 examples:

@@ -7,7 +7,7 @@ import argparse
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard
-from surrogate_nas.storage import reachable
+from surrogate_nas.storage.opening import reachable
 
 
 def add_command(commands: shared.Commands) -> None:

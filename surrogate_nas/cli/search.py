@@ -15,8 +15,8 @@ import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
 from surrogate_nas.errors import StudyError
-from surrogate_nas.optimize import continue_study
-from surrogate_nas.storage import folder_beside, masked
+from surrogate_nas.running.optimize import continue_study
+from surrogate_nas.storage.opening import folder_beside, masked
 
 BASES: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),

@@ -15,11 +15,11 @@ import optuna
 
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
-from surrogate_nas.dashboard.pictures import artifact_folder
-from surrogate_nas.diagnosis import diagnose
 from surrogate_nas.errors import StudyError
-from surrogate_nas.storage import masked, open_storage, reachable
-from surrogate_nas.summary import finite
+from surrogate_nas.results.dashboard.pictures import artifact_folder
+from surrogate_nas.results.diagnosis import diagnose
+from surrogate_nas.results.summary import finite
+from surrogate_nas.storage.opening import masked, open_storage, reachable
 
 _NAMED = 3
 

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from importlib.resources import as_file, files
 from typing import Any
 
+from surrogate_nas.domains.images.cell import CellSpace
+from surrogate_nas.domains.images.convnet import ConvNetSpace
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
-from surrogate_nas.past import PastTask, read_table
+from surrogate_nas.past.past_task import PastTask, read_table
 from surrogate_nas.space import SearchSpace
-from surrogate_nas.spaces import CellSpace, ConvNetSpace
-from surrogate_nas.surrogate import MetaSurrogate
+from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 _logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, RelativeSamplerTestCase
 
-from surrogate_nas.sampler import SurrogateSampler
+from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import Distributions
 
 _SPACE: Distributions = {

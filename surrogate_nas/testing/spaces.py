@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from surrogate_nas.draw import Draw, random_chooser
-from surrogate_nas.encoding import Encoding
 from surrogate_nas.space import (
     TRAINING_PARAMS,
     Architecture,
@@ -23,7 +22,8 @@ from surrogate_nas.space import (
     TaskShape,
     distributions,
 )
-from surrogate_nas.train import Trainer, seeded
+from surrogate_nas.surrogate.encoding import Encoding
+from surrogate_nas.training.trainer import Trainer, seeded
 
 _DRAWS = 50
 

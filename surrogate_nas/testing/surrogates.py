@@ -12,9 +12,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from surrogate_nas.draw import random_params
-from surrogate_nas.encoding import Encoding
-from surrogate_nas.past import Direction
+from surrogate_nas.past.past_task import Direction
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space
+from surrogate_nas.surrogate.encoding import Encoding
 
 FloatArray = npt.NDArray[np.float64]
 Params: TypeAlias = list[dict[str, Any]]

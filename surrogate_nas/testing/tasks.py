@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from surrogate_nas.errors import TrainingError
-from surrogate_nas.metrics import Metric
+from surrogate_nas.metric import Metric
 from surrogate_nas.task import Split, Task
-from surrogate_nas.train import Trainer
+from surrogate_nas.training.trainer import Trainer
 
 _ROWS = 32
 _STEPS = 200

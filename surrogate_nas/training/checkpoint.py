@@ -22,8 +22,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from surrogate_nas.atomic import write_whole
-from surrogate_nas.checked_json import (
+from surrogate_nas.errors import SurrogateFileError, TrainingError
+from surrogate_nas.files.atomic import write_whole
+from surrogate_nas.files.checked_json import (
     canonical,
     parse,
     read_list,
@@ -31,7 +32,6 @@ from surrogate_nas.checked_json import (
     read_object,
     read_whole,
 )
-from surrogate_nas.errors import SurrogateFileError, TrainingError
 from surrogate_nas.training.progress import Progress
 from surrogate_nas.training.state import OPTIMIZER_STATES, Tensors, TrainingState, optimizer_name
 

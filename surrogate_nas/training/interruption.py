@@ -72,7 +72,7 @@ def is_in_storage(frame: FrameType | None) -> bool:
     """
     while frame is not None:
         module = str(frame.f_globals.get("__name__"))
-        if module == "surrogate_nas.database" and frame.f_code.co_name == "wait_out":
+        if module == "surrogate_nas.storage.server" and frame.f_code.co_name == "wait_out":
             return False
         if module.startswith("optuna.storages"):
             return True

@@ -14,10 +14,10 @@ from optuna.samplers import BaseSampler
 from torch import nn
 
 from surrogate_nas.errors import SpaceError, SurrogateNasError
-from surrogate_nas.metrics import Metric
-from surrogate_nas.sampler import SurrogateSampler
+from surrogate_nas.metric import Metric
+from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import Architecture, ReferenceShape, SearchSpace, TaskShape
-from surrogate_nas.surrogate import MetaSurrogate
+from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.task import Task
 from surrogate_nas.testing import (
     BaseSamplerTestCase,
@@ -25,8 +25,8 @@ from surrogate_nas.testing import (
     SurrogateTestCase,
     TaskTestCase,
 )
-from tests import synthetic
-from tests.toys import ToyTask, accuracy
+from tests.helpers import synthetic
+from tests.helpers.toys import ToyTask, accuracy
 
 SHAPE = ReferenceShape((3, 17, 12), 5)
 

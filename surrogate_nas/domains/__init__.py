@@ -1,0 +1,1 @@
+"""Kinds of tasks, one folder each; found by listing this folder."""

@@ -1,0 +1,1 @@
+"""Image classification: tasks, metrics of them and search spaces."""

@@ -1,0 +1,205 @@
+"""Tasks from arrays: clean, split, encode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from surrogate_nas.domains.images.cleaning import (
+    as_images,
+    as_labels,
+    class_names,
+    common_type,
+    enumerated,
+    to_tensor,
+)
+from surrogate_nas.domains.images.images import ClassWeights, ImageTask
+from surrogate_nas.errors import TaskError
+from surrogate_nas.metric import Metric, named
+from surrogate_nas.task import Split, Task
+
+Array = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
+Labeled: TypeAlias = tuple[Array, Ints]
+"""Images (n, channels, height, width) with class indices (n,)."""
+
+
+class Options(TypedDict, total=False):
+    """Options that all makers of a task pass on to :func:`from_arrays`."""
+
+    metric: str | Metric
+    validation_share: float
+    test_share: float
+    flip: bool
+    class_weights: ClassWeights
+    seed: int
+
+
+def from_arrays(
+    x: Any,
+    y: Any,
+    *,
+    name: str,
+    x_test: Any = None,
+    y_test: Any = None,
+    x_val: Any = None,
+    y_val: Any = None,
+    classes: Sequence[str] | None = None,
+    metric: str | Metric = "accuracy",
+    validation_share: float = 0.2,
+    test_share: float = 0.2,
+    flip: bool = False,
+    class_weights: ClassWeights = None,
+    seed: int = 0,
+) -> Task:
+    """Make a task from images and their labels.
+
+    Splits that are not given are taken from `x`, stratified by class; the same data and seed give
+    the same split.
+
+    Args:
+        x: Images, as arrays, tensors or anything ``np.asarray`` takes: grey (n, height, width), or
+            with 1, 3 or 4 channels, (n, channels, height, width) or (n, height, width, channels).
+            If both the second and the last axis could be channels, the second is taken. Integers
+            from 0 to 255 are kept as uint8, bools become 0 and 255, all else float32.
+        y: Labels (n,): integers, strings, bools or whole floats. Classes are their sorted values.
+        name: How past tasks and reports call the task.
+        x_test: Images of the test split; by default a part of `x`.
+        y_test: Their labels.
+        x_val: Images of the validation split; by default a part of `x`.
+        y_val: Their labels.
+        classes: Names of the classes where labels are indices; by default the labels themselves.
+        metric: A name (see :func:`surrogate_nas.metric.named`) or a metric of your own.
+        validation_share: Share of the rows of `x` that becomes the validation split.
+        test_share: Share of the rows of `x` that becomes the test split.
+        flip: Whether augmentation may mirror images: right for photos, wrong for digits.
+        class_weights: "balanced" weighs classes in the loss by the inverse of their share.
+        seed: Seed of the splits.
+
+    Raises:
+        TaskError: The data, the labels or the shares are unusable.
+        MetricError: The metric is unknown, or undefined on the validation or the test split.
+    """
+    chosen = metric if isinstance(metric, Metric) else named(metric)
+    images, labels = _read(x, y, "x", "y")
+    values, targets = np.unique(labels, return_inverse=True)
+    if len(values) < 2:
+        raise TaskError(
+            expected="at least two classes",
+            got=f"only class {str(values[0])!r} in y",
+            fix="check how the labels were read",
+        )
+    names = class_names(values, classes)
+    given = {
+        part: _encoded(_read(its_x, its_y, f"x_{part}", f"y_{part}"), values, f"y_{part}")
+        for part, its_x, its_y in (("val", x_val, y_val), ("test", x_test, y_test))
+        if its_x is not None or its_y is not None
+    }
+    shares = {"val": validation_share, "test": test_share}
+    wanted = {part: share for part, share in shares.items() if part not in given}
+    parts = {**_split((images, targets), wanted, names, seed), **given}
+    pixel_type = common_type([part[0] for part in parts.values()])
+    train, validation, test = (
+        Split(to_tensor(parts[part][0], pixel_type), _targets(parts[part][1]))
+        for part in ("train", "val", "test")
+    )
+    return ImageTask(
+        name,
+        train,
+        validation,
+        test,
+        metric=chosen,
+        classes=names,
+        flip=flip,
+        class_weights=class_weights,
+    )
+
+
+def _read(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Array, Array]:
+    """Return clean images and labels of one part of the data."""
+    if x is None or y is None:
+        raise TaskError(
+            expected=f"both {x_name} and {y_name}",
+            got=f"only {y_name if x is None else x_name}",
+            fix="give images and labels together, or neither",
+        )
+    images, labels = as_images(x, x_name), as_labels(y, y_name)
+    if len(images) != len(labels):
+        raise TaskError(
+            expected=f"as many images in {x_name} as labels in {y_name}",
+            got=f"{len(images)} images and {len(labels)} labels",
+            fix="give each image one label",
+        )
+    return images, labels
+
+
+def _encoded(data: tuple[Array, Array], values: Array, what: str) -> Labeled:
+    """Replace labels by their positions among the sorted values (k,) that training knows."""
+    images, labels = data
+    is_comparable = labels.dtype.kind == values.dtype.kind
+    is_known = np.isin(labels, values) if is_comparable else np.zeros(len(labels), dtype=bool)
+    if not is_known.all():
+        unknown = [repr(value) for value in np.unique(labels[~is_known]).tolist()]
+        raise TaskError(
+            expected=f"only classes in {what} that y has too",
+            got=f"unknown {enumerated(unknown)}",
+            fix="drop these rows, or add some of them to the training data",
+        )
+    return images, np.searchsorted(values, labels)
+
+
+def _split(
+    data: Labeled, shares: dict[str, float], names: tuple[str, ...], seed: int
+) -> dict[str, Labeled]:
+    """Take stratified parts of the given shares; what is left is the part "train"."""
+    if not all(0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
+        raise TaskError(
+            expected="shares between 0 and 1 that leave rows for training",
+            got=", ".join(f"{part} share {share}" for part, share in shares.items()),
+            fix="write for example validation_share=0.2, test_share=0.2",
+        )
+    images, targets = data
+    rows = {"train": np.arange(len(targets))}
+    for part, share in shares.items():
+        rest = rows["train"]
+        size = math.ceil(share * len(targets))
+        can_be_split = min(size, len(rest) - size) >= len(names)
+        if not can_be_split or np.bincount(targets[rest], minlength=len(names)).min() < 2:
+            raise _too_few_rows(targets, names, len(shares) + 1)
+        rows["train"], rows[part] = train_test_split(
+            rest, test_size=size, stratify=targets[rest], random_state=seed
+        )
+    if any(len(np.unique(targets[taken])) < len(names) for taken in rows.values()):
+        raise _too_few_rows(targets, names, len(shares) + 1)
+    return {part: (images[taken], targets[taken]) for part, taken in rows.items()}
+
+
+def _too_few_rows(targets: Ints, names: tuple[str, ...], n_parts: int) -> TaskError:
+    counts = np.bincount(targets, minlength=len(names))
+    rarest = int(counts.argmin())
+    return TaskError(
+        expected=f"enough rows of every class to be in each of the {n_parts} splits",
+        got=f"{counts[rarest]} rows of class {names[rarest]!r}, of {len(targets)} in all",
+        fix="add rows of this class, drop it, or give larger shares or splits of your own",
+    )
+
+
+def _targets(labels: Ints) -> torch.Tensor:
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def digits(metric: str = "accuracy", seed: int = 0) -> Task:
+    """Make the task of scikit-learn's 1,797 real handwritten digits: 8x8, grey, ten classes.
+
+    The pixels' 17 levels are spread over 0 to 255. The splits are 60 %, 20 % and 20 % of the rows.
+    """
+    data = load_digits()
+    pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    return from_arrays(pixels, data.target, name="digits", metric=metric, seed=seed)

@@ -1,0 +1,143 @@
+"""Tasks from files: NumPy's .npz, or whatever lies at a path."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, TypeAlias, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from surrogate_nas.domains.images.arrays import Options, from_arrays
+from surrogate_nas.domains.images.folder import from_folder
+from surrogate_nas.errors import TaskError
+from surrogate_nas.task import Task
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+_KEYS = (("x_train", "y_train"), ("x", "y"), ("images", "labels"))
+_OPTIONAL_KEYS = ("x_test", "y_test", "x_val", "y_val", "classes")
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,  # of arrays of objects, too
+    MemoryError,  # a damaged header may ask for any size
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    RuntimeError,  # members that need a password
+    SyntaxError,
+    tokenize.TokenError,  # headers that NumPy's parser gives up on
+    Warning,
+)
+_MOST_CLASSES = 1_000_000
+_PLAIN_BYTES = 256 * 2**20
+_MOST_UNFOLDED = 100
+"""How many times larger than the archive its arrays may be, where they are larger than that."""
+
+
+def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Options]) -> Task:
+    """Make a task from a NumPy archive; no pickled objects are read.
+
+    Args:
+        path: A ``.npz`` file with the arrays ``x_train`` and ``y_train``, or ``x`` and ``y``, or
+            ``images`` and ``labels``; and, if there are any, ``x_test`` and ``y_test``, ``x_val``
+            and ``y_val``, and ``classes``, the names of the classes. Other arrays are ignored.
+        name: How past tasks and reports call the task; by default the file's name.
+        **options: See :func:`from_arrays`.
+
+    Raises:
+        TaskError: The file is missing, damaged or holds other arrays, or the data are unusable.
+        MetricError: The metric is unknown or does not fit the data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TaskError(expected="a .npz file", got=f"no file at {path}", fix="check the path")
+    arrays = _read_arrays(path)
+    keys = next((pair for pair in _KEYS if set(pair) <= set(arrays)), None)
+    if keys is None:
+        raise TaskError(
+            expected="arrays named x_train and y_train, x and y, or images and labels",
+            got=f"{', '.join(sorted(arrays)) or 'no arrays'} in {path}",
+            fix="save them by numpy.savez(path, x_train=..., y_train=...)",
+        )
+    others: dict[str, Any] = {key: arrays.get(key) for key in _OPTIONAL_KEYS}
+    if others["classes"] is not None:
+        others["classes"] = _names(others["classes"], path)
+    x, y = (arrays[key] for key in keys)
+    return from_arrays(x, y, name=name or path.stem, **others, **options)
+
+
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    known = {*_OPTIONAL_KEYS, *(key for pair in _KEYS for key in pair)}
+    try:
+        # Given a path, NumPy leaves the file open if it turns out to be damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            found = archive.files
+            _require_plausible_size(archive.zip, path)
+            # Arrays that are not asked for stay unread; their names serve the message.
+            return {key: archive[key] if key in known else np.empty(0) for key in found}
+    except (*_DAMAGE, AttributeError, TypeError) as error:
+        raise TaskError(
+            expected="a .npz file of plain arrays",
+            got=f"{path}, which cannot be read ({error})",
+            fix="save it anew by numpy.savez, with arrays of numbers or strings only",
+        ) from error
+
+
+def _require_plausible_size(archive: Any, path: Path) -> None:
+    """Refuse an archive that unfolds to far more than images do."""
+    unfolded = sum(member.file_size for member in archive.infolist())
+    if unfolded > max(_PLAIN_BYTES, _MOST_UNFOLDED * path.stat().st_size):
+        raise ValueError(f"it unfolds to {unfolded:,} bytes")
+
+
+def _names(classes: npt.NDArray[Any], path: Path) -> list[str]:
+    """Names of classes as text."""
+    if classes.size > _MOST_CLASSES:
+        raise TaskError(
+            expected=f"at most {_MOST_CLASSES:,} names of classes",
+            got=f"{classes.size:,} in {path}",
+            fix="save a name for each class",
+        )
+    try:
+        return [str(name) for name in classes.astype(str).ravel().tolist()]
+    except (TypeError, ValueError) as error:
+        raise TaskError(
+            expected="names of classes as an array of text or numbers",
+            got=f"an array of {classes.dtype} in {path}",
+            fix="save them as text",
+        ) from error
+
+
+def load(path: PathLike, *, name: str | None = None, **options: Unpack[Options]) -> Task:
+    """Make a task from what lies at a path: a ``.npz`` file or a folder of images.
+
+    Args:
+        path: See :func:`from_npz` and :func:`from_folder`.
+        name: How past tasks and reports call the task; by default the file's or folder's name.
+        **options: See :func:`from_arrays`.
+
+    Raises:
+        TaskError: It is neither, or the data are unusable.
+        MetricError: The metric is unknown or does not fit the data.
+        MissingExtraError: It is a folder, and Pillow is not installed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return from_folder(path, name=name, **options)
+    if path.suffix.lower() == ".npz":
+        return from_npz(path, name=name, **options)
+    raise TaskError(
+        expected="a .npz file or a folder with one sub-folder of images a class",
+        got=f"{path}" if path.exists() else f"nothing at {path}",
+        fix="check the path, or save the data by numpy.savez",
+    )

@@ -1,0 +1,111 @@
+"""Stages of a network as a row of blocks to scale: wide as their channels, high as images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from surrogate_nas.domains.images.parts import plural
+from surrogate_nas.files.svg import FAINT, INK, Drawing, text_width
+
+_HIGHEST, _LOWEST = 110.0, 20.0
+_GAP, _STAGE_GAP, _MARGIN = 3.0, 30.0, 20.0
+_WIDEST_ROW = 760.0
+_PER_CHANNEL = 1.6
+_END = 58.0
+_LINE = 16.0
+
+
+class Stage(NamedTuple):
+    """A run of equal blocks.
+
+    Args:
+        name: Above the stage.
+        n_blocks: How many.
+        noun: What one of them is called.
+        channels: Of each block; its width.
+        size: (height, width) of its feature maps in pixels; its height.
+        fill: Its colour.
+        marked: Whether blocks carry a dot, which `lines` explain.
+        lines: Further words below it.
+    """
+
+    name: str
+    n_blocks: int
+    noun: str
+    channels: int
+    size: tuple[int, int]
+    fill: str
+    marked: bool
+    lines: tuple[str, ...]
+
+
+def draw_stages(
+    drawing: Drawing, stages: Sequence[Stage], ends: tuple[str, str], top: float
+) -> tuple[float, float]:
+    """Draw a network from its inputs to its classes.
+
+    Args:
+        drawing: Where.
+        stages: Its stages in order; at least one.
+        ends: Words for what goes in and what comes out.
+        top: Where the drawing begins.
+
+    Returns:
+        The right and the lower end of what was drawn.
+    """
+    total = sum(stage.n_blocks * stage.channels for stage in stages)
+    per_channel = min(_PER_CHANNEL, _WIDEST_ROW / total)
+    per_pixel = _HIGHEST / stages[0].size[0]
+    middle = top + 24 + _HIGHEST / 2
+    _end(drawing, _MARGIN, middle, ends[0])
+    x, lowest = _MARGIN + _END, middle + _HIGHEST / 2
+    for stage in stages:
+        drawing.path(f"M{x + 3:.1f} {middle:.1f}H{x + _STAGE_GAP - 3:.1f}", stroke=INK, arrow=True)
+        x += _STAGE_GAP
+        x = _stage(drawing, stage, x, middle, per_channel, per_pixel)
+        lowest = max(lowest, middle + _HIGHEST / 2 + 6 + _LINE * (2 + len(stage.lines)))
+    drawing.path(f"M{x + 3:.1f} {middle:.1f}H{x + _STAGE_GAP - 3:.1f}", stroke=INK, arrow=True)
+    _end(drawing, x + _STAGE_GAP, middle, ends[1])
+    return x + _STAGE_GAP + _END + _MARGIN, lowest + 10
+
+
+def _stage(
+    drawing: Drawing,
+    stage: Stage,
+    x: float,
+    middle: float,
+    per_channel: float,
+    per_pixel: float,
+) -> float:
+    """Draw one stage from x on; return where it ends."""
+    side = f"{stage.size[0]}×{stage.size[1]} pixels"
+    counted = f"{plural(stage.n_blocks, stage.noun)}, {stage.channels} ch."
+    words = [counted, side, *stage.lines]
+    block = max(stage.channels * per_channel, 4.0)
+    blocks = stage.n_blocks * (block + _GAP) - _GAP
+    width = max(blocks, *(text_width(line, 11) for line in [stage.name, *words]))
+    height = max(stage.size[0] * per_pixel, _LOWEST)
+    drawing.text(
+        x + width / 2, middle - _HIGHEST / 2 - 8, stage.name, size=11, anchor="middle", bold=True
+    )
+    left = x + (width - blocks) / 2
+    drawing.path(f"M{x:.1f} {middle:.1f}H{x + width:.1f}", stroke=FAINT, width=1)
+    for number in range(stage.n_blocks):
+        place = left + number * (block + _GAP)
+        drawing.box(place, middle - height / 2, block, height, fill=stage.fill, stroke=INK)
+        if stage.marked:
+            drawing.circle(
+                place + block / 2, middle, min(block / 3, 5), fill="#ffffff", stroke=INK
+            )
+    for row, line in enumerate(words):
+        y = middle + _HIGHEST / 2 + 18 + row * _LINE
+        drawing.text(x + width / 2, y, line, size=11, anchor="middle", fill="#454b54")
+    return x + width
+
+
+def _end(drawing: Drawing, x: float, middle: float, words: str) -> None:
+    """Draw what goes in or comes out."""
+    drawing.box(x, middle - 20, _END, 40, fill="#ffffff", stroke=FAINT, radius=8)
+    for row, line in enumerate(words.split("\n")[:2]):
+        drawing.text(x + _END / 2, middle - 3 + 15 * row, line, size=11, anchor="middle")

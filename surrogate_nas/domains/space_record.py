@@ -1,0 +1,169 @@
+"""A search space as JSON: its parameters' ranges, and how to make a ready space anew."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from surrogate_nas.domains.images.cell import CellSpace
+from surrogate_nas.domains.images.convnet import ConvNetSpace
+from surrogate_nas.errors import SurrogateFileError
+from surrogate_nas.files.checked_json import (
+    damaged,
+    read_bool,
+    read_list,
+    read_number,
+    read_object,
+    read_text,
+    read_whole,
+)
+from surrogate_nas.space import Distributions, ReferenceShape, SearchSpace
+
+READY_SPACES: dict[str, type[SearchSpace]] = {
+    "CellSpace": CellSpace,
+    "ConvNetSpace": ConvNetSpace,
+}
+"""Spaces that a file may name; no other class is ever made from one."""
+
+MOST_COLUMNS = 100_000
+_MOST_PARAMETERS = 10_000
+_MOST_COUNT = 64
+"""For counts in a space's configuration, which say how long its `suggest` takes."""
+_WHOLE = 2**53
+
+
+def write_distributions(distributions: Distributions) -> list[dict[str, Any]]:
+    """Return a space's parameters as JSON, in order."""
+    return [
+        {"name": name, "distribution": json.loads(distribution_to_json(distribution))}
+        for name, distribution in distributions.items()
+    ]
+
+
+def read_distributions(value: Any) -> Distributions:
+    """Inverse of :func:`write_distributions`.
+
+    Raises:
+        SurrogateFileError: The value is not what that returns.
+    """
+    found: Distributions = {}
+    n_choices = 0
+    for item in read_list(value, "parameters", _MOST_PARAMETERS, least=1):
+        record = read_object(item, "a parameter", ("name", "distribution"))
+        name = read_text(record["name"], "a parameter's name")
+        if name in found:
+            raise damaged("each parameter once", f"{name!r} twice")
+        found[name] = distribution = _distribution(record["distribution"], f"range of {name!r}")
+        if isinstance(distribution, CategoricalDistribution):
+            n_choices += len(distribution.choices)
+    if n_choices > MOST_COLUMNS:
+        raise damaged(f"at most {MOST_COLUMNS} choices", f"{n_choices}")
+    return found
+
+
+def write_space(space: SearchSpace) -> dict[str, Any] | None:
+    """Return what it takes to make a space anew; None if it is not a ready one."""
+    name, config = type(space).__name__, space.config()
+    if READY_SPACES.get(name) is not type(space) or config is None:
+        return None
+    shape = space.reference
+    return {
+        "name": name,
+        "config": config,
+        "input_shape": list(shape.input_shape),
+        "n_outputs": shape.n_outputs,
+    }
+
+
+def read_space(value: Any) -> SearchSpace | None:
+    """Inverse of :func:`write_space`.
+
+    Raises:
+        SurrogateFileError: The value is not what that returns.
+    """
+    if value is None:
+        return None
+    record = read_object(value, "space", ("name", "config", "input_shape", "n_outputs"))
+    kind = READY_SPACES.get(read_text(record["name"], "the space's name", 100))
+    if kind is None:
+        raise damaged(f"one of the spaces {', '.join(READY_SPACES)}", record["name"])
+    config = record["config"]
+    if not isinstance(config, dict):
+        raise damaged("an object as the space's configuration", config)
+    for name, setting in config.items():
+        _check_setting(setting, name)
+    sizes = read_list(record["input_shape"], "input_shape", 8, least=1)
+    shape = ReferenceShape(
+        tuple(read_whole(size, "input_shape", 1, 2**24) for size in sizes),
+        read_whole(record["n_outputs"], "n_outputs", 1, 2**24),
+    )
+    try:
+        return kind(**config).for_task(shape)
+    except (TypeError, ValueError) as error:
+        raise damaged(f"a configuration of {record['name']}", f"{error}") from error
+
+
+def _distribution(value: Any, where: str) -> BaseDistribution:
+    record = read_object(value, where, ("name", "attributes"))
+    read = _RANGES.get(read_text(record["name"], where, 100))
+    if read is None:
+        raise damaged(f"a distribution of Optuna as {where}", record["name"])
+    try:
+        with warnings.catch_warnings():
+            # Optuna warns where it changes a range; then it was not saved by us.
+            warnings.simplefilter("error")
+            return read(record["attributes"], where)
+    except SurrogateFileError:
+        raise  # which is a ValueError, too
+    except (ValueError, ArithmeticError, Warning) as error:
+        raise damaged(f"a range as {where}", f"{error}") from error
+
+
+def _choices(value: Any, where: str) -> CategoricalDistribution:
+    attributes = read_object(value, where, ("choices",))
+    choices = read_list(attributes["choices"], where, MOST_COLUMNS, least=1)
+    for choice in choices:
+        if isinstance(choice, list | dict):
+            raise damaged(f"choices of text, numbers, booleans or null as {where}", choice)
+    return CategoricalDistribution(choices)
+
+
+def _whole_range(value: Any, where: str) -> IntDistribution:
+    read = read_object(value, where, ("low", "high", "step", "log"))
+    low, high = (read_whole(read[end], where, -_WHOLE, _WHOLE) for end in ("low", "high"))
+    step = read_whole(read["step"], where, 1, _WHOLE)
+    return IntDistribution(low, high, log=read_bool(read["log"], where), step=step)
+
+
+def _real_range(value: Any, where: str) -> FloatDistribution:
+    read = read_object(value, where, ("low", "high", "step", "log"))
+    low, high = (read_number(read[end], where, -1e300, 1e300) for end in ("low", "high"))
+    step = None if read["step"] is None else read_number(read["step"], where, 1e-300, 1e300)
+    return FloatDistribution(low, high, log=read_bool(read["log"], where), step=step)
+
+
+_RANGES: dict[str, Callable[[Any, str], BaseDistribution]] = {
+    "CategoricalDistribution": _choices,
+    "IntDistribution": _whole_range,
+    "FloatDistribution": _real_range,
+}
+
+
+def _check_setting(value: Any, name: str) -> None:
+    if isinstance(value, list):
+        for item in read_list(value, name, 256):
+            read_whole(item, name, 1, 2**16)
+    elif isinstance(value, str):
+        read_text(value, name, 100)
+    elif not isinstance(value, bool):
+        read_whole(value, name, 0, _MOST_COUNT)

@@ -1,0 +1,262 @@
+"""The best trial -> retrained on training and validation data, tested once, exported."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, final
+
+import optuna
+import torch
+from torch import nn
+
+from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError
+from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
+from surrogate_nas.export.record import json_value, write_network
+from surrogate_nas.past.history import TASK_ATTR
+from surrogate_nas.results.dashboard.callback import DashboardCallback
+from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.task import Task
+from surrogate_nas.training.trainer import Outcome, StopReason, Trainer, seeded
+
+OnEpoch = Callable[[int, float], bool]
+
+_FAILURES = (StopReason.NOT_FINITE, StopReason.OUT_OF_MEMORY)
+
+_PACKAGES = ("surrogate-nas", "torch", "optuna", "numpy", "safetensors")
+
+
+@final
+@dataclass(frozen=True)
+class FinalNetwork:
+    """The winner of a study.
+
+    Args:
+        trial_number: The trial that it comes from.
+        architecture: What it is.
+        summary: The same in plain words.
+        description: Its numbers: parameters, multiply-accumulates, ...
+        validation_value: The metric that the trial reached in the study.
+        test_value: The metric of the retrained network on the test split.
+        network: The retrained network, in eval mode on the Trainer's device. On the CPU it gives
+            the same outputs as the exported ones, bit for bit.
+        outcome: How the retraining went. Its validation metrics are of data it was trained on.
+        folder: Where it was exported to; in the ``result`` of an ExportError, where it should
+            have been.
+    """
+
+    trial_number: int
+    architecture: Architecture
+    summary: str
+    description: dict[str, float]
+    validation_value: float
+    test_value: float
+    network: nn.Module
+    outcome: Outcome
+    folder: Path
+
+
+def finalize(
+    study: optuna.Study,
+    task: Task,
+    space: SearchSpace,
+    trainer: Trainer,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> FinalNetwork:
+    """Retrain the best architecture on training and validation data, test it once, export it.
+
+    The test metric is stored as the study's user attribute ``test_value``, the name of the folder
+    as ``final_folder``. The folder holds the network in forms that need this package no longer:
+    its README says which. If it is not there under its name, it is not there at all.
+
+    Args:
+        study: A study with at least one completed trial.
+        task: The study's task.
+        space: The study's search space.
+        trainer: How to train; usually the one of the study.
+        folder: Where to export to; nothing may be there yet. By default a new folder in the
+            working directory, ``<study>-final``.
+        on_epoch: Told the epoch, from 0, for showing progress; return False.
+
+    Raises:
+        StudyError: No trial is completed, the best one is not of this space, the study is of
+            another task, or it has several objectives and so no best trial.
+        TrainingError: The retraining diverged or ran out of memory, or its time was up within the
+            first epoch.
+        ExportError: The folder is there already, or cannot be written. Where that was found after
+            training, its ``result`` is the FinalNetwork.
+    """
+    best = _best_trial(study)
+    if study.user_attrs.get(TASK_ATTR, task.fingerprint) != task.fingerprint:
+        raise StudyError(
+            expected=f"the task that study {study.study_name!r} was made for",
+            got=f"another one ({task!r})",
+            fix="pass the task with the data, split and metric of the study",
+        )
+    space = space.for_task(task)
+    architecture = _architecture(best, space)
+    place = _place(folder, study)
+    record = write_network(space, best.params, architecture, task)
+    network = _built(best, space, architecture, task, trainer.seed)
+    own = trainer.override(**space.training(architecture))
+    outcome = own.train(network, task.merged(), on_epoch=on_epoch)
+    test_value = own.evaluate(network, task, task.test)
+    failed = outcome.stop_reason in _FAILURES or not math.isfinite(test_value)
+    if failed or outcome.epochs == 0:
+        raise TrainingError(
+            expected="a retraining of at least one epoch, with finite outputs",
+            got=f"one that ended after {outcome.epochs} with: {outcome.stop_reason.value}",
+            fix="lower the Trainer's learning rate, or give it more time or memory",
+        )
+    assert best.value is not None
+    study.set_user_attr("test_value", test_value)
+    study.set_user_attr("test_trial", best.number)
+    final = FinalNetwork(
+        trial_number=best.number,
+        architecture=architecture,
+        summary=space.summary(architecture),
+        description=space.describe(architecture),
+        validation_value=best.value,
+        test_value=test_value,
+        network=_as_exported(network),
+        outcome=outcome,
+        folder=place,
+    )
+    final = _exported(final, study.study_name, task, own, record)
+    study.set_user_attr("final_folder", final.folder.name)
+    DashboardCallback(space).flush(study, anew=True)
+    return final
+
+
+def _architecture(best: optuna.trial.FrozenTrial, space: SearchSpace) -> Architecture:
+    """The best trial's architecture."""
+    try:
+        return space.from_params(best.params)
+    except SpaceError as error:
+        raise StudyError(
+            expected=f"trial {best.number} to be an architecture of {type(space).__name__}",
+            got=error.got,
+            fix="pass the search space that the study was made with",
+        ) from error
+
+
+def _as_exported(network: nn.Module) -> nn.Module:
+    """Undo the Trainer's memory format on the CPU: in another one sums are rounded otherwise."""
+    if all(parameter.device.type == "cpu" for parameter in network.parameters()):
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return network.eval()
+
+
+def _built(
+    best: optuna.trial.FrozenTrial,
+    space: SearchSpace,
+    architecture: Architecture,
+    task: Task,
+    seed: int,
+) -> nn.Module:
+    """The best trial's network, untrained."""
+    try:
+        with seeded(seed):
+            return space.build(architecture, task)
+    except Exception as error:
+        # Users write build; the trial was trained once, so something has changed since.
+        raise StudyError(
+            expected=f"{type(space).__name__} to build the architecture of trial {best.number}",
+            got=f"{type(error).__name__}: {error}",
+            fix="pass the search space and the task that the study was made with",
+        ) from error
+
+
+def _place(folder: str | os.PathLike[str] | None, study: optuna.Study) -> Path:
+    """Find where to export to, before time is spent on training."""
+    if folder is None:
+        place = free_path(Path.cwd() / f"{safe_name(study.study_name)}-final")
+    else:
+        place = Path(os.path.abspath(folder))
+    try:
+        # The only way to know that it can be made.
+        place.mkdir()
+        place.rmdir()
+    except FileExistsError as error:
+        raise ExportError(
+            expected="a path where nothing is yet, for the folder of the final network",
+            got=f"{str(folder)!r}, which exists",
+            fix="choose another folder; nothing is overwritten",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ExportError(
+            expected="a new folder in one that exists and can be written to",
+            got=f"{str(place)!r}: {error}",
+            fix=f"create {str(place.parent)!r}, or choose another folder",
+        ) from error
+    return place
+
+
+def _exported(
+    final: FinalNetwork, study_name: str, task: Task, trainer: Trainer, record: dict[str, Any]
+) -> FinalNetwork:
+    """Write the folder; whatever goes wrong, the trained network is not lost."""
+    name, metric = plain(study_name), task.metric.name
+    contents = Contents(
+        network=final.network,
+        task=task,
+        architecture=record,
+        metrics=_metrics(final, study_name, task, trainer),
+        notes=f"Study `{name}`, trial {final.trial_number}: `{plain(final.summary, 1000)}`.\n"
+        f"`{plain(metric)}`: {final.validation_value:.4f} on validation data in the search, "
+        f"{final.test_value:.4f} on test data after it was trained again on training and "
+        "validation data.",
+    )
+    try:
+        return replace(final, folder=write_folder(final.folder, contents))
+    except Exception as error:
+        # The training may have taken hours: the caller gets its result whatever this was.
+        failed = ExportError(
+            expected=f"to write {str(final.folder)!r}",
+            got=f"{type(error).__name__}: {error}",
+            fix="check rights and disk space; the trained network is this error's result, and "
+            "the study has its test value",
+        )
+        failed.result = final
+        raise failed from error
+
+
+def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer) -> dict[str, Any]:
+    """What ``metrics.json`` says of the network, but for its files."""
+    return {
+        "task": task.name,
+        "metric": task.metric.name,
+        "direction": task.direction,
+        "validation_value": json_value(final.validation_value),
+        "test_value": final.test_value,
+        "study": study_name,
+        "trial": final.trial_number,
+        "epochs": final.outcome.epochs,
+        "train_seconds": final.outcome.train_seconds,
+        "trainer": {name: json_value(value) for name, value in asdict(trainer).items()},
+        "versions": {package: version(package) for package in _PACKAGES},
+    }
+
+
+def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
+    """The best completed trial."""
+    if len(study.directions) != 1:
+        raise StudyError(
+            expected="a study with one objective",
+            got=f"{len(study.directions)} objectives",
+            fix="choose one of study.best_trials and train it with the Trainer",
+        )
+    try:
+        return study.best_trial
+    except ValueError:
+        raise StudyError(
+            expected=f"study {study.study_name!r} to have a completed trial",
+            got=f"none among {len(study.get_trials(deepcopy=False))} trials",
+            fix="run study.optimize first, and look at the trials' stop_reason",
+        ) from None

@@ -1,0 +1,165 @@
+"""An exported folder -> the network, with nothing in the folder executed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from surrogate_nas.errors import ModelFolderError, SpaceError, SurrogateFileError
+from surrogate_nas.export.record import (
+    ARCHITECTURE_FILE,
+    MAX_BYTES,
+    WEIGHTS_FILE,
+    NetworkRecord,
+    read_network,
+)
+from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.training.trainer import seeded
+
+_HEADER_BYTES = 16 * 2**20
+"""Room for names and shapes in a file of weights."""
+
+
+def load_model(folder: str | os.PathLike[str], *, space: SearchSpace | None = None) -> nn.Module:
+    """Load a network that :func:`~surrogate_nas.finalize` exported.
+
+    It takes prepared inputs ``(n, *input_shape)`` and returns outputs (n, n_outputs), on the CPU
+    bit for bit those of the network that was exported. ``network.py`` in the folder is not run.
+
+    Args:
+        folder: Where ``architecture.json`` and ``weights.safetensors`` are.
+        space: The search space, if it is one of your own; a ready space is made anew.
+
+    Returns:
+        The network in eval mode, on the CPU.
+
+    Raises:
+        ModelFolderError: A file is missing, damaged, too large or no regular file, the files do
+            not belong together, or the space is needed or is another.
+    """
+    path = Path(folder)
+    record = _read_record(path)
+    chosen = record.space if space is None else space
+    if chosen is None:
+        raise ModelFolderError(
+            expected=f"the search space of class {record.space_class[:100]!r}",
+            got="no space, and a file can only name a ready one",
+            fix="pass space=..., the search space of the study",
+        )
+    chosen = chosen.for_task(record.shape)
+    try:
+        architecture = chosen.from_params(record.params)
+        network = _built(chosen, architecture, record, path, is_own=space is not None)
+    except SpaceError as error:
+        raise _mismatch(f"{error.got} where it needs {error.expected}") from error
+    return network.eval()
+
+
+def _read_record(folder: Path) -> NetworkRecord:
+    data = _regular_file(folder / ARCHITECTURE_FILE, MAX_BYTES)
+    try:
+        return read_network(data)
+    except SurrogateFileError as error:
+        needed = error.expected.removesuffix(" in a surrogate file")
+        raise ModelFolderError(
+            expected=f"{needed} in {ARCHITECTURE_FILE}",
+            got=error.got,
+            fix="get the folder again, as finalize wrote it",
+        ) from error
+
+
+def _built(
+    space: SearchSpace, architecture: Architecture, record: NetworkRecord, path: Path, is_own: bool
+) -> nn.Module:
+    """Build the network and give it the weights."""
+    file = path / WEIGHTS_FILE
+    if is_own:
+        # It may compute constants as it is built, so it is built for real.
+        with seeded(0), torch.device("cpu"):
+            network = space.build(architecture, record.shape).cpu()
+    else:
+        _require_plausible_size(space.describe(architecture)["parameters"], file)
+        with torch.device("meta"):
+            network = space.build(architecture, record.shape)
+    wanted = network.state_dict()
+    most = sum(value.nbytes for value in wanted.values()) + _HEADER_BYTES
+    weights = _read_weights(file, most)
+    _require_fit(weights, wanted)
+    network.load_state_dict(weights, assign=not is_own)
+    return network
+
+
+def _require_plausible_size(n_parameters: float, file: Path) -> None:
+    """Compare counts before anything is built: a damaged record may ask for any width."""
+    n_bytes = _checked_size(file)
+    if n_parameters > n_bytes:
+        raise _mismatch(f"{n_bytes:,} bytes of weights for {n_parameters:,.0f} parameters")
+
+
+def _read_weights(file: Path, most: int) -> dict[str, torch.Tensor]:
+    data = _regular_file(file, most)
+    try:
+        return safetensors.torch.load(data)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ModelFolderError(
+            expected=f"weights in the safetensors format in {WEIGHTS_FILE}",
+            got=f"{error}",
+            fix="get the folder again, as finalize wrote it",
+        ) from error
+
+
+def _require_fit(weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
+    """Check names, shapes and types."""
+    for name in sorted({*weights, *wanted}):
+        got, needed = (_said(tensors.get(name)) for tensors in (weights, wanted))
+        if got != needed:
+            raise _mismatch(f"{got} as {name[:100]!r} where the architecture has {needed}")
+
+
+def _said(tensor: torch.Tensor | None) -> str:
+    return "nothing" if tensor is None else f"{tuple(tensor.shape)} of {tensor.dtype}"
+
+
+def _mismatch(got: str) -> ModelFolderError:
+    return ModelFolderError(
+        expected=f"{ARCHITECTURE_FILE}, {WEIGHTS_FILE} and the search space to belong together",
+        got=got,
+        fix="keep the files of one folder together, and pass space=... if the space is your own",
+    )
+
+
+def _regular_file(path: Path, most: int) -> bytes:
+    """Read a file of at most so many bytes; neither a link nor a pipe is opened."""
+    n_bytes = _checked_size(path)
+    if n_bytes > most:
+        raise _unreadable(path, f"{n_bytes:,} bytes where {most:,} is the most")
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise _unreadable(path, f"{error}") from error
+
+
+def _checked_size(path: Path) -> int:
+    try:
+        found = path.lstat()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, f"{error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise _unreadable(path, "a link, a folder or something else")
+    return found.st_size
+
+
+def _unreadable(path: Path, got: str) -> ModelFolderError:
+    return ModelFolderError(
+        expected=f"a regular file of a fitting size at {str(path)!r}",
+        got=got,
+        fix="give a folder that finalize wrote",
+    )

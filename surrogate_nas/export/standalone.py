@@ -1,0 +1,262 @@
+"""A network -> a Python file that rebuilds it with torch alone.
+
+The network is traced by ``torch.fx`` in eval mode with the layers of ``torch.nn`` as leaves. Each
+layer becomes a line of ``__init__``, each call one of ``forward``. Whoever writes the file runs it
+and compares outputs: what cannot be traced faithfully is found there.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from torch import fx, nn
+
+from surrogate_nas.export.graph_source import GraphSource, called_layers
+from surrogate_nas.export.layer_source import constructor, layer_name, literal, unwritable
+
+_MOST_CONSTANTS = 4096
+"""Numbers in a preparation that are written into the source."""
+
+
+def network_source(
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    n_outputs: int,
+    preparation: nn.Module | None,
+) -> str:
+    """Write the source of ``network.py``.
+
+    Args:
+        network: In eval mode, on the CPU.
+        input_shape: Shape of one input, without the batch.
+        n_outputs: Width of its output.
+        preparation: Raw inputs -> prepared inputs, with buffers for its constants; None leaves
+            the function ``prepare`` out.
+
+    Raises:
+        ExportError: The network cannot be written as straight-line PyTorch.
+    """
+    graph = _trace(network)
+    called = called_layers(graph, network)
+    layers = _Layers(network, called)
+    forward = GraphSource(graph, called, "x", layers.source).lines()
+    names = {attribute: path for path, attribute in layers.stateful.items()}
+    sections = [
+        _FORWARD.format(
+            shape=_batch(input_shape),
+            outputs=n_outputs,
+            layers=_indented(layers.lines, 2),
+            forward=_indented(forward, 2),
+        ),
+        "# Attributes of Network -> their names in weights.safetensors.\n"
+        f"NAMES = {json.dumps(names, indent=4)}",
+    ]
+    if preparation is not None:
+        sections.append(_prepare_source(preparation))
+    sections.append(_LOAD)
+    body = "\n\n\n".join(sections)
+    functional = "import torch.nn.functional as F\n" if " F." in body or "(F." in body else ""
+    usage = _USAGE if preparation is None else _USAGE_WITH_PREPARE
+    head = _HEAD.format(usage=usage.format(shape=_batch(input_shape), outputs=n_outputs))
+    return f"{head}import torch\n{functional}from torch import nn\n\n\n{body}\n"
+
+
+def _trace(module: nn.Module) -> fx.Graph:
+    try:
+        # Not symbolic_trace: that compiles source of its own, with modules' names as they are.
+        graph = fx.Tracer().trace(module)
+    except Exception as error:
+        # The user's own forward runs here, on stand-ins; whatever it raises, it cannot be traced.
+        raise unwritable(f"one that torch.fx cannot trace: {error}") from error
+    if sum(node.op == "placeholder" for node in graph.nodes) != 1:
+        raise unwritable("a forward with several arguments")
+    return graph
+
+
+@final
+@dataclass
+class _Layers:
+    """The attributes of the class that is written, by their paths in the network."""
+
+    network: nn.Module
+    called: Mapping[str, nn.Module]
+    stateful: dict[str, str] = field(default_factory=dict)
+    """Path -> attribute, of those that have weights."""
+    lines: list[str] = field(default_factory=list)
+    """Statements that make them."""
+    _stateless: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        layers = [
+            (path, layer)
+            for path, layer in self.called.items()
+            if not isinstance(layer, nn.Identity)
+        ]
+        weighty = [(path, layer) for path, layer in layers if layer.state_dict()]
+        counts = Counter(layer_name(layer) for _, layer in weighty)
+        numbers: Counter[str] = Counter()
+        made: dict[str, str] = {}
+        for path, layer in layers:
+            call, name = constructor(layer), layer_name(layer)
+            if layer.state_dict():
+                numbers[name] += 1
+                name = f"{name}_{numbers[name]}" if counts[name] > 1 else name
+                self.stateful[path] = name
+            elif call in made:
+                self._stateless[path] = made[call]
+                continue
+            else:
+                name = self._free(name, {*made.values(), *counts})
+                self._stateless[path] = made[call] = name
+            self.lines.append(f"self.{name} = {call}")
+
+    def _free(self, name: str, taken: set[str]) -> str:
+        """Number a name that is taken."""
+        taken = taken | set(self.stateful.values())
+        numbered = (f"{name}_{number}" for number in range(2, len(taken) + 3))
+        return name if name not in taken else next(n for n in numbered if n not in taken)
+
+    def source(self, path: str) -> str:
+        """Write how ``forward`` calls what lies at a path."""
+        name = self.stateful.get(path) or self._stateless.get(path) or self._bare_tensor(path)
+        return f"self.{name}"
+
+    def _bare_tensor(self, path: str) -> str:
+        """Declare a parameter or buffer that is no layer's."""
+        value = self.network.state_dict(keep_vars=True).get(path)
+        if value is None:
+            raise unwritable("a constant tensor that is not among its weights")
+        last = path.rpartition(".")[2]
+        usable = last.isidentifier() and last.isascii() and not keyword.iskeyword(last)
+        wanted = last if usable and last not in dir(nn.Module) else "tensor"
+        name = self._free(wanted, set(self._stateless.values()))
+        shape = literal(list(value.shape))
+        if isinstance(value, nn.Parameter):
+            self.lines.append(f"self.{name} = nn.Parameter(torch.empty({shape}))")
+        else:
+            empty = f"torch.empty({shape}, dtype={value.dtype})"
+            self.lines.append(f'self.register_buffer("{name}", {empty})')
+        self.stateful[path] = name
+        return name
+
+
+def _prepare_source(preparation: nn.Module) -> str:
+    """Write the constants of a preparation, and the function ``prepare``."""
+    graph = _trace(preparation)
+    called = called_layers(graph, preparation)
+    constants = dict(preparation.state_dict())
+    names: dict[str, str] = {}
+    if sum(value.numel() for value in constants.values()) > _MOST_CONSTANTS:
+        raise unwritable(f"a preparation with more than {_MOST_CONSTANTS} constants")
+
+    def constant(path: str) -> str:
+        if path not in constants or called:
+            raise unwritable("a preparation with layers, or with constants that are not buffers")
+        name = path.upper() if path.isidentifier() and path.isascii() else ""
+        names[path] = name or f"CONSTANT_{len(names) + 1}"
+        return f"{names[path]}.to(inputs.device)"
+
+    lines = _indented(GraphSource(graph, called, "inputs", constant).lines(), 1)
+    made = [
+        f"{name} = torch.tensor({literal(constants[path].tolist())}, "
+        f"dtype={constants[path].dtype})"
+        for path, name in names.items()
+    ]
+    return "\n".join(made) + _PREPARE.format(lines=lines)
+
+
+def _batch(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(['n', *map(str, shape)])})"
+
+
+def _indented(lines: list[str], depth: int) -> str:
+    return "\n".join(f"{'    ' * depth}{line}".rstrip() for line in lines)
+
+
+_HEAD = '''\
+"""A network in plain PyTorch: this file and weights.safetensors are all it takes, beside torch.
+
+{usage}
+"""
+
+import json
+from pathlib import Path
+
+'''
+
+_USAGE = """\
+    from network import load
+
+    network = load()
+    outputs = network(inputs)  # prepared inputs {shape} -> outputs (n, {outputs})"""
+
+_USAGE_WITH_PREPARE = """\
+    from network import load, prepare
+
+    network = load()
+    outputs = network(prepare(inputs))  # raw inputs {shape} -> outputs (n, {outputs})"""
+
+_FORWARD = '''\
+class Network(nn.Module):
+    """Prepared inputs {shape} -> outputs (n, {outputs})."""
+
+    def __init__(self):
+        super().__init__()
+{layers}
+
+    def forward(self, x):
+{forward}'''
+
+_PREPARE = '''
+
+
+def prepare(inputs):
+    """Turn raw inputs into what the network takes."""
+{lines}'''
+
+_LOAD = '''\
+def load(path=Path(__file__).with_name("weights.safetensors")):
+    """Return the network with its weights, in eval mode on the CPU."""
+    weights = read_weights(path)
+    network = Network()
+    state = {}
+    for key in network.state_dict():
+        attribute, dot, rest = key.partition(".")
+        state[key] = weights[NAMES[attribute] + dot + rest]
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def read_weights(path):
+    """Read a .safetensors file: the length of a JSON header, the header, the numbers."""
+    data = bytearray(Path(path).read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    weights = {}
+    for name, entry in json.loads(data[8:start]).items():
+        if name != "__metadata__":
+            first, end = entry["data_offsets"]
+            numbers = torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]])
+            if first < end:
+                flat = torch.frombuffer(data[start + first : start + end], dtype=numbers.dtype)
+                numbers = flat.reshape(entry["shape"])
+            weights[name] = numbers
+    return weights
+
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}'''

@@ -1,0 +1,1 @@
+"""Files and text: written whole, read bounded, parsed strictly, drawn."""

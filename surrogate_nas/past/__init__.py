@@ -1,0 +1,1 @@
+"""Results of past tasks: from a storage, from tables, mapped to a changed space."""

@@ -1,0 +1,232 @@
+"""Past studies in a storage -> past tasks."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import time
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, final
+
+from optuna.storages import BaseStorage
+from sqlalchemy.exc import SQLAlchemyError
+from tqdm import tqdm
+
+from surrogate_nas.errors import PastTaskError, StudyError
+from surrogate_nas.past.mapping import SpaceMapping
+from surrogate_nas.past.past_task import PastTask
+from surrogate_nas.past.readers.cache import CachedReader, CacheLike, cache_folder, is_installed
+from surrogate_nas.past.readers.sql import SqlReader, engine_of, unwrapped
+from surrogate_nas.past.readers.studies import OptunaReader, StoredStudy, StudyReader
+from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions, fingerprint
+from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
+
+FINGERPRINT_ATTR = "space_fingerprint"
+SPACE_ATTR = "space"
+TASK_ATTR = "task_fingerprint"
+META_FEATURES_ATTR = "meta_features"
+
+_logger = logging.getLogger(__name__)
+
+_NAMED = 5
+_ATTRS = (FINGERPRINT_ATTR, SPACE_ATTR, META_FEATURES_ATTR)
+_DIRECTIONS = ("minimize", "maximize")
+_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BEFORE_BAR = 3.0
+_SECONDS_TO_ADVISE = 5.0
+
+
+def read_history(
+    storage: StorageLike,
+    *,
+    space: SpaceLike,
+    exclude: Collection[str] = (),
+    cache: CacheLike = None,
+) -> list[PastTask]:
+    """Turn every study of a space into a past task.
+
+    Any Optuna study counts, made with this package or not. It belongs if its completed trials can
+    be replayed in the space. If the space has changed since, or the trials have a few other
+    parameters, they are mapped as :func:`~surrogate_nas.map_to_space` does, and the past task's
+    notes say how. All other studies are left out and named in one warning: studies of other spaces
+    or with several objectives, without two different results, or with damaged rows. A study that
+    is still running counts with the trials it has.
+
+    What is read from a database is kept in a folder of columnar files, so that only what is new is
+    read the next time; this needs the extra ``history``. Nothing is lost with that folder.
+
+    Args:
+        storage: Where the studies are; see ``create_study``.
+        space: The search space.
+        exclude: Names of studies to leave out silently, such as the one about to be run.
+        cache: Where to keep what was read from a database: a folder, False for nowhere, or None
+            for the user's own, which is ``$SURROGATE_NAS_CACHE``,
+            ``$XDG_CACHE_HOME/surrogate_nas`` or ``~/.cache/surrogate_nas``.
+
+    Raises:
+        StorageError: The storage cannot be reached, or its list of studies is damaged.
+        SpaceError: The space has no parameters.
+    """
+    chosen = _Selection(as_space(space))
+    names = {exclude} if isinstance(exclude, str) else set(exclude)
+    opened = open_storage(storage)
+    began = time.monotonic()
+    with reachable(storage), _without_garbage_collection():
+        past, left_out = _read(opened, chosen, names, cache)
+    seconds = time.monotonic() - began
+    if seconds > _SECONDS_TO_ADVISE and cache is not False and not is_installed():
+        _logger.warning(
+            "Reading past studies took %.0f s; with pip install 'surrogate-nas[history]' only "
+            "what is new is read the next time.",
+            seconds,
+        )
+    if left_out:
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        warnings.warn(
+            f"Expected finished studies of this search space; left out "
+            f"{', '.join(left_out[:_NAMED])}{more}. Pass exclude= to leave studies out silently.",
+            stacklevel=2,
+        )
+    return past
+
+
+def _read(
+    opened: BaseStorage, chosen: _Selection, exclude: Collection[str], cache: CacheLike
+) -> tuple[list[PastTask], list[str]]:
+    """Read the tables of a database that we know, anything else through Optuna."""
+    database = unwrapped(opened)
+    engine = engine_of(database)
+    if engine is not None:
+        reader = SqlReader(engine, _ATTRS)
+        folder = cache_folder(cache, engine.url)
+        try:
+            return _read_with(
+                reader if folder is None else CachedReader(reader, folder), chosen, exclude
+            )
+        except SQLAlchemyError as error:
+            _logger.info("Read through Optuna: %s", error)
+    return _read_with(OptunaReader(database), chosen, exclude)
+
+
+def _read_with(
+    reader: StudyReader, chosen: _Selection, exclude: Collection[str]
+) -> tuple[list[PastTask], list[str]]:
+    """Return the past tasks, and what was left out with the reason."""
+    past: list[PastTask] = []
+    left_out: list[str] = []
+    studies = [study for study in reader.studies() if study.name not in exclude]
+    for study in _with_progress(studies):
+        try:
+            past.append(chosen.task(study, reader))
+        except StudyError as error:
+            left_out.append(f"{study.name} ({error.got})")
+        except PastTaskError as error:
+            _logger.info("Study %r is left out: %s", study.name, error)
+            left_out.append(f"{study.name} (its trials have other parameters)")
+    return past, left_out
+
+
+@final
+class _Selection:
+    """Decides which studies are past tasks of a search space.
+
+    Args:
+        space: The search space.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        known = distributions(space)
+        self._mark = fingerprint(known)
+        self._name = type(space).__name__
+        self._mapping = SpaceMapping(space, known=known)
+
+    def task(self, study: StoredStudy, reader: StudyReader) -> PastTask:
+        """Make a past task of a study.
+
+        Raises:
+            StudyError: It is none; `got` says why.
+            PastTaskError: Its parameters have too little in common with the space.
+        """
+        reason = self._foreign(study)
+        if reason:
+            raise _left_out(reason)
+        try:
+            results = reader.results(study)
+        except StudyError as error:
+            raise _left_out(f"damaged, {error.got}") from error
+        if len(set(results.values)) < 2:
+            raise _left_out("fewer than two different results")
+        n = results.n_without_value
+        task = PastTask(
+            study.name,
+            results.params,
+            results.values,
+            "maximize" if study.directions == ("maximize",) else "minimize",
+            _meta_features(study.user_attrs.get(META_FEATURES_ATTR)),
+            (f"Left out {n} completed trial{'s' * (n > 1)} without a value.",) if n else (),
+        )
+        return self._mapping.apply(task)
+
+    def _foreign(self, study: StoredStudy) -> str:
+        """Why a study cannot be a past task, as far as that shows without its trials."""
+        if study.damage:
+            return f"damaged, {study.damage}"
+        if len(study.directions) > 1:
+            return "it has several objectives"
+        if not study.directions or study.directions[0] not in _DIRECTIONS:
+            return "half-written, it has no direction"
+        attrs = study.user_attrs
+        if attrs.get(FINGERPRINT_ATTR, self._mark) == self._mark:
+            return ""
+        return "" if attrs.get(SPACE_ATTR) == self._name else "its search space is another one"
+
+
+def _left_out(reason: str) -> StudyError:
+    return StudyError(
+        expected="a finished study of this search space", got=reason, fix="leave it out"
+    )
+
+
+def _meta_features(attr: Any) -> dict[str, float] | None:
+    """A study's meta-features, if its attribute of that name is what we write there."""
+    if not isinstance(attr, Mapping) or not all(_is_finite(value) for value in attr.values()):
+        return None
+    return {name: float(value) for name, value in attr.items()}
+
+
+def _is_finite(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def _with_progress(studies: Sequence[StoredStudy]) -> Iterator[StoredStudy]:
+    """Say now and then how far reading is: in the log, and with a bar on a terminal."""
+    began = time.monotonic()
+    bar = tqdm(
+        studies,
+        desc="Reading past studies",
+        unit=" studies",
+        delay=_SECONDS_BEFORE_BAR,
+        disable=None,  # where there is no terminal
+        leave=False,
+    )
+    for done, study in enumerate(bar):
+        if time.monotonic() - began >= _SECONDS_BETWEEN_LINES:
+            began = time.monotonic()
+            _logger.info("Read %d of %d studies.", done, len(studies))
+        yield study
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep the collector from going through millions of objects again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,0 +1,267 @@
+"""Fits past tasks to a search space that has changed since: an operation more, a parameter less.
+
+What both know is kept. What only the past knows is dropped; what only the space knows is filled in
+or left unknown, which is NaN in the surrogate's columns and no guess. Each step is a note of the
+past task, in plain words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, final
+
+import numpy as np
+from optuna.distributions import BaseDistribution, FloatDistribution
+
+from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.errors import PastTaskError, SpaceError
+from surrogate_nas.past.past_task import PastTask
+from surrogate_nas.past.tables.cells import NO_VALUE, checked_fill, own_value
+from surrogate_nas.space import Distributions, SearchSpace, SpaceLike, as_space, distributions
+
+Params = Mapping[str, Any]
+
+_MARK = "To fit the search space, "
+_LEAST_KNOWN = 0.5
+_PROBES = 64
+_NAMED = 5
+
+
+def map_to_space(
+    task: PastTask, space: SpaceLike, *, fill: Mapping[str, Any] | None = None
+) -> PastTask:
+    """Return a past task in the parameters of a search space that may have changed since.
+
+    A task whose every pair is an architecture of the space comes back as it is. In any other,
+    parameters and values that the space has not are dropped, parameters that the task has not
+    are filled in or left unknown, and pairs that become equal thereby are averaged. The notes of
+    the returned task say so.
+
+    Args:
+        task: The past task.
+        space: The search space of today.
+        fill: Values of parameters that the past did not know, where it is known what they were:
+            ``{"dropout": 0.0}`` if there was none.
+
+    Raises:
+        PastTaskError: Less than half of an architecture is known, fewer than two different
+            values are left, or a filled-in value is none of the space's.
+        SpaceError: The space has no parameters.
+    """
+    return SpaceMapping(as_space(space)).apply(task, fill or {})
+
+
+@final
+class SpaceMapping:
+    """Fits any number of past tasks to one search space.
+
+    Args:
+        space: The search space.
+        known: Its parameters, where they have been found already.
+
+    Raises:
+        SpaceError: The space has no parameters.
+    """
+
+    def __init__(self, space: SearchSpace, *, known: Distributions | None = None) -> None:
+        self._space = space
+        self._found = distributions(space) if known is None else known
+        self._always = _always_active(space)
+        self._allowed: dict[tuple[str, type, Any], Any] = {}
+
+    def apply(self, task: PastTask, fill: Mapping[str, Any] | None = None) -> PastTask:
+        """Fit one past task; see :func:`map_to_space`.
+
+        Raises:
+            PastTaskError: See :func:`map_to_space`.
+        """
+        if self._are_exact(task.params):
+            return task
+        filled = checked_fill(self._found, fill or {})
+        mapped = [self._map(params, filled) for params in task.params]
+        kept = [(p, float(v)) for p, v in zip(mapped, task.values, strict=True) if p]
+        self._check_common(task, [params for params, _ in kept])
+        merged = _averaged(kept)
+        result = replace(
+            task, params=[params for params, _ in merged], values=[value for _, value in merged]
+        )
+        if not result.informative():
+            raise PastTaskError(
+                expected="at least two different values of architectures of this search space",
+                got=f"{len(result)} equal value(s) left of {len(task)} in past task {task.name!r}",
+                fix="leave that past task out, or give it the parameters of this search space",
+            )
+        if any(note.startswith(_MARK) for note in task.notes) and mapped == list(task.params):
+            return task
+        notes = [
+            *self._notes(task.params, mapped, filled),
+            *_count_notes(len(task), len(kept), len(merged)),
+        ]
+        return replace(result, notes=(*task.notes, *(f"{_MARK}{note}." for note in notes)))
+
+    def _are_exact(self, params: Sequence[Params]) -> bool:
+        """Whether all are architectures of the space; column by column where that is enough."""
+        if len(self._always) < len(self._found):
+            return all(self._is_exact(one) for one in params)
+        names = self._found.keys()
+        return all(one.keys() == names for one in params) and all(
+            self._has_all(name, [one[name] for one in params]) for name in names
+        )
+
+    def _has_all(self, name: str, values: Sequence[Any]) -> bool:
+        """Whether the space has all these values of a parameter."""
+        found = self._found[name]
+        types = set(map(type, values))
+        if isinstance(found, FloatDistribution) and found.step is None and types == {float}:
+            return all(found.low <= value <= found.high for value in values)
+        if not all(issubclass(kind, Hashable) for kind in types):
+            return False
+        # By type too: 1 and True would be one value.
+        distinct = set(zip(map(type, values), values, strict=True))
+        return all(self._has(name, value) for _, value in distinct)
+
+    def _has(self, name: str, value: Any) -> bool:
+        """Whether a value needs no change; "3" is 3 to the space, but must become it first."""
+        own = self._value(name, value)
+        if type(value) is not type(own) and not isinstance(value, int | float | np.generic):
+            return False
+        return own is value or bool(own == value or own != own)
+
+    def _is_exact(self, params: Params) -> bool:
+        """Whether parameters are an architecture of the space, with nothing beyond."""
+        if not all(n in self._found and self._has(n, v) for n, v in params.items()):
+            return False
+        if len(self._always) == len(self._found):
+            return len(params) == len(self._found)
+        asked = self._replay(params)
+        return asked is not None and len(asked) == len(params)
+
+    def _map(self, params: Params, fill: Params) -> dict[str, Any]:
+        """The parameters that the space has, in its own types; unknown ones left out."""
+        own = {n: self._value(n, v) for n, v in params.items() if n in self._found}
+        known = {n: v for n, v in own.items() if v is not NO_VALUE}
+        if not known:
+            return {}
+        known.update({n: v for n, v in fill.items() if n not in params})
+        asked = self._replay(known)
+        return known if asked is None else asked
+
+    def _replay(self, params: Params) -> dict[str, Any] | None:
+        """The parameters that the space asks for; None where one that it needs is not known."""
+
+        def choose(name: str, _distribution: BaseDistribution) -> Any:
+            if name not in params:
+                raise SpaceError(expected=f"a value of {name!r}", got="none", fix="give one")
+            return params[name]
+
+        draw = Draw(choose)
+        try:
+            self._space.suggest(draw)
+        except SpaceError:
+            return None
+        return draw.params
+
+    def _value(self, name: str, value: Any) -> Any:
+        """A value in the parameter's own type, or NO_VALUE if the space has no such value."""
+        if not isinstance(value, Hashable):
+            return NO_VALUE
+        at = (name, type(value), value)
+        if at not in self._allowed:
+            self._allowed[at] = own_value(self._found[name], value)
+        return self._allowed[at]
+
+    def _check_common(self, task: PastTask, mapped: Sequence[Params]) -> None:
+        """Refuse a task of which less than half an architecture is known, on average."""
+        needed = self._always or frozenset(self._found)
+        known = [len(needed & params.keys()) / len(needed) for params in mapped]
+        if known and float(np.mean(known)) >= _LEAST_KNOWN:
+            return
+        never = sorted(needed.difference(*(params.keys() for params in task.params)))
+        theirs = sorted({name for params in task.params for name in params})
+        raise PastTaskError(
+            expected="at least half of the parameters of this search space, such as "
+            f"{_listed(map(repr, sorted(needed)))}",
+            got=f"{100 * float(np.mean(known or [0.0])):.0f}% of them in past task {task.name!r}, "
+            f"whose parameters are {_listed(map(repr, theirs))}",
+            fix=f"leave that past task out, or rename its parameters to this space's"
+            f"{f' ({_listed(map(repr, never))} are missing)' if never else ''}",
+        )
+
+    def _notes(
+        self, before: Sequence[Params], after: Sequence[Params], fill: Params
+    ) -> Iterable[str]:
+        gone = Counter(n for params in before for n in params if n not in self._found)
+        strange: Counter[str] = Counter()
+        missing: Counter[str] = Counter()
+        filled: Counter[str] = Counter()
+        for params, own in zip(before, after, strict=True):
+            for name, value in params.items():
+                if name in self._found and self._value(name, value) is NO_VALUE:
+                    strange[f"{name} = {value!r:.40}"] += 1
+            missing.update(self._always.difference(params, own))
+            filled.update(own.keys() - params.keys())
+        seen = {name for params in before for name in params} | fill.keys()
+        conditional = sorted(self._found.keys() - self._always - seen)
+        if gone:
+            yield f"dropped parameters that it has not: {_listed(gone)}"
+        if strange:
+            yield f"left unknown values that it has not: {_counted(strange)}"
+        if filled:
+            given = Counter({f"{name} = {fill[name]!r}": n for name, n in filled.items()})
+            yield f"filled in {_counted(given)}"
+        if missing or conditional:
+            listed = [_counted(missing)] if missing else []
+            yield f"left unknown what the past has not: {', '.join([*listed, *conditional])}"
+        rest = sum(_converted(params, own) for params, own in zip(before, after, strict=True))
+        if rest:
+            yield f"turned values into its own types in {_pairs(rest)}"
+
+
+def _always_active(space: SearchSpace) -> frozenset[str]:
+    """Parameters that every architecture has, found by seeded random draws."""
+    rng = np.random.default_rng(0)
+    always: frozenset[str] | None = None
+    for _ in range(_PROBES):
+        draw = Draw(random_chooser(rng))
+        space.suggest(draw)
+        names = frozenset(draw.distributions)
+        always = names if always is None else always & names
+    return always or frozenset()
+
+
+def _averaged(pairs: Sequence[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
+    """One pair for each distinct architecture, in order, with the mean of its values."""
+    groups: dict[frozenset[tuple[str, Any]], list[tuple[dict[str, Any], float]]] = {}
+    for params, value in pairs:
+        groups.setdefault(frozenset(params.items()), []).append((params, value))
+    return [
+        (group[0][0], float(np.mean([value for _, value in group]))) for group in groups.values()
+    ]
+
+
+def _converted(before: Params, after: Params) -> bool:
+    return any(n in before and type(before[n]) is not type(v) for n, v in after.items())
+
+
+def _count_notes(n: int, kept: int, merged: int) -> Iterable[str]:
+    if kept < n:
+        yield f"dropped {_pairs(n - kept)} of which nothing is known"
+    if merged < kept:
+        yield f"averaged {_pairs(kept)} to {merged} different ones"
+
+
+def _pairs(n: int) -> str:
+    return f"{n} pair{'' if n == 1 else 's'}"
+
+
+def _counted(counts: Counter[str]) -> str:
+    return _listed(f"{name} ({_pairs(n)})" for name, n in sorted(counts.items()))
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first few of some names."""
+    found = list(names)
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return ", ".join(found[:_NAMED]) + more

@@ -1,0 +1,294 @@
+"""Past tasks and a target task's observations, as users hand them in.
+
+A table is read by :mod:`surrogate_nas.past.tables.tasks`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, cast, final
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from surrogate_nas.errors import PastTaskError, StudyError
+from surrogate_nas.past.tables.checks import Check, Duplicates
+from surrogate_nas.past.tables.checks import Direction as Direction
+from surrogate_nas.past.tables.reading import TableLike, TablePath, as_table, read_csv
+from surrogate_nas.past.tables.tasks import TableOptions, TableTask, read_tasks
+from surrogate_nas.space import SpaceLike
+
+FloatArray = npt.NDArray[np.float64]
+Given: TypeAlias = (
+    "PastTask | optuna.Study | Sequence[FrozenTrial] | "
+    "tuple[Sequence[Mapping[str, Any]], Sequence[float]]"
+)
+
+INFEASIBLE = "infeasible"
+"""User attribute of a trial whose network could not be trained; its value says why."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PastTask:
+    """Architectures of one finished task and what they reached there.
+
+    Args:
+        name: Who it is in reports and warnings.
+        params: Parameters of each architecture, n dicts as in ``trial.params``.
+        values: What each reached, n finite numbers in the task's own units.
+        direction: Which way is better.
+        meta_features: Numbers that describe the task, or None if unknown.
+        notes: What was mapped, filled in or dropped to fit it to a search space, in plain words.
+
+    Raises:
+        PastTaskError: Counts differ, nothing is there, or a value is not a finite number.
+    """
+
+    name: str
+    params: Sequence[Mapping[str, Any]]
+    values: Sequence[float]
+    direction: Direction = "maximize"
+    meta_features: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        fix = f"check the results of past task {self.name!r}"
+        if self.direction not in ("minimize", "maximize"):
+            raise PastTaskError(
+                expected="direction 'minimize' or 'maximize'", got=repr(self.direction), fix=fix
+            )
+        if len(self.params) != len(self.values) or not len(self.values):
+            raise PastTaskError(
+                expected="as many parameter sets as values, at least one",
+                got=f"{len(self.params)} parameter sets and {len(self.values)} values",
+                fix=fix,
+            )
+        for index, value in enumerate(self.values):
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not number or not math.isfinite(value):
+                raise PastTaskError(
+                    expected="finite numbers as values",
+                    got=f"{value!r} at position {index}",
+                    fix=f"leave failed trainings out of past task {self.name!r}",
+                )
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: TablePath,
+        *,
+        value: str,
+        direction: Direction | None = None,
+        name: str | None = None,
+        space: SpaceLike | None = None,
+        meta_features: Mapping[str, float] | None = None,
+        fill: Mapping[str, Any] | None = None,
+        duplicates: Duplicates = "refuse",
+        allow: tuple[Check, ...] = (),
+    ) -> PastTask:
+        """Read the results of one task from a CSV file, one architecture a row.
+
+        Exports of Optuna (``study.trials_dataframe()``) and optuna-dashboard are recognized; only
+        their completed trials count. Rows whose value is empty or not finite are failed trainings
+        and left out. Equal rows are merged. The notes of the task say so.
+
+        Args:
+            path: The file: UTF-8, separated by commas, semicolons or tabs, with a header.
+            value: Name of the column that says what each architecture reached.
+            direction: Which way is better; None where the column's name says it ("val_accuracy",
+                "loss").
+            name: Name of the task; by default the file's.
+            space: The search space. Its parameters are then the columns of their names, checked
+                against their ranges, in their own types; an empty cell is an inactive parameter.
+                Without it every other column is a parameter: int, float, bool or text.
+            meta_features: Numbers that describe the task.
+            fill: Values of parameters that have no column or an empty cell.
+            duplicates: What to do with rows of one architecture whose values differ: "refuse", or
+                "mean" for repeated trainings.
+            allow: Checks to leave out: "direction" (that the column's name does not contradict
+                it) and "mixed_units" (fractions beside percentages).
+
+        Raises:
+            PastTaskError: A column is missing, a cell is no number or not in the space, rows
+                disagree, units look mixed or the direction contradicts the column's name; the
+                message says where.
+            SpaceError: The space has no parameters.
+        """
+        options = TableOptions(value, None, direction, space, fill, duplicates, allow)
+        read = read_tasks(read_csv(path), name or Path(path).stem, options)
+        return _with_meta_features(read, lambda _name: meta_features)[0]
+
+    @classmethod
+    def from_table(
+        cls,
+        table: TableLike,
+        *,
+        value: str,
+        direction: Direction | None = None,
+        name: str | None = None,
+        space: SpaceLike | None = None,
+        meta_features: Mapping[str, float] | None = None,
+        fill: Mapping[str, Any] | None = None,
+        duplicates: Duplicates = "refuse",
+        allow: tuple[Check, ...] = (),
+    ) -> PastTask:
+        """Take the results of one task from a data frame, a dict of columns or a list of dicts.
+
+        Args:
+            table: The table; pandas' and Polars' data frames are taken as they are.
+            value: See :meth:`from_csv`, here and below.
+            direction: Which way is better.
+            name: Name of the task; "table" by default.
+            space: The search space.
+            meta_features: Numbers that describe the task.
+            fill: Values of parameters that have no column or an empty cell.
+            duplicates: What to do with rows of one architecture whose values differ.
+            allow: Checks to leave out.
+
+        Raises:
+            PastTaskError: See :meth:`from_csv`.
+            SpaceError: The space has no parameters.
+        """
+        options = TableOptions(value, None, direction, space, fill, duplicates, allow)
+        read = read_tasks(as_table(table), name or "table", options)
+        return _with_meta_features(read, lambda _name: meta_features)[0]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        notes = f", {len(self.notes)} notes" if self.notes else ""
+        return f"<PastTask {self.name!r}: {len(self)} pairs, {self.direction}{notes}>"
+
+    @property
+    def gains(self) -> FloatArray:
+        """Values with the sign turned so that larger is better, (n,)."""
+        return signed(np.asarray(self.values, dtype=float), self.direction)
+
+    def informative(self) -> bool:
+        """Whether the values rank anything: at least two of them differ."""
+        return len(set(self.values)) > 1
+
+
+def read_table(
+    table: TablePath | TableLike,
+    *,
+    value: str,
+    task: str = "task",
+    direction: Direction | None = None,
+    space: SpaceLike | None = None,
+    meta_features: Mapping[str, Mapping[str, float]] | None = None,
+    fill: Mapping[str, Any] | None = None,
+    duplicates: Duplicates = "refuse",
+    allow: tuple[Check, ...] = (),
+) -> list[PastTask]:
+    """Read a table of several tasks, one architecture of one task a row.
+
+    Args:
+        table: Path of a CSV file, or a table as :meth:`PastTask.from_table` takes it.
+        value: See :meth:`PastTask.from_csv`, here and below.
+        task: Name of the column that says whose row it is.
+        direction: Which way is better, the same for all tasks.
+        space: The search space.
+        meta_features: Numbers that describe each task, by its name.
+        fill: Values of parameters that have no column or an empty cell.
+        duplicates: What to do with rows of one task and architecture whose values differ.
+        allow: Checks to leave out.
+
+    Returns:
+        The tasks, in the order in which they first occur.
+
+    Raises:
+        PastTaskError: See :meth:`PastTask.from_csv`; or a row names no task.
+        SpaceError: The space has no parameters.
+    """
+    options = TableOptions(value, task, direction, space, fill, duplicates, allow)
+    found = read_csv(table) if isinstance(table, str | os.PathLike) else as_table(table)
+    return _with_meta_features(read_tasks(found, "", options), (meta_features or {}).get)
+
+
+def _with_meta_features(
+    tasks: Sequence[TableTask], features: Callable[[str], Mapping[str, float] | None]
+) -> list[PastTask]:
+    return [
+        PastTask(t.name, t.params, t.values, t.direction, features(t.name), t.notes) for t in tasks
+    ]
+
+
+def signed(values: FloatArray, direction: Direction) -> FloatArray:
+    """Turn values so that larger is better, or back."""
+    return values if direction == "maximize" else -values
+
+
+def from_trials(name: str, trials: Sequence[FrozenTrial], direction: Direction) -> PastTask | None:
+    """Collect the completed trials that have one finite value; None if there are none.
+
+    Trials that could not be trained count as the worst of these, so that their like is avoided.
+    """
+    done = [t for t in trials if t.state == TrialState.COMPLETE and t.values is not None]
+    done = [t for t in done if len(t.values) == 1 and math.isfinite(t.values[0])]
+    if not done:
+        return None
+    values = [t.values[0] for t in done]
+    infeasible = [t for t in trials if t.state.is_finished() and INFEASIBLE in t.user_attrs]
+    values += [min(values) if direction == "maximize" else max(values)] * len(infeasible)
+    return PastTask(name, [t.params for t in [*done, *infeasible]], values, direction)
+
+
+def as_observations(given: Given | None, direction: Direction) -> PastTask | None:
+    """Accept a target's observations in any of their forms; None if there are none.
+
+    Args:
+        given: A PastTask, a study, trials, or (params, values).
+        direction: Which way is better, where `given` does not say so itself.
+
+    Raises:
+        PastTaskError: It is none of these, or (params, values) do not make a PastTask.
+        StudyError: The study has several objectives.
+    """
+    if given is None or isinstance(given, PastTask):
+        return given
+    if isinstance(given, optuna.Study):
+        trials = given.get_trials(deepcopy=False)
+        return from_trials(given.study_name, trials, _direction(given))
+    trials = [t for t in given if isinstance(t, FrozenTrial)]
+    if len(trials) == len(given):
+        return from_trials("target", trials, direction)
+    if isinstance(given, tuple) and len(given) == 2:
+        params, values = cast(tuple[Sequence[Mapping[str, Any]], Sequence[float]], given)
+        if not len(params) and not len(values):
+            return None
+        return PastTask("target", params, values, direction)
+    raise PastTaskError(
+        expected="a study, a list of its trials, a PastTask or a tuple (params, values)",
+        got=f"a {type(given).__name__} of {len(given)} items that are not all trials",
+        fix="pass parameters and values as a tuple of two lists",
+    )
+
+
+def trials_of(given: Given | None) -> Sequence[FrozenTrial]:
+    """Return the trials of a target's observations, where they come as a study or as trials."""
+    if isinstance(given, optuna.Study):
+        return given.get_trials(deepcopy=False)
+    if given is None or isinstance(given, PastTask):
+        return ()
+    trials = [one for one in given if isinstance(one, FrozenTrial)]
+    return trials if len(trials) == len(given) else ()
+
+
+def _direction(study: optuna.Study) -> Direction:
+    if len(study.directions) > 1:
+        raise StudyError(
+            expected="a study with one objective",
+            got=f"{len(study.directions)} objectives in study {study.study_name!r}",
+            fix="pass (params, values) of the objective that is meant",
+        )
+    return "maximize" if study.direction == StudyDirection.MAXIMIZE else "minimize"

@@ -1,0 +1,269 @@
+"""The same out of the tables of an Optuna database, without making an object of every row.
+
+Optuna's tables are its own affair, so everything here is checked first: a schema of another
+version, or a database that answers with an error, is read through Optuna instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import sqlalchemy as sa
+from optuna.distributions import json_to_distribution
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
+
+from surrogate_nas.past.readers.studies import DAMAGE, Results, StoredStudy, StudyReader, readable
+
+_logger = logging.getLogger(__name__)
+
+_SCHEMA_VERSION = 12
+_COLUMNS = {
+    "studies": {"study_id", "study_name"},
+    "study_directions": {"study_id", "direction", "objective"},
+    "study_user_attributes": {"study_id", "key", "value_json"},
+    "trials": {
+        "trial_id",
+        "number",
+        "study_id",
+        "state",
+        "datetime_start",
+        "datetime_complete",
+    },
+    "trial_params": {"param_id", "trial_id", "param_name", "param_value", "distribution_json"},
+    "trial_values": {"trial_value_id", "trial_id", "objective", "value", "value_type"},
+}
+
+# Names of states and types are written out: drivers of PostgreSQL would send them as text, which
+# does not compare with an enumeration.
+_VALUES = """
+select t.trial_id, v.objective, v.value, v.value_type
+from trials t left join trial_values v on v.trial_id = t.trial_id
+where t.study_id = :study and t.state = 'COMPLETE'
+order by t.number, t.trial_id, v.objective"""
+_PARAMS = """
+select p.trial_id, p.param_name, p.param_value, p.distribution_json
+from trials t join trial_params p on p.trial_id = t.trial_id
+where t.study_id = :study and t.state = 'COMPLETE'
+order by p.param_id"""
+
+# Sums weighted by row and by trial change when two values change places, plain ones do not.
+# Ranges and choices are the same in all trials of a study: those of its first and last are enough.
+_SIGNATURES = (
+    """
+select study_id, count(*), min(trial_id), max(trial_id), sum(number),
+       min(datetime_start), max(datetime_start), min(datetime_complete), max(datetime_complete)
+from trials where state = 'COMPLETE' group by study_id""",
+    """
+select t.study_id, count(*), count(v.value), min(v.trial_value_id), max(v.trial_value_id),
+       sum({value}), sum({value} * v.trial_value_id), sum({value} * t.number),
+       min(v.value), max(v.value),
+       min(v.objective), max(v.objective),
+       sum(case when v.value_type = 'FINITE' then 1 else 0 end),
+       sum(case when v.value_type = 'INF_POS' then 1 else 0 end)
+from trials t join trial_values v on v.trial_id = t.trial_id
+where t.state = 'COMPLETE' group by t.study_id""",
+    """
+select t.study_id, count(*), count(p.param_value), min(p.param_id), max(p.param_id),
+       sum({param}), sum({param} * p.param_id), sum({param} * t.number), sum(p.trial_id),
+       sum(length(p.param_name)), sum(length(p.distribution_json))
+from trials t join trial_params p on p.trial_id = t.trial_id
+where t.state = 'COMPLETE' group by t.study_id""",
+)
+_ENDS = """
+select e.study_id, p.param_name, p.distribution_json
+from (select study_id, {end}(trial_id) as trial_id
+      from trials where state = 'COMPLETE' group by study_id) e
+join trial_params p on p.trial_id = e.trial_id
+order by e.study_id, p.param_name"""
+
+
+@final
+@dataclass(frozen=True)
+class Signature:
+    """What changes whenever the completed trials of a study change.
+
+    Args:
+        digest: A hash of the study's numbers.
+        n_trials: Completed trials.
+        n_params: Their parameters together.
+    """
+
+    digest: str
+    n_trials: int
+    n_params: int
+
+
+@final
+class SqlReader(StudyReader):
+    """Reads the tables of an Optuna database.
+
+    Args:
+        engine: Its engine.
+        attrs: The user attributes of studies that are wanted; others are not read.
+    """
+
+    def __init__(self, engine: sa.Engine, attrs: Collection[str]) -> None:
+        self.engine = engine
+        self._attrs = attrs
+        self._decoders: dict[str, Callable[[float], Any]] = {}
+
+    def studies(self) -> list[StoredStudy]:
+        """Return all studies, without their trials.
+
+        Raises:
+            SQLAlchemyError: The database has other tables than expected, or fails.
+        """
+        attributes = sa.table(
+            "study_user_attributes",
+            sa.column("study_id", sa.Integer),
+            sa.column("key", sa.String),
+            sa.column("value_json", sa.Text),
+        )
+        wanted = sa.select(attributes).where(attributes.c.key.in_(sorted(self._attrs)))
+        with self.engine.connect() as connection:
+            names = connection.execute(
+                sa.text("select study_id, study_name from studies order by study_id")
+            ).all()
+            directions = _grouped(
+                connection.execute(
+                    sa.text(
+                        "select study_id, direction from study_directions "
+                        "order by study_id, objective"
+                    )
+                ).all()
+            )
+            attrs = _grouped(connection.execute(wanted).all())
+        return [_study(i, name, directions[i], attrs[i]) for i, name in names]
+
+    def results(self, study: StoredStudy) -> Results:
+        """Return the completed trials of a study with one objective.
+
+        Raises:
+            StudyError: Its rows are damaged.
+            SQLAlchemyError: The database has other tables than expected, or fails.
+        """
+        at = {"study": study.study_id}
+        with self.engine.connect() as connection, readable(study):
+            # Parameters are written before a trial completes: asked for last, none is missed.
+            values = connection.execute(sa.text(_VALUES), at).all()
+            rows = connection.execute(sa.text(_PARAMS), at).all()
+            return self._results(values, rows)
+
+    def signatures(self) -> dict[int, Signature]:
+        """Return the signature of each study that has completed trials, by its number.
+
+        Raises:
+            SQLAlchemyError: The database has other tables than expected, or fails.
+        """
+        # PostgreSQL adds floating-point numbers in any order, with other last digits each time.
+        exact = "cast({} as numeric)" if self.engine.dialect.name == "postgresql" else "{}"
+        terms = {"value": exact.format("v.value"), "param": exact.format("p.param_value")}
+        queries = [
+            *(query.format(**terms) for query in _SIGNATURES),
+            *(_ENDS.format(end=end) for end in ("min", "max")),
+        ]
+        with self.engine.connect() as connection:
+            parts = [_grouped(connection.execute(sa.text(q)).all()) for q in queries]
+        signatures = {}
+        for study, [(n_trials, *_)] in parts[0].items():
+            digest = hashlib.sha256(repr([part.get(study) for part in parts]).encode())
+            n_params = parts[2][study][0][0] if study in parts[2] else 0
+            signatures[study] = Signature(digest.hexdigest(), int(n_trials), int(n_params))
+        return signatures
+
+    def _results(self, values: Sequence[Any], rows: Sequence[Any]) -> Results:
+        found: dict[int, list[float]] = {}
+        for trial, objective, value, kind in values:
+            one = found.setdefault(trial, [])
+            if kind is not None:
+                one.append(_value(value, kind))
+            if objective is not None and objective >= len(one):
+                raise ValueError(f"objective {objective} in a study with one objective")
+        params: dict[int, dict[str, Any]] = {trial: {} for trial in found}
+        for trial, name, value, text in rows:
+            if trial in params:
+                params[trial][_text(name)] = self._decode(text, float(value))
+        kept = [i for i, one in found.items() if len(one) == 1 and math.isfinite(one[0])]
+        n_without_value = sum(not one for one in found.values())
+        return Results([params[i] for i in kept], [found[i][0] for i in kept], n_without_value)
+
+    def _decode(self, distribution: str, value: float) -> Any:
+        """A parameter's value from the number that stands for it."""
+        decoder = self._decoders.get(distribution)
+        if decoder is None:
+            decoder = json_to_distribution(distribution).to_external_repr
+            self._decoders[distribution] = decoder
+        return decoder(value)
+
+
+def unwrapped(storage: BaseStorage) -> BaseStorage:
+    """Return the database itself where Optuna has put a store of trials around one.
+
+    That store keeps every trial it was ever asked for, of all states, as long as it lives.
+    """
+    inner = getattr(storage, "_backend", None)
+    return inner if isinstance(inner, RDBStorage) else storage
+
+
+def engine_of(storage: BaseStorage) -> sa.Engine | None:
+    """Return the engine of a storage that is a database with the tables we know, or None."""
+    if not isinstance(storage, RDBStorage):
+        return None
+    try:
+        engine: sa.Engine = storage.engine
+        inspector = sa.inspect(engine)
+        for table, columns in _COLUMNS.items():
+            if not columns <= {column["name"] for column in inspector.get_columns(table)}:
+                _logger.info("Read through Optuna: table %s has other columns.", table)
+                return None
+        with engine.connect() as connection:
+            version = connection.execute(sa.text("select schema_version from version_info"))
+            if version.scalar() == _SCHEMA_VERSION:
+                return engine
+        _logger.info("Read through Optuna: the database is of another version.")
+    except (SQLAlchemyError, AttributeError) as error:
+        _logger.info("Read through Optuna: %s", error)
+    return None
+
+
+def _study(study: int, name: str, directions: Sequence[Any], attrs: Sequence[Any]) -> StoredStudy:
+    damage = ""
+    found: dict[str, Any] = {}
+    for key, text in attrs:
+        try:
+            found[key] = json.loads(text)
+        except DAMAGE:
+            damage = f"its attribute {key!r} cannot be read"
+    return StoredStudy(study, name, tuple(str(d).lower() for (d,) in directions), found, damage)
+
+
+def _grouped(rows: Sequence[Any]) -> defaultdict[int, list[tuple[Any, ...]]]:
+    """Rows by the study's number, which comes first."""
+    groups: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
+    for row in rows:
+        groups[row[0]].append(tuple(row[1:]))
+    return groups
+
+
+def _value(value: float | None, kind: str) -> float:
+    """A trial's value as Optuna reads it."""
+    infinite = {"INF_POS": math.inf, "INF_NEG": -math.inf}
+    if kind in infinite and value is None:
+        return infinite[kind]
+    if kind != "FINITE" or value is None:
+        raise ValueError(f"a value {value} of kind {kind}")
+    return float(value)
+
+
+def _text(name: str | None) -> str:
+    if name is None:
+        raise ValueError("a parameter without a name")
+    return name

@@ -1,0 +1,241 @@
+"""Figures for a study's page in optuna-dashboard, by plotly; small, as storages keep them."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from surrogate_nas.files.svg import printable, shortened
+from surrogate_nas.results.expected import ExpectedBest
+from surrogate_nas.results.summary import StudySummary, number, spaced
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_BLUE, _ORANGE, _GREY = "#1f4e79", "#c8541b", "#8a919c"
+_MOST_POINTS = 250
+_MOST_BARS = 60
+_MOST_TASKS = 20
+
+FIGURES = ("best-found", "predicted-measured", "rank-correlation", "past-tasks", "screening")
+"""Names of the figures in the storage; one that has nothing to show yet is not there."""
+
+
+def figures(summary: StudySummary, expected: ExpectedBest | None) -> dict[str, go.Figure]:
+    """Return the figures that a study has something to show in, by name.
+
+    Args:
+        summary: The study in numbers.
+        expected: What random draws would have found, if that is known.
+    """
+    made = (
+        _best_found(summary, expected) if summary.completed else None,
+        _predicted_measured(summary) if summary.predicted else None,
+        _rank_correlation(summary) if summary.rank_correlations else None,
+        _past_tasks(summary) if summary.past_task_weights else None,
+        _screening(summary) if summary.n_screened else None,
+    )
+    return {name: one for name, one in zip(FIGURES, made, strict=True) if one is not None}
+
+
+def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> go.Figure:
+    """Every result, the best so far, and what random draws would have found."""
+    values = np.array([t.value for t in summary.completed], dtype=float)
+    at = np.array(spaced(len(values), _MOST_POINTS))
+    result = {"mode": "markers", "marker": {"color": _GREY, "size": 6}, "name": "result"}
+    best = {"mode": "lines", "line": {"color": _BLUE, "width": 3, "shape": "hv"}}
+    traces = [
+        {"x": _whole(at + 1), "y": _short(values[at]), **result},
+        {"x": _whole(at + 1), "y": _short(summary.bests[at]), **best, "name": "best so far"},
+    ]
+    said = ""
+    if expected is not None:
+        line = {"mode": "lines", "line": {"color": _ORANGE, "width": 1, "dash": "dash"}}
+        x, filled = _whole(expected.n), {"fill": "tonexty", "fillcolor": "rgba(200,84,27,0.15)"}
+        name = "random draws, as predicted"
+        low = {"x": x, "y": _short(expected.at_word), **line, "showlegend": False}
+        high = {"x": x, "y": _short(expected.uncertain), **line, **filled, "name": name}
+        traces = [low, high, *traces]
+        said = "the band is an estimate; see the note"
+    figure = _figure("Best found", said, "trainings", _text(summary.metric), traces)
+    return figure.update_yaxes(range=_span(values))
+
+
+def _predicted_measured(summary: StudySummary) -> go.Figure:
+    """Predictions, each made before its training, with one standard deviation, and results."""
+    at = spaced(len(summary.predicted), _MOST_POINTS)
+    measured, predicted = np.array(summary.measured)[at], np.array(summary.predicted)[at]
+    ends = [
+        float(min(measured.min(), predicted.min())),
+        float(max(measured.max(), predicted.max())),
+    ]
+    points = {
+        "x": _short(measured),
+        "y": _short(predicted),
+        "error_y": {
+            "type": "data",
+            "array": _short(np.array(summary.stds)[at]),
+            "color": "#9bb3cc",
+            "thickness": 1,
+            "width": 0,
+        },
+        "mode": "markers",
+        "marker": {"color": _BLUE, "size": 7},
+        "name": "training, ± 1 standard deviation",
+    }
+    diagonal = {
+        "x": _short(np.array(ends)),
+        "y": _short(np.array(ends)),
+        "mode": "lines",
+        "line": {"color": _ORANGE, "dash": "dash"},
+        "name": "perfect prediction",
+    }
+    rho = summary.rank_correlation
+    said = "predicted before training"
+    figure = _figure(
+        "Predicted and measured",
+        said if math.isnan(rho) else f"rank correlation {rho:+.2f}, {said}",
+        f"measured {_text(summary.metric)}",
+        f"predicted {_text(summary.metric)}",
+        [points, diagonal],
+    )
+    # The first predictions of a study may be very uncertain; their bars go beyond the figure.
+    return figure.update_yaxes(range=_span(np.append(predicted, measured)))
+
+
+def _rank_correlation(summary: StudySummary) -> go.Figure:
+    """The rank correlation as trials come in, and the band where chance alone may put it."""
+    after = np.array([n for n, _ in summary.rank_correlations])
+    rho = np.array([value for _, value in summary.rank_correlations])
+    # Without any association its standard deviation is 1 / sqrt(n - 1) (Kendall & Gibbons 1990).
+    chance = np.minimum(1.645 / np.sqrt(after - 1), 1.0)
+    dashed = {"mode": "lines", "line": {"color": _GREY, "dash": "dot", "width": 1}}
+    line = {"mode": "lines+markers", "line": {"color": _BLUE, "width": 2}, "marker": {"size": 4}}
+    traces = [
+        {"x": _whole(after), "y": _short(rho), **line, "name": "rank correlation"},
+        {"x": _whole(after), "y": _short(chance), **dashed, "name": "chance reaches this in 5 %"},
+    ]
+    figure = _figure(
+        "Does the surrogate rank this task?",
+        "rank correlation as trials come in",
+        "predicted trainings",
+        "Spearman's ρ",
+        traces,
+    )
+    return figure.update_yaxes(range=[-1.05, 1.05])
+
+
+def _past_tasks(summary: StudySummary) -> go.Figure:
+    """How much each past task counts by now."""
+    weights = list(summary.past_task_weights.items())[:_MOST_TASKS][::-1]
+    ignored = set(summary.past_tasks_ignored)
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [_text(name) + (" (ignored)" if name in ignored else "") for name, _ in weights],
+        "x": _short(np.array([weight for _, weight in weights])),
+        "marker": {
+            "color": ["#d5d9df" if name in ignored else _BLUE for name, _ in weights],
+            "line": {"color": _BLUE, "width": 1},
+        },
+        "showlegend": False,
+    }
+    said = (
+        ""
+        if summary.transfer is None
+        else f"with probability {summary.transfer:.2f} they say anything"
+    )
+    return _figure("What past tasks are worth here", said, "weight in the predictions", "", [bars])
+
+
+def _screening(summary: StudySummary) -> go.Figure:
+    """What became of the candidates of each trial; of groups of trials where there are many."""
+    trials = summary.completed
+    step = math.ceil(len(trials) / _MOST_BARS)
+    groups = [trials[start : start + step] for start in range(0, len(trials), step)]
+    names = [str(group[0].number) if step == 1 else f"{group[0].number}…" for group in groups]
+
+    def total(attr: str) -> list[int]:
+        return [sum(int(number(t, attr) or 0) for t in group) for group in groups]
+
+    trained = [len(group) for group in groups]
+    screened = [max(n - k, 0) for n, k in zip(total("n_candidates"), trained, strict=True)]
+    parts = (
+        ("predicted to be worse", screened, _BLUE, ""),
+        ("an equivalent one was tried", total("n_duplicates"), "#a9cbe8", "/"),
+        ("beyond a limit", total("n_infeasible"), "#f0d5a0", "x"),
+        ("trained", trained, _ORANGE, ""),
+    )
+    bars = [
+        {
+            "type": "bar",
+            "x": names,
+            "y": counts,
+            "name": name,
+            "marker": {"color": fill, "pattern": {"shape": shape}},
+        }
+        for name, counts, fill, shape in parts
+        if any(counts)
+    ]
+    group = "trial" if step == 1 else f"first of {step} trials"
+    said = f"{summary.n_screened:,} candidates for {len(trials)} trainings"
+    figure = _figure("What was screened out, and why", said, group, "candidates", bars)
+    return figure.update_layout(barmode="stack")
+
+
+def _figure(title: str, said: str, x: str, y: str, traces: Iterable[dict[str, Any]]) -> go.Figure:
+    """A figure without plotly's template, which is larger than the data.
+
+    The title stands below the dashboard's buttons, which lie at the upper edge.
+    """
+    import plotly.graph_objects as go
+
+    axis = {"gridcolor": "#e3e6ea", "zerolinecolor": "#c5cad1", "linecolor": "#8a919c"}
+    layout = {
+        "template": "none",
+        "title": {
+            "text": f'{title}<br><span style="font-size:12px">{said}</span>',
+            "font": {"size": 17},
+            "x": 0.02,
+            "xanchor": "left",
+            "y": 0.9,
+            "yanchor": "top",
+        },
+        "font": {"size": 12, "color": "#1c1c1c"},
+        "xaxis": {"title": {"text": x}, "automargin": True, **axis},
+        "yaxis": {"title": {"text": y}, "automargin": True, **axis},
+        "legend": {"orientation": "h", "y": -0.22, "x": 0},
+        "margin": {"l": 60, "r": 20, "t": 100, "b": 50},
+        "paper_bgcolor": "#ffffff",
+        "plot_bgcolor": "#ffffff",
+    }
+    return go.Figure(data=list(traces), layout=layout)
+
+
+def _span(values: Any) -> list[float] | None:
+    """An axis that shows all finite values with some room; None leaves it to plotly."""
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite) or finite.min() == finite.max():
+        return None
+    room = 0.15 * (finite.max() - finite.min())
+    return [float(f"{end:.5g}") for end in (finite.min() - room, finite.max() + room)]
+
+
+def _text(words: str) -> str:
+    """Words as they are: plotly reads some markup in them."""
+    return html.escape(printable(shortened(words, 40)), quote=False)
+
+
+def _short(values: Any) -> list[float | None]:
+    """Numbers with five digits: their text is stored; infinite ones are gaps."""
+    return [float(f"{v:.5g}") if math.isfinite(v) else None for v in np.asarray(values).tolist()]
+
+
+def _whole(values: Any) -> list[int]:
+    found: Sequence[int] = np.asarray(values, dtype=int).tolist()
+    return list(found)

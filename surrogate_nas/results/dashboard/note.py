@@ -1,0 +1,172 @@
+"""The one note of a study: what it is about, how it goes, how to resume and to reuse it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import optuna
+
+from surrogate_nas.files.svg import printable, shortened
+from surrogate_nas.results.diagnosis import diagnose
+from surrogate_nas.results.expected import WORDS
+from surrogate_nas.results.recorded_space import SURROGATE_ATTR, words_of
+from surrogate_nas.results.summary import StudySummary, finite
+from surrogate_nas.storage.opening import address_of
+
+BEGIN, END = "[//]: # (surrogate_nas)", "[//]: # (end of surrogate_nas)"
+"""Our part of a note lies between these; what people write before or after it is kept. Markdown
+reads them as link definitions and shows nothing, while optuna-dashboard would show a comment."""
+
+_META_FEATURES_ATTR = "meta_features"
+_OURS = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+_MOST_META_FEATURES = 30
+
+
+def merged(existing: str, ours: str) -> str:
+    """Return a note with our part put in the place of the last one, or below what was written."""
+    marked = f"{BEGIN}\n\n{ours.strip()}\n\n{END}"
+    if _OURS.search(existing):
+        return _OURS.sub(lambda _: marked, existing, count=1)
+    return f"{existing.rstrip()}\n\n{marked}" if existing.strip() else marked
+
+
+def note(study: optuna.Study, summary: StudySummary | None) -> str:
+    """Return our part of a study's note, as Markdown.
+
+    Args:
+        study: The study.
+        summary: It in numbers; None with several objectives.
+    """
+    attrs = study.user_attrs
+    task = str(attrs.get("task", ""))
+    title = f"Search on {code(task)}" if task else f"Study {code(study.study_name)}"
+    parts = [f"## {title}"]
+    if summary is None:
+        parts.append("Several objectives: *Pareto front* above shows the best trade-offs.")
+    else:
+        parts += [_state(study, summary), *_worth(summary), *_warnings(summary)]
+    parts += [_about(study, summary), *_meta_features(attrs.get(_META_FEATURES_ATTR))]
+    return "\n\n".join([*parts, _resume(study), _reuse(study)])
+
+
+def code(words: str, most: int = 200) -> str:
+    """Return words as Markdown code, whatever is in them."""
+    words = printable(shortened(words, most))
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", words)), default=0))
+    pad = " " if words.startswith("`") or words.endswith("`") else ""
+    return f"{ticks}{pad}{words}{pad}{ticks}" if words else "(nothing)"
+
+
+def _state(study: optuna.Study, summary: StudySummary) -> str:
+    best = summary.best
+    if best is None:
+        return (
+            f"No completed trial yet; {summary.n_failed} failed, {summary.n_pruned} pruned. Each "
+            "trial's attribute `stop_reason` says why."
+        )
+    lines = [
+        f"**Best so far:** trial {best.number}, {code(summary.metric)} **{best.value:.4g}** "
+        f"after {len(summary.completed)} trainings",
+        f"**Architecture:** {code(words_of(best), 600)}",
+    ]
+    test_value = finite(study.user_attrs.get("test_value"))
+    if test_value is not None:
+        lines.append(f"**Test value of the final network:** {test_value:.4g} (measured once)")
+    return "  \n".join(lines)
+
+
+def _worth(summary: StudySummary) -> list[str]:
+    """How much the surrogate is worth, in words and numbers."""
+    lines = []
+    rho = summary.rank_correlation
+    if not math.isnan(rho):
+        covered = ", ".join(
+            f"{summary.coverage(level):.0%} in their {level:.0%} interval" for level in (0.5, 0.8)
+        )
+        lines.append(
+            f"Surrogate: rank correlation {rho:+.2f} of predicted and measured over "
+            f"{len(summary.predicted)} trainings; results {covered}."
+        )
+    if len(summary.completed) > 1:
+        lines.append(f"*Best found:* {WORDS}")
+    if summary.n_screened:
+        lines.append(
+            f"Screened {summary.n_screened:,} candidates; turned away {summary.n_duplicates:,} "
+            f"equivalent to earlier ones and {summary.n_infeasible:,} beyond a limit."
+        )
+    return lines
+
+
+def _warnings(summary: StudySummary) -> list[str]:
+    return [f"> **Where the surrogate does not help.** {finding}" for finding in diagnose(summary)]
+
+
+def _about(study: optuna.Study, summary: StudySummary | None) -> str:
+    attrs = study.user_attrs
+    metric = str(attrs.get("metric", "value"))
+    better = (
+        "" if summary is None else f" ({'larger' if summary.maximize else 'smaller'} is better)"
+    )
+    rows = [
+        ("metric", code(metric) + better),
+        ("search space", code(str(attrs.get("space", "not recorded")))),
+        ("surrogate", code(str(attrs.get(SURROGATE_ATTR, "not recorded")))),
+        ("made with", f"surrogate-nas {version('surrogate-nas')}, optuna {version('optuna')}"),
+    ]
+    return _table(("", ""), rows)
+
+
+def _meta_features(found: Any) -> list[str]:
+    """The task's meta-features, folded away."""
+    if not isinstance(found, dict):
+        return []
+    known = {str(name): finite(value) for name, value in found.items()}
+    rows = [(code(n, 60), f"{v:.4g}") for n, v in known.items() if v is not None]
+    rows = rows[:_MOST_META_FEATURES]
+    return ["### Meta-features of the task", _table(("name", "value"), rows)] if rows else []
+
+
+def _resume(study: optuna.Study) -> str:
+    name, address = study.study_name, address_of(study._storage)
+    where = f"storage={address!r}" if address else "storage=..."
+    return (
+        "### Resume\n\nRun the same lines again, with the same task and space; a stopped study "
+        "goes on as if it had never been stopped:\n\n"
+        + _block(
+            f"study = sn.create_study(task, space, {where}, study_name={name!r})",
+            "study.optimize(sn.Objective(task, space, trainer), n_trials=10)",
+            "result = sn.finalize(study, task, space, trainer)",
+        )
+    )
+
+
+def _reuse(study: optuna.Study) -> str:
+    address = address_of(study._storage)
+    return (
+        "### Reuse for the next data set\n\nThis study is a past task of its space:\n\n"
+        + _block(
+            f"past = sn.read_history({address or '...'!r}, space=space)",
+            "surrogate = sn.MetaSurrogate.fit(space, past, seed=0)",
+            "study = sn.create_study(next_task, space, surrogate=surrogate)",
+        )
+    )
+
+
+def _block(*lines: str) -> str:
+    # A name with backticks or line breaks must not end the block.
+    safe = [line.replace("```", "'''").replace("\n", " ") for line in lines]
+    return "\n".join(["```python", *safe, "```"])
+
+
+def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
+    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
+    lines += [f"| {_cell(left)} | {_cell(right)} |" for left, right in rows]
+    return "\n".join(lines)
+
+
+def _cell(words: str) -> str:
+    return words.replace("|", "\\|").replace("\n", " ")

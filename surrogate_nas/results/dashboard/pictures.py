@@ -1,0 +1,111 @@
+"""Pictures of architectures as artifacts of their trials."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import uuid
+from pathlib import Path
+from typing import BinaryIO, final
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.trial import FrozenTrial
+
+from surrogate_nas.files.atomic import write_whole
+from surrogate_nas.storage.opening import folder_beside
+
+FILE_NAME = "architecture.svg"
+FOLDER_ATTR = "artifact_folder"
+"""User attribute of a study whose pictures are kept elsewhere than beside its storage."""
+
+_FINISHED_PREFIX = "dashboard:artifacts:"
+"""Where optuna-dashboard looks for a finished trial's artifacts, which Optuna cannot take any
+more: in the study, by the trial's identity."""
+
+
+@final
+class _WholeFiles(FileSystemArtifactStore):
+    """A folder of artifacts in which no half of one is left by a disk that is full.
+
+    Args:
+        folder: Where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self._folder = folder
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write an artifact as a whole or not at all."""
+        write_whole(self._folder / artifact_id, content_body.read(), durable=False)
+
+
+def artifact_folder(study: optuna.Study, chosen: str | Path | None = None) -> Path | None:
+    """Return where a study's pictures are kept: where its user chose, or beside the storage.
+
+    Args:
+        study: The study.
+        chosen: By the caller; what earlier callers chose is the study's attribute.
+
+    Returns:
+        None where neither is known, as for a database server.
+    """
+    known = chosen if chosen is not None else study.user_attrs.get(FOLDER_ATTR)
+    if isinstance(known, str | Path) and str(known):
+        return Path(known)
+    return folder_beside(study._storage, "artifacts")
+
+
+def add_picture(
+    study: optuna.Study, trial: optuna.Trial | FrozenTrial, svg: str, folder: Path
+) -> None:
+    """Keep a picture in a folder, and tell the storage that it belongs to a trial.
+
+    Args:
+        study: The trial's study.
+        trial: A running or a finished trial.
+        svg: The picture.
+        folder: Of the artifacts; made if need be.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    store = _WholeFiles(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / FILE_NAME
+        path.write_text(svg, encoding="utf-8", errors="replace")
+        if isinstance(trial, optuna.Trial):
+            upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)
+            return
+        name = str(uuid.uuid4())
+        with path.open("rb") as file:
+            store.write(name, file)
+    meta = {
+        "artifact_id": name,
+        "filename": FILE_NAME,
+        "mimetype": "image/svg+xml",
+        "encoding": None,
+    }
+    key = f"{_FINISHED_PREFIX}{trial._trial_id}:{name}"
+    study._storage.set_study_system_attr(study._study_id, key, json.dumps(meta))
+
+
+def has_picture(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Whether a trial has been given a picture of ours, while it ran or later."""
+    return not without_picture(study, [trial])
+
+
+def without_picture(study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that have no picture of ours yet."""
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    told = [key for key in attrs if key.startswith(_FINISHED_PREFIX)]
+    later = {key.removeprefix(_FINISHED_PREFIX).split(":")[0] for key in told}
+    return [
+        trial
+        for trial in trials
+        if str(trial._trial_id) not in later
+        and FILE_NAME
+        not in {meta.filename for meta in get_all_artifact_meta(trial, storage=study._storage)}
+    ]

@@ -1,0 +1,230 @@
+"""Write a study's figures and its note to where optuna-dashboard reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from surrogate_nas.errors import MissingExtraError, StudyError
+from surrogate_nas.results.dashboard.figures import figures
+from surrogate_nas.results.dashboard.note import BEGIN, END, merged, note
+from surrogate_nas.results.dashboard.pictures import (
+    FOLDER_ATTR,
+    add_picture,
+    artifact_folder,
+    without_picture,
+)
+from surrogate_nas.results.expected import expected_best
+from surrogate_nas.results.recorded_space import picture, space_of, words_of
+from surrogate_nas.results.summary import sum_up
+from surrogate_nas.space import SearchSpace
+from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_LEASE = "surrogate_nas:publishing"
+"""System attribute of a study: which worker writes, since when, and what it has written."""
+
+_LEASE_SECONDS = 10.0
+_WAIT_SECONDS = 0.05
+_ATTEMPTS = 3
+_MOST_LATE_PICTURES = 200
+"""Pictures added to finished trials at once; each stays in what the dashboard reads anew."""
+
+_WORKER = uuid.uuid4().hex
+
+
+def publish(
+    study: optuna.Study,
+    space: SearchSpace | None = None,
+    *,
+    artifacts: str | os.PathLike[str] | None = None,
+) -> None:
+    """Write figures, a note and missing pictures of a study for optuna-dashboard, now.
+
+    :class:`~surrogate_nas.Objective` does this by itself while a study runs; call it for a study
+    of another objective, or to be sure that the last trial is in the figures. What the study's
+    readers wrote into its note is kept.
+
+    Args:
+        study: Any Optuna study.
+        space: Its search space, for pictures; by default what the study has recorded, or a table
+            of its parameters.
+        artifacts: The folder for pictures; by default the one of earlier calls, or a folder
+            beside the storage's file.
+
+    Raises:
+        MissingExtraError: The extra ``dashboard`` is not installed.
+        StudyError: The folder for pictures cannot be written to; all else has been.
+    """
+    trials = study.get_trials(deepcopy=False)
+    write(study, space_of(study, space), trials)
+    try:
+        add_late_pictures(study, space_of(study, space), trials, artifacts)
+    except OSError as error:
+        raise StudyError(
+            expected="a folder for pictures that can be written to",
+            got=f"{type(error).__name__}: {error}",
+            fix="give another one by artifacts=, and start optuna-dashboard with --artifact-dir",
+        ) from error
+
+
+def require_dashboard() -> None:
+    """Refuse politely where the extra is missing.
+
+    Raises:
+        MissingExtraError: The extra ``dashboard`` is not installed.
+    """
+    try:
+        import optuna_dashboard
+        import plotly
+    except ImportError as error:
+        raise MissingExtraError(
+            expected="the packages of the extra 'dashboard'",
+            got=str(error),
+            fix="run pip install 'surrogate-nas[dashboard]'",
+        ) from error
+    del optuna_dashboard, plotly
+
+
+def write(study: optuna.Study, space: SearchSpace, trials: Sequence[FrozenTrial]) -> None:
+    """Write the figures and the note of a study, as its trials are known to the caller.
+
+    Raises:
+        MissingExtraError: The extra ``dashboard`` is not installed.
+    """
+    require_dashboard()
+    single = len(study.directions) == 1
+    summary = sum_up(study, trials) if single else None
+    if summary is not None:
+        surrogate = getattr(study.sampler, "surrogate", None)
+        known = surrogate if isinstance(surrogate, MetaSurrogate) else None
+        expected = expected_best(trials, space, known, maximize=summary.maximize)
+        _save_figures(study, figures(summary, expected))
+    _save_note(study, note(study, summary))
+
+
+def is_new(study: optuna.Study, n_finished: int) -> bool:
+    """Whether so many finished trials are more than has been written, and nobody is at it."""
+    lease = study._storage.get_study_system_attrs(study._study_id).get(_LEASE)
+    if not isinstance(lease, dict):
+        return True
+    worker, since, written = (lease.get(key) for key in ("worker", "since", "written"))
+    if isinstance(written, int) and written >= n_finished:
+        return False
+    busy = isinstance(since, int | float) and abs(time.time() - since) < _LEASE_SECONDS
+    return not (busy and worker != _WORKER)
+
+
+def wait_for_others(study: optuna.Study) -> None:
+    """Wait while another worker writes, which may not have seen the last trials."""
+    until = time.monotonic() + _LEASE_SECONDS
+    while time.monotonic() < until:
+        lease = study._storage.get_study_system_attrs(study._study_id).get(_LEASE)
+        if not isinstance(lease, dict) or "since" not in lease or lease.get("worker") == _WORKER:
+            return
+        time.sleep(_WAIT_SECONDS)
+
+
+def claim(study: optuna.Study) -> None:
+    """Tell other workers that this one writes now; at worst two do so at once."""
+    _set_lease(study, {"worker": _WORKER, "since": time.time()})
+
+
+def release(study: optuna.Study, n_finished: int) -> None:
+    """Tell other workers how many finished trials have been written."""
+    _set_lease(study, {"worker": _WORKER, "written": n_finished})
+
+
+def n_finished(trials: Sequence[FrozenTrial]) -> int:
+    """Count the finished trials."""
+    return sum(trial.state.is_finished() for trial in trials)
+
+
+def _set_lease(study: optuna.Study, lease: Mapping[str, Any]) -> None:
+    study._storage.set_study_system_attr(study._study_id, _LEASE, dict(lease))
+
+
+def _save_figures(study: optuna.Study, made: Mapping[str, go.Figure]) -> None:
+    """Save figures; again where another worker's parts have come between."""
+    from optuna_dashboard import save_plotly_graph_object
+
+    for _ in range(_ATTEMPTS):
+        for name, figure in made.items():
+            save_plotly_graph_object(study, figure, graph_object_id=name)
+        attrs = study._storage.get_study_system_attrs(study._study_id)
+        made = {name: figure for name, figure in made.items() if not _is_whole(attrs, name)}
+        if not made:
+            return
+
+
+def _is_whole(attrs: Mapping[str, Any], name: str) -> bool:
+    """Whether a figure, which is stored in parts, can be read back."""
+    parts: list[str] = []
+    while (part := attrs.get(f"dashboard:plot_data:{name}:{len(parts)}")) is not None:
+        parts.append(part)
+    try:
+        json.loads("".join(parts))
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def _save_note(study: optuna.Study, ours: str) -> None:
+    """Save our part of the note, the rest as it is; again where another worker came between."""
+    from optuna_dashboard import get_note, save_note
+
+    for _ in range(_ATTEMPTS):
+        existing = get_note(study)
+        wanted = merged(existing, ours)
+        if wanted == existing:
+            return
+        save_note(study, wanted)
+        stored = get_note(study)
+        if stored.count(BEGIN) == stored.count(END) == 1 and stored.startswith(wanted[:100]):
+            return
+
+
+def add_late_pictures(
+    study: optuna.Study,
+    space: SearchSpace,
+    trials: Sequence[FrozenTrial],
+    artifacts: str | os.PathLike[str] | None,
+) -> None:
+    """Add pictures to finished trials that have none: the best 200 of them.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    folder = artifact_folder(study, None if artifacts is None else Path(artifacts))
+    if folder is None:
+        return
+    if artifacts is not None:
+        remember_folder(study, folder)
+    done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.params]
+    best = sorted(without_picture(study, done), key=lambda trial: _place(study, trial))
+    for trial in best[:_MOST_LATE_PICTURES]:
+        add_picture(study, trial, picture(space, trial.params, words_of(trial)), folder)
+
+
+def _place(study: optuna.Study, trial: FrozenTrial) -> tuple[bool, float]:
+    """What good trials come first by; with several objectives, the first one counts."""
+    if trial.state != TrialState.COMPLETE or not trial.values:
+        return True, -float(trial.number)
+    sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1.0
+    return False, sign * trial.values[0]
+
+
+def remember_folder(study: optuna.Study, folder: Path) -> None:
+    """Write down where a study's pictures are, if that is not where they are by default."""
+    if artifact_folder(study) != folder:
+        study.set_user_attr(FOLDER_ATTR, str(folder))

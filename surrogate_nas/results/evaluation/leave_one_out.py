@@ -1,0 +1,208 @@
+"""Would transfer have helped? Each past task left out in turn, before any GPU hour is spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from surrogate_nas.errors import PastTaskError
+from surrogate_nas.past.past_task import PastTask
+from surrogate_nas.results.evaluation.inferred_space import infer_space, require_shared
+from surrogate_nas.results.evaluation.replay import RecordedPool
+from surrogate_nas.results.evaluation.result import HistoryEvaluation, TaskEvaluation
+from surrogate_nas.space import SpaceLike
+from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate, PastFit
+from surrogate_nas.surrogate.model.boosting import rank_correlation
+
+FloatArray = npt.NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+_FEWEST_PAIRS = 10
+_MOST_TASKS = 24
+"""Past tasks that are left out in turn; of more, some are drawn."""
+_MOST_PAIRS = 250
+"""Pairs of a left-out task that are predicted and searched; of more, some are drawn."""
+_MOST_GIVEN = 100
+"""Results that the weights of the other past tasks are learned from."""
+_POOL_SHARE = 0.8
+"""Each replay searches another such part of the pairs; their spread shows what chance does."""
+_FEWEST_RANKED = 10
+_NAMED = 5
+_REVERSED = -0.3
+"""Rank correlation from which a task counts as predicted in reverse, where it has many pairs."""
+_CERTAIN = 2.5
+"""Standard errors by which it must differ from 0, too."""
+
+
+def evaluate_history(
+    past: Sequence[PastTask],
+    space: SpaceLike | None = None,
+    *,
+    seed: int = 0,
+    repeats: int = 20,
+    share: float = 0.05,
+    progress: Progress | None = None,
+) -> HistoryEvaluation:
+    """Say what past tasks would have been worth to each other, from their results alone.
+
+    Each past task is left out in turn and plays the target. The surrogate of the others predicts
+    it, before and after some of its results; and a search is replayed on its recorded pairs, with
+    the other past tasks, without any, and at random. The models of past tasks are fitted once.
+
+    Args:
+        past: At least two past tasks. Those of fewer than ten pairs help to predict the others,
+            but are not left out themselves.
+        space: Their search space; by default as the recorded parameters show it.
+        seed: Fixes every draw.
+        repeats: Replays of each search, each on another part of the recorded pairs.
+        share: The share of the recorded architectures, by value, that a search is to find one of;
+            0 for the best alone.
+        progress: Called with the number of past tasks done and of those to do.
+
+    Raises:
+        PastTaskError: There are fewer than two past tasks, all are too small, one ranks nothing,
+            they share no parameters, or their space cannot be inferred.
+        SpaceError: The space has no parameters.
+    """
+    _check(past)
+    if space is None:
+        space = infer_space(past)
+        require_shared(past, space)
+    fitted = PastFit.of(space, past, seed=seed)
+    _check(fitted.past)
+    cold = fitted.empty()
+    rng = np.random.default_rng(seed)
+    large = [k for k, task in enumerate(fitted.past) if len(task) >= _FEWEST_PAIRS]
+    judged = sorted(rng.permutation(large)[:_MOST_TASKS].tolist())
+    rows = []
+    for done, task in enumerate(judged):
+        if progress is not None:
+            progress(done, len(judged))
+        rows.append(_evaluate(fitted, task, cold, repeats, share, seed))
+    if progress is not None:
+        progress(len(judged), len(judged))
+    return HistoryEvaluation(tuple(rows), share, repeats, tuple(_notes(fitted.past, judged)))
+
+
+def _evaluate(
+    fitted: PastFit, task: int, cold: MetaSurrogate, repeats: int, share: float, seed: int
+) -> TaskEvaluation:
+    """Leave one past task out."""
+    rng = np.random.default_rng([seed, task])
+    warm = fitted.surrogate(without=task)
+    one = fitted.past[task]
+    rows = np.sort(rng.permutation(len(one))[:_MOST_PAIRS])
+    params, gains = [one.params[i] for i in rows], one.gains[rows]
+    known = one.meta_features
+    before = rank_correlation(warm.condition(None, meta_features=known).latent(params)[0], gains)
+    after = {n: _after(warm, one, rows, n, repeats, rng) for n in (10, 30)}
+    n_pool = max(int(_POOL_SHARE * len(rows)), 2)
+    counts = np.empty((repeats, 3))
+    for repeat in range(repeats):
+        part = rng.permutation(len(rows))[:n_pool]
+        pool = RecordedPool([params[i] for i in part], gains[part], share, known)
+        counts[repeat] = (
+            pool.trainings(warm, rng),
+            pool.trainings(cold, rng),
+            pool.expected_random(),
+        )
+    target = warm.condition(_some(params, gains, _MOST_GIVEN, rng), meta_features=known)
+    return TaskEvaluation(
+        name=one.name,
+        pairs=len(one),
+        before=before,
+        after_10=after[10],
+        after_30=after[30],
+        warm=float(counts[:, 0].mean()),
+        cold=float(counts[:, 1].mean()),
+        random=float(counts[:, 2].mean()),
+        transfer=target.transfer,
+        weights=target.weights,
+        is_reversed=_is_reversed(fitted, task, before, len(rows)),
+    )
+
+
+def _after(
+    warm: MetaSurrogate,
+    task: PastTask,
+    rows: npt.NDArray[np.intp],
+    n: int,
+    repeats: int,
+    rng: np.random.Generator,
+) -> float | None:
+    """Mean rank correlation on the rest after n random results; None with too few for a rest."""
+    params, gains = [task.params[i] for i in rows], task.gains[rows]
+    if len(gains) < n + _FEWEST_RANKED:
+        return None
+    found = []
+    for _ in range(repeats):
+        order = rng.permutation(len(gains))
+        rest = order[n:]
+        seen = [params[i] for i in order[:n]], gains[order[:n]].tolist()
+        target = warm.condition(seen, meta_features=task.meta_features)
+        mean, _ = target.latent([params[i] for i in rest])
+        found.append(rank_correlation(mean, gains[rest]))
+    return float(np.mean(found))
+
+
+def _some(
+    params: Sequence[Mapping[str, Any]], gains: FloatArray, most: int, rng: np.random.Generator
+) -> tuple[list[Mapping[str, Any]], list[float]]:
+    """At most so many random results, in the form that a surrogate is conditioned on."""
+    chosen = rng.permutation(len(gains))[:most]
+    return [params[i] for i in chosen], gains[chosen].tolist()
+
+
+def _is_reversed(fitted: PastFit, task: int, before: float, n: int) -> bool:
+    """Whether all other past tasks rank a task's architectures the other way round."""
+    if before > min(_REVERSED, -_CERTAIN / math.sqrt(n - 1)):
+        return False
+    assert fitted.models is not None
+    return bool((fitted.models.agreement(task) < 0).all())
+
+
+def _check(past: Sequence[PastTask]) -> None:
+    """Refuse past tasks that cannot be judged."""
+    if len(past) < 2:
+        raise PastTaskError(
+            expected="at least two past tasks, of which each in turn is left out",
+            got=f"{len(past)}",
+            fix="finish another study of this space first, or read more of the history",
+        )
+    most = max(past, key=len)
+    if len(most) < _FEWEST_PAIRS:
+        raise PastTaskError(
+            expected=f"a past task of at least {_FEWEST_PAIRS} pairs",
+            got=f"at most {len(most)}, of {most.name!r}",
+            fix="run longer studies first: so few results say nothing about transfer",
+        )
+    for task in past:
+        values = (value for params in task.params for value in params.values())
+        odd = next((value for value in values if not isinstance(value, Hashable)), None)
+        if odd is not None:
+            raise PastTaskError(
+                expected="texts, numbers, booleans or None as parameters",
+                got=f"{odd!r:.60} in past task {task.name!r}",
+                fix="split such a parameter into plain ones",
+            )
+
+
+def _notes(past: Sequence[PastTask], judged: Sequence[int]) -> Iterator[str]:
+    """Say what of the history was not looked at."""
+    small = [task.name for task in past if len(task) < _FEWEST_PAIRS]
+    if small:
+        names = ", ".join(repr(name) for name in small[:_NAMED])
+        more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
+        yield (f"Of fewer than {_FEWEST_PAIRS} pairs, so not left out themselves: {names}{more}.")
+    if len(judged) < len(past) - len(small):
+        yield f"{len(judged)} of {len(past)} past tasks, drawn at random, were left out in turn."
+    many = sum(len(past[k]) > _MOST_PAIRS for k in judged)
+    if many:
+        yield (
+            f"Of {many} past tasks with more than {_MOST_PAIRS} pairs, so many random ones were "
+            "predicted and searched; the models of past tasks know all."
+        )

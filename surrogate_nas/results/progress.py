@@ -1,0 +1,222 @@
+"""ProgressBar: one bar for a study, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal, TextIO, final
+
+import optuna
+from optuna.trial import FrozenTrial
+from tqdm import tqdm
+
+from surrogate_nas.attributes import counts
+from surrogate_nas.results.diagnosis import Finding, diagnose
+from surrogate_nas.results.summary import StudySummary, summarize
+
+Style = Literal["auto", "bar", "lines", "quiet"]
+
+_REDRAW_SECONDS = 0.1
+
+
+@final
+class ProgressBar:
+    """Shows how a study goes: best so far, current epoch and loss, what was screened out, the end.
+
+    Pass it to ``study.optimize(callbacks=[bar])``, and to ``Objective(progress=bar)`` for the
+    epochs of the current training. Instead of Optuna's ``show_progress_bar=True``, which still
+    works: use one of the two. On a terminal it is one line that is drawn anew; elsewhere one line
+    is printed for each finished trial. Where the surrogate does not help, it says so, once in
+    full and then in a few words in the line. Threads may share it.
+
+    Args:
+        n_trials: Trials to come, as in ``study.optimize``.
+        in_all: Whether `n_trials` is of the study as a whole, trials of earlier runs and of other
+            workers included; interrupted ones never count.
+        style: "bar", "lines" or "quiet"; "auto" is a bar on a terminal, and lines elsewhere.
+        file: Where to write; by default standard error.
+    """
+
+    def __init__(
+        self,
+        n_trials: int,
+        *,
+        in_all: bool = False,
+        style: Style = "auto",
+        file: TextIO | None = None,
+    ) -> None:
+        self.n_trials = n_trials
+        self._in_all = in_all
+        self._file = file
+        self._style = style
+        self._said: set[str] = set()
+        self._done = 0
+        self._first: int | None = None
+        self._summary: StudySummary | None = None
+        self._findings: tuple[Finding, ...] = ()
+        self._epochs: dict[int, tuple[int, int, float | None]] = {}
+        self._bar: Any = None
+        self._make_threaded()
+
+    def _make_threaded(self) -> None:
+        self._lock = threading.RLock()
+        self._began = time.monotonic()
+        self._drawn = -math.inf
+
+    def __getstate__(self) -> dict[str, Any]:
+        apart = ("_lock", "_began", "_drawn", "_bar")
+        return {name: value for name, value in self.__dict__.items() if name not in apart}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _bar=None)
+        self._make_threaded()
+
+    def epoch(
+        self, trial_number: int, epoch: int, n_epochs: int, loss: float | None = None
+    ) -> None:
+        """Tell the bar how a training goes.
+
+        Args:
+            trial_number: Whose training it is.
+            epoch: The epoch that has just been trained, from 1.
+            n_epochs: Epochs in all.
+            loss: Its mean training loss, where that is known.
+        """
+        with self._lock:
+            self._epochs[trial_number] = (epoch, n_epochs, loss)
+            if self._is_bar and time.monotonic() - self._drawn >= _REDRAW_SECONDS:
+                self._draw()
+
+    def __call__(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Take a finished trial in."""
+        if self._style == "quiet":
+            return
+        with self._lock:
+            self._epochs.pop(trial.number, None)
+            self._done = self._count(study)
+            self._first = self._done - 1 if self._first is None else self._first
+            # With several objectives there is no best trial, and no single rank correlation.
+            single = len(study.directions) == 1
+            self._summary = summarize(study) if single else None
+            self._findings = diagnose(self._summary) if self._summary is not None else ()
+            if self._is_bar:
+                self._warn()
+                self._draw()
+                if self._done >= self.n_trials:
+                    self.close()
+            else:
+                self._print(self._line(trial))
+                self._warn()
+
+    def close(self) -> None:
+        """Leave the bar as it is; done by itself when the last trial has finished."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+    @property
+    def words(self) -> str:
+        """What the bar says beside its count, most important first."""
+        said = [self._best_words, self._now_words, *(f.brief for f in self._findings)]
+        said += [self._screened_words]
+        return " · ".join(words for words in said if words)
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimated seconds to the end; NaN before anything can be said."""
+        parts = sum(epoch / n_epochs for epoch, n_epochs, _ in self._epochs.values())
+        here = self._done - (self._done if self._first is None else self._first) + parts
+        left = max(self.n_trials - self._done - parts, 0.0)
+        return (time.monotonic() - self._began) / here * left if here > 0 else math.nan
+
+    @property
+    def _is_bar(self) -> bool:
+        return self._style == "bar" or (self._style == "auto" and self._out.isatty())
+
+    @property
+    def _out(self) -> TextIO:
+        return sys.stderr if self._file is None else self._file
+
+    def _count(self, study: optuna.Study) -> int:
+        if not self._in_all:
+            return self._done + 1
+        return sum(map(counts, study.get_trials(deepcopy=False)))
+
+    @property
+    def _best_words(self) -> str:
+        best = None if self._summary is None else self._summary.best
+        return "" if best is None else f"best {best.value:.4g} (trial {best.number})"
+
+    @property
+    def _now_words(self) -> str:
+        if not self._epochs:
+            return ""
+        number, (epoch, n_epochs, loss) = max(self._epochs.items())
+        more = f" and {len(self._epochs) - 1} more" if len(self._epochs) > 1 else ""
+        shown = "" if loss is None else f" loss {loss:.3f}"
+        return f"trial {number}{more}: epoch {epoch}/{n_epochs}{shown}"
+
+    @property
+    def _screened_words(self) -> str:
+        summary = self._summary
+        if summary is None or not summary.n_screened:
+            return ""
+        trained = len(summary.completed) + summary.n_failed + summary.n_pruned
+        share = 1 - trained / summary.n_screened
+        return "" if share <= 0 else f"screened out {share:.1%} of {summary.n_screened:,}"
+
+    def _draw(self) -> None:
+        """Draw the bar anew, cut to the terminal's width."""
+        if self._bar is None:
+            self._bar = tqdm(
+                total=max(self.n_trials, self._done),
+                initial=self._done,
+                file=self._out,
+                bar_format="{desc}",
+                leave=True,
+            )
+        self._drawn = time.monotonic()
+        total = max(self.n_trials, self._done)
+        filled = round(10 * self._done / total) if total else 10
+        left = "" if self._done >= total else f" {_duration(self.seconds_left)} left"
+        bar = f"{self._done}/{total} |{'█' * filled}{'░' * (10 - filled)}|{left} · {self.words}"
+        width = shutil.get_terminal_size().columns - 1
+        self._bar.n = self._done
+        self._bar.set_description_str(bar if len(bar) <= width else bar[: width - 1] + "…")
+
+    def _line(self, trial: FrozenTrial) -> str:
+        """One line for a finished trial."""
+        values = "" if trial.values is None else " ".join(f"{value:.4f}" for value in trial.values)
+        said = [f"trial {trial.number}: {trial.state.name.lower()} {values}".rstrip()]
+        total = max(self.n_trials, self._done)
+        left = "" if self._done >= total else f", {_duration(self.seconds_left)} left"
+        said += [self._best_words, f"{self._done}/{total}{left}", self._screened_words]
+        return " | ".join(words for words in said if words)
+
+    def _warn(self) -> None:
+        """Say in full where the surrogate does not help, once for each way."""
+        for finding in self._findings:
+            if finding.kind not in self._said:
+                self._said.add(finding.kind)
+                self._print(f"note: {finding}")
+
+    def _print(self, words: str) -> None:
+        write: Callable[..., Any] = tqdm.write if self._is_bar else print
+        write(words, file=self._out)
+        self._out.flush()
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in the unit that people would use."""
+    if math.isnan(seconds):
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,72 @@
+"""The search space of a stored study, as far as it is known: pictures, labels, parameters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from surrogate_nas.domains.space_record import read_space
+from surrogate_nas.errors import SurrogateFileError, SurrogateNasError
+from surrogate_nas.files.svg import choices_table
+from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace
+
+SPACE_ATTR = "space_record"
+"""User attribute of a study: what it takes to make its ready space anew."""
+
+SURROGATE_ATTR = "surrogate"
+"""User attribute of a study: where its surrogate comes from, in words."""
+
+_logger = logging.getLogger(__name__)
+
+
+def space_of(study: optuna.Study, space: SearchSpace | None = None) -> SearchSpace:
+    """Return a study's search space: the given one, the recorded one, or its bare parameters.
+
+    Args:
+        study: Any Optuna study.
+        space: The search space, where the caller has it.
+    """
+    if space is not None:
+        return space
+    try:
+        recorded = read_space(study.user_attrs.get(SPACE_ATTR))
+    except SurrogateFileError:
+        recorded = None  # anybody may store anything under that name
+    return recorded or ParameterSpace(recorded_distributions(study))
+
+
+def recorded_distributions(study: optuna.Study) -> Distributions:
+    """Return the parameters of all trials, each with the last distribution it had."""
+    found: Distributions = {}
+    for trial in study.get_trials(deepcopy=False):
+        found.update(trial.distributions)
+    return found
+
+
+def picture(space: SearchSpace, params: Mapping[str, Any], words: str) -> str:
+    """Draw a stored trial's architecture; a table of its parameters where the space cannot.
+
+    Args:
+        space: From :func:`space_of`.
+        params: The trial's parameters.
+        words: The architecture in plain words.
+    """
+    if not isinstance(space, ParameterSpace):
+        try:
+            return space.picture(space.from_params(params))
+        except SurrogateNasError:
+            pass  # a trial of another space, or of one that has changed
+        except Exception:
+            # Users write picture; a table is better than none.
+            _logger.warning("The space's picture failed; a table is drawn.", exc_info=True)
+    return choices_table("Architecture", list(params.items()), words)
+
+
+def words_of(trial: FrozenTrial) -> str:
+    """Return a trial's architecture in plain words, or its parameters."""
+    found = trial.user_attrs.get("architecture")
+    return str(found) if found else ", ".join(f"{k}={v}" for k, v in trial.params.items())

@@ -1,0 +1,173 @@
+"""Figures of a report, by matplotlib as SVG: real text, no scripts, readable in greyscale."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from surrogate_nas.files.svg import printable, shortened
+from surrogate_nas.results.expected import WORDS, ExpectedBest
+from surrogate_nas.results.summary import StudySummary, spaced
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_SIZE_INCHES = (6.0, 3.6)
+_INK, _ACCENT, _GREY = "#1f4e79", "#c8541b", "#8a919c"
+_MOST_POINTS = 1000
+
+
+class Figure(NamedTuple):
+    """A figure with its title and the words that say the same."""
+
+    title: str
+    svg: str
+    words: str
+
+
+def figures(summary: StudySummary, expected: ExpectedBest | None) -> list[Figure]:
+    """Return the figures that a study has something to show in.
+
+    Args:
+        summary: The study in numbers.
+        expected: What random draws would have found, if that is known.
+    """
+    made = []
+    if summary.completed:
+        made.append(_best_found(summary, expected))
+    if len(summary.predicted) > 1:
+        made.append(_predicted_measured(summary))
+    if len(summary.rank_correlations) > 1:
+        made.append(_rank_correlation(summary))
+    return made
+
+
+def pareto(values: npt.NDArray[np.float64], is_best: Sequence[bool], names: list[str]) -> Figure:
+    """Draw two objectives of all trials, (n, 2), and the trials that none beats in both."""
+
+    def draw(axes: Any) -> None:
+        best = np.array(is_best)
+        keep = spaced(int((~best).sum()), _MOST_POINTS)
+        others = values[~best][keep]
+        front = values[best]
+        front = front[np.argsort(front[:, 0], kind="stable")]
+        axes.plot(*others.T, "o", color=_GREY, markersize=4, label="trial")
+        axes.plot(*front.T, "D-", color=_INK, label="no trial is better in both")
+        axes.set_xlabel(_label(names[0]), parse_math=False)
+        axes.set_ylabel(_label(names[1]), parse_math=False)
+
+    n = int(sum(is_best))
+    words = f"{n} of {len(values)} trials are beaten by no other in both objectives."
+    return Figure("Pareto front", _svg("pareto", draw), words)
+
+
+def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> Figure:
+    """Every result, the best so far and the band of random draws."""
+    values = np.array([t.value for t in summary.completed], dtype=float)
+    at = np.array(spaced(len(values), _MOST_POINTS))
+    best = summary.best
+    assert best is not None
+
+    def draw(axes: Any) -> None:
+        if expected is not None:
+            band = {"color": _ACCENT, "alpha": 0.18, "label": "random draws, expected"}
+            axes.fill_between(expected.n, expected.at_word, expected.uncertain, **band)
+            axes.plot(expected.n, expected.at_word, "--", color=_ACCENT, linewidth=1)
+        axes.plot(at + 1, values[at], "o", color=_GREY, markersize=4, label="result")
+        axes.step(at + 1, summary.bests[at], where="post", color=_INK, lw=2, label="best so far")
+        axes.set_xlabel("trainings")
+        axes.set_ylabel(_label(summary.metric), parse_math=False)
+        _zoom(axes.set_ylim, values)
+
+    place = 1 + [t.number for t in summary.completed].index(best.number)
+    words = f"The best of {len(values)} results was training {place}."
+    return Figure(
+        "Best found so far",
+        _svg("best", draw),
+        f"{words} {WORDS}" if expected is not None else words,
+    )
+
+
+def _predicted_measured(summary: StudySummary) -> Figure:
+    """Predictions, each made before its training, against results."""
+    at = spaced(len(summary.predicted), _MOST_POINTS)
+    measured, predicted = np.array(summary.measured)[at], np.array(summary.predicted)[at]
+    stds = np.array(summary.stds)[at]
+
+    def draw(axes: Any) -> None:
+        bars = {"ecolor": "#9bb3cc", "elinewidth": 1, "markersize": 4, "color": _INK}
+        label = "training, ± 1 standard deviation"
+        axes.errorbar(measured, predicted, yerr=stds, fmt="o", label=label, **bars)
+        finite = measured[np.isfinite(measured)]
+        if len(finite):
+            ends = [float(finite.min()), float(finite.max())]
+            axes.plot(ends, ends, color=_ACCENT, linestyle="--", label="perfect prediction")
+        axes.set_xlabel(_label(f"measured {summary.metric}"), parse_math=False)
+        axes.set_ylabel("predicted before training")
+        # The first predictions may be very uncertain; their bars go beyond the figure.
+        _zoom(axes.set_ylim, np.append(measured, predicted))
+
+    rho = summary.rank_correlation
+    words = (
+        "Too few different predictions for a rank correlation."
+        if math.isnan(rho)
+        else f"Rank correlation {rho:.2f} over {len(summary.predicted)} trainings. The points are "
+        "the candidates that looked best, which is the hardest place to rank."
+    )
+    return Figure("Predicted and measured", _svg("predicted", draw), words)
+
+
+def _rank_correlation(summary: StudySummary) -> Figure:
+    """The rank correlation as trials come in."""
+    n = np.array([n for n, _ in summary.rank_correlations])
+    rho = np.array([value for _, value in summary.rank_correlations])
+
+    def draw(axes: Any) -> None:
+        # Without any association its standard deviation is 1 / sqrt(n - 1).
+        chance = np.minimum(1.645 / np.sqrt(n - 1), 1.0)
+        axes.plot(n, rho, "o-", color=_INK, markersize=3, label="rank correlation")
+        axes.plot(n, chance, ":", color=_GREY, label="chance reaches this in 5 %")
+        axes.axhline(0, color=_GREY, linewidth=0.8)
+        axes.set_ylim(-1.05, 1.05)
+        axes.set_xlabel("predicted trainings")
+        axes.set_ylabel("Spearman's ρ")
+
+    words = (
+        f"After {n[-1]} predicted trainings it is {rho[-1]:.2f}, after {n[0]} it was {rho[0]:.2f}."
+    )
+    return Figure("Rank correlation as trials come in", _svg("rank", draw), words)
+
+
+def _label(words: str) -> str:
+    return printable(shortened(words))
+
+
+def _zoom(set_limits: Callable[..., Any], values: npt.NDArray[np.float64]) -> None:
+    """Show all finite values with some room; leave it to matplotlib where they are equal."""
+    finite = values[np.isfinite(values)]
+    if len(finite) and finite.min() < finite.max():
+        room = 0.1 * (finite.max() - finite.min())
+        set_limits(float(finite.min() - room), float(finite.max() + room))
+
+
+def _svg(name: str, draw: Callable[[Any], None]) -> str:
+    """Draw a figure as an SVG element, without pyplot's global state."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Canvas
+
+    # Text as text: it is small, can be searched and read aloud. The salt names parts alike in
+    # each run, and apart from those of other figures on the page.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"surrogate_nas {name}"}):
+        canvas = Canvas(figsize=_SIZE_INCHES, layout="constrained")
+        axes = canvas.add_subplot()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        draw(axes)
+        axes.legend(frameon=False, fontsize=9)
+        text = io.StringIO()
+        canvas.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]

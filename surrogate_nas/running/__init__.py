@@ -1,0 +1,1 @@
+"""Studies: created, run, shared by workers, resumed."""

@@ -1,0 +1,162 @@
+"""Starts as many workers as should train at once."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from surrogate_nas.errors import StudyError
+from surrogate_nas.running.objective import Objective
+from surrogate_nas.running.processes.capacity import (
+    CONTEXT_BYTES,
+    WORKER_BYTES,
+    Probe,
+    Probed,
+    best_rate,
+    cores,
+    data_bytes,
+    fitting,
+    free_memory,
+    worth_doubling,
+)
+from surrogate_nas.running.processes.messages import Ended, Ready
+from surrogate_nas.running.processes.pool import Pool, Worker
+
+NConcurrent: TypeAlias = int | Literal["auto"]
+
+_logger = logging.getLogger(__name__)
+
+_PROBE_SECONDS = 4.0
+
+
+def check(n_concurrent: NConcurrent) -> None:
+    """Refuse what is neither a number from 1 nor "auto".
+
+    Raises:
+        StudyError: It is neither.
+    """
+    is_number = isinstance(n_concurrent, int) and not isinstance(n_concurrent, bool)
+    if n_concurrent != "auto" and not (is_number and n_concurrent >= 1):
+        raise StudyError(
+            expected="n_concurrent from 1, or 'auto'",
+            got=repr(n_concurrent),
+            fix="give the number of candidates to train at once",
+        )
+
+
+def trains_on_cuda(objective: Callable[[Any], Any]) -> bool:
+    """Whether an :class:`Objective` trains on CUDA; of any other function that is not known."""
+    if not isinstance(objective, Objective):
+        return False
+    device = objective.trainer.device
+    return torch.cuda.is_available() if device is None else torch.device(device).type == "cuda"
+
+
+def n_on_host(objective: Callable[[Any], Any], wanted: NConcurrent, at_most: int) -> int:
+    """Return how many workers this host has cores (where that is to be found) and memory for.
+
+    Args:
+        objective: What they run.
+        wanted: A number, or "auto" for one a core.
+        at_most: More are of no use.
+    """
+    each = float(WORKER_BYTES)
+    if isinstance(objective, Objective):
+        each += data_bytes(objective.task)
+    fits = fitting(free_memory(), each)
+    n = min(cores() if wanted == "auto" else wanted, at_most)
+    return _reduced(n, fits, f"{each / 2**20:,.0f} MiB of memory each")
+
+
+def n_on_device(pool: Pool, wanted: NConcurrent, at_most: int) -> int:
+    """Return how many trainings a CUDA device has memory for, and rather fewer if not faster.
+
+    What it starts for that stays in the pool: as many workers as it returns, all ready.
+
+    Args:
+        pool: Without workers yet.
+        wanted: A number, or "auto" for the fastest.
+        at_most: More are of no use.
+    """
+    workers = [_ready(pool)]
+    probed = _probe(pool, workers, quantile=1.0)
+    if not probed:
+        warnings.warn(
+            "A probe of the device failed; one candidate is trained at a time.", stacklevel=3
+        )
+        return 1
+    (large,) = probed
+    each = float(CONTEXT_BYTES + large.reserved_bytes)
+    fits = fitting(large.free_bytes + CONTEXT_BYTES, each)
+    if wanted != "auto":
+        n = _reduced(min(wanted, at_most), fits, f"{each / 2**20:,.0f} MiB on the device each")
+        workers += [_ready(pool) for _ in range(n - 1)]
+        return n
+    limit = min(fits, at_most, cores())
+    rates: dict[int, float] = {}
+    n = 1
+    while True:
+        workers += [_ready(pool) for _ in range(n - len(workers))]
+        probed = _probe(pool, workers, quantile=0.5)
+        rates[n] = sum(one.steps_per_second for one in probed)
+        if not probed or 2 * n > limit or not worth_doubling(rates, n):
+            break
+        n *= 2
+    n = best_rate(rates)
+    for worker in workers[n:]:
+        pool.remove(worker)
+    shown = ", ".join(f"{rate:.0f} steps/s with {k}" for k, rate in rates.items())
+    _logger.info("%d candidates at once: %s; %d fit into memory.", n, shown, fits)
+    return n
+
+
+def _ready(pool: Pool) -> Worker:
+    """Start a worker and wait until it has its objective."""
+    worker = pool.add()
+    event = pool.next(None)
+    assert event is not None
+    if not isinstance(event[1], Ready):
+        raise not_started(f"exit code {pool.remove(worker, seconds=10.0)}")
+    return worker
+
+
+def not_started(how: str) -> StudyError:
+    """The error of a worker that ended before it had its objective."""
+    return StudyError(
+        expected="an objective that a process of its own can be given",
+        got=f"{how} of that process; its message is above",
+        fix="make sure that everything in the objective can be imported or copied there, or train "
+        "with n_concurrent=1",
+    )
+
+
+def _probe(pool: Pool, workers: Sequence[Worker], quantile: float) -> list[Probed]:
+    """Let workers train for a moment, all at once; nothing if it fails in one of them."""
+    for worker in workers:
+        worker.send(Probe(_PROBE_SECONDS, quantile))
+    found: list[Probed] = []
+    for _ in workers:
+        event = pool.next(None)
+        assert event is not None
+        if isinstance(event[1], Probed):
+            found.append(event[1])
+        elif isinstance(event[1], Ended):
+            _logger.warning("A probe failed.", exc_info=event[1].error)
+        else:
+            pool.remove(event[0])
+    return found if len(found) == len(workers) else []
+
+
+def _reduced(wanted: int, fits: int, why: str) -> int:
+    """Return the number wanted, or as many as fit, and say so."""
+    if wanted > fits:
+        warnings.warn(
+            f"Expected room for {wanted} candidates at once; {fits} fit at {why}. "
+            f"Going on with {fits}.",
+            stacklevel=4,
+        )
+    return min(wanted, fits)

@@ -1,0 +1,138 @@
+"""Worker processes, started and stopped together, and one queue of what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Self, final
+
+from surrogate_nas.running.processes.messages import packed, receive
+
+_GRACE_SECONDS = 10.0
+"""How long a worker that is stopped has for a checkpoint."""
+_CODE = "import sys; sys.path[:] = {path!r}; from {module} import main; main({n})"
+
+
+@final
+class Worker:
+    """One process.
+
+    Args:
+        packed_objective: What it runs; see
+        :func:`~surrogate_nas.running.processes.messages.packed`. n_threads: Of PyTorch within an
+        operation. events: Gets (worker, message) for each message, and (worker, None) at the end.
+        module: Whose ``main(n_threads)`` is the process.
+        environment: Variables that are otherwise there than here.
+    """
+
+    def __init__(
+        self,
+        packed_objective: bytes,
+        n_threads: int,
+        events: queue.Queue[tuple[Worker, Any]],
+        *,
+        module: str = "surrogate_nas.running.processes.worker",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        # A session of its own: Ctrl-C on the terminal is the study's to handle.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CODE.format(path=sys.path, module=module, n=n_threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": str(n_threads), **(environment or {})},
+            start_new_session=True,
+        )
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._outbox.put(packed_objective)
+        for work in (lambda: self._read(events), self._write):
+            threading.Thread(target=work, daemon=True).start()
+
+    def send(self, message: object) -> None:
+        """Send a message; one that no longer arrives is no error, as the end is an event."""
+        self._outbox.put(packed(message))
+
+    def _write(self) -> None:
+        pipe = self._process.stdin
+        assert pipe is not None
+        with contextlib.suppress(OSError), pipe:
+            while (data := self._outbox.get()) is not None:
+                pipe.write(data)
+                pipe.flush()
+
+    def _read(self, events: queue.Queue[tuple[Worker, Any]]) -> None:
+        pipe = self._process.stdout
+        assert pipe is not None
+        with contextlib.suppress(Exception), pipe:  # what cannot be read ends it, too
+            while True:
+                events.put((self, receive(pipe)))
+        events.put((self, None))
+
+    def close(self) -> None:
+        """Let it end: it stops what it does, with a checkpoint if there is one to be made."""
+        self._outbox.put(None)
+
+    def end(self, seconds: float) -> int:
+        """Wait until it has ended, make it end after some seconds; return its exit code."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+@final
+class Pool:
+    """Workers of one objective; use it as a context manager, at whose end none is left.
+
+    Args:
+        objective: What they run.
+        n_threads: Of PyTorch within an operation, in each.
+    """
+
+    def __init__(self, objective: Callable[[Any], Any], n_threads: int) -> None:
+        self._packed = packed(objective)
+        self._n_threads = n_threads
+        self._events: queue.Queue[tuple[Worker, Any]] = queue.Queue()
+        self.workers: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.close()
+        until = time.monotonic() + _GRACE_SECONDS
+        for worker in self.workers:
+            worker.end(max(until - time.monotonic(), 0.0))
+
+    def add(self) -> Worker:
+        """Start a worker."""
+        worker = Worker(self._packed, self._n_threads, self._events)
+        self.workers.append(worker)
+        return worker
+
+    def remove(self, worker: Worker, seconds: float = 0.0) -> int:
+        """Forget a worker that has ended, or is to end; return its exit code."""
+        self.workers.remove(worker)
+        worker.close()
+        return worker.end(seconds)
+
+    def next(self, seconds: float | None) -> tuple[Worker, Any] | None:
+        """Wait for a message of a worker; None in its place says that it has ended.
+
+        Args:
+            seconds: How long at most; None is returned when nothing has come.
+        """
+        while True:
+            try:
+                worker, message = self._events.get(timeout=seconds)
+            except queue.Empty:
+                return None
+            if worker in self.workers:
+                return worker, message

@@ -1,0 +1,133 @@
+"""The process that a worker is: it runs an objective for one trial after the other."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import IO, Any, final
+
+import optuna
+import torch
+
+from surrogate_nas.running.processes.capacity import Probe, Probed, probe
+from surrogate_nas.running.processes.messages import Ended, Ready, Start, portable, receive, send
+from surrogate_nas.running.processes.remote_trial import Call, Epoch, RemoteTrial
+
+
+def main(n_threads: int) -> None:
+    """Serve the process that has started this one, until it closes the pipe.
+
+    Args:
+        n_threads: Of PyTorch within an operation.
+    """
+    inbox, outbox = pipes(n_threads)
+    serve(inbox, outbox, on_parent_gone=lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def pipes(n_threads: int) -> tuple[IO[bytes], IO[bytes]]:
+    """Set up a process that another one has started, and return the pipes from and to it.
+
+    Args:
+        n_threads: Of PyTorch within an operation.
+    """
+    # What networks print must not get between the messages.
+    outbox = os.fdopen(os.dup(1), "wb")
+    inbox = os.fdopen(os.dup(0), "rb")
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    torch.set_num_threads(n_threads)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return inbox, outbox
+
+
+def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None]) -> None:
+    """Do what comes in, the objective first.
+
+    Args:
+        inbox: From the study's process.
+        outbox: To it.
+        on_parent_gone: Called, in a thread, when it is gone or wants no more while work goes on.
+    """
+    objective = receive(inbox)
+    orders = _Orders(outbox)
+    # Read beside the training: a training whose study is gone should end, and not in hours.
+    threading.Thread(target=orders.read, args=(inbox, on_parent_gone), daemon=True).start()
+    try:
+        send(Ready(), outbox)
+        while (order := orders.next()) is not None:
+            if isinstance(order, Probe):
+                send(_probed(objective, order), outbox)
+            else:
+                assert isinstance(order, Start)
+                trial = RemoteTrial(order.number, order.study_name, orders.ask, orders.say)
+                send(run(objective, trial), outbox)
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.exit(1)
+
+
+@final
+class _Orders:
+    """What the study's process has sent: orders, and answers to questions.
+
+    Args:
+        outbox: To it.
+    """
+
+    def __init__(self, outbox: IO[bytes]) -> None:
+        self._outbox = outbox
+        self._received: queue.Queue[Any] = queue.Queue()
+        self._is_idle = threading.Event()
+
+    def read(self, inbox: IO[bytes], on_gone: Callable[[], None]) -> None:
+        """Receive until the other process is gone or wants no more."""
+        try:
+            while True:
+                self._received.put(receive(inbox))
+        except (EOFError, OSError):
+            self._received.put(None)
+            if not self._is_idle.is_set():
+                on_gone()
+
+    def next(self) -> Any:
+        """Wait for an order; None is the end."""
+        self._is_idle.set()
+        order = self._received.get()
+        self._is_idle.clear()
+        return order
+
+    def say(self, epoch: Epoch) -> None:
+        """Tell how the training goes."""
+        send(epoch, self._outbox)
+
+    def ask(self, call: Call) -> Any:
+        """Put a question about the trial in training, and wait for the answer."""
+        send(call, self._outbox)
+        answer = self._received.get()
+        if answer is None:
+            self._received.put(None)  # for whoever asks next
+            raise KeyboardInterrupt
+        if isinstance(answer, Exception):
+            raise answer
+        return answer[0]
+
+
+def run(objective: Callable[[Any], Any], trial: optuna.trial.BaseTrial) -> Ended:
+    """Run an objective for a trial; say how it ended."""
+    try:
+        return Ended(value=objective(trial))
+    except optuna.TrialPruned as pruned:
+        return Ended(pruned=str(pruned))
+    except Exception as error:
+        return Ended(error=portable(error))
+
+
+def _probed(objective: Callable[[Any], Any], order: Probe) -> Probed | Ended:
+    """Probe; what goes wrong is the answer."""
+    try:
+        return probe(objective, order)
+    except Exception as error:
+        return Ended(error=portable(error))

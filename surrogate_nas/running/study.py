@@ -1,0 +1,197 @@
+"""create_study: an ordinary Optuna study whose sampler knows the task, the space and the past."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from surrogate_nas import pretrained
+from surrogate_nas.domains.space_record import write_space
+from surrogate_nas.errors import StudyError
+from surrogate_nas.past.history import FINGERPRINT_ATTR, META_FEATURES_ATTR, TASK_ATTR
+from surrogate_nas.results.recorded_space import SPACE_ATTR, SURROGATE_ATTR
+from surrogate_nas.running.attached import ATTACHED, with_attached
+from surrogate_nas.running.resuming import recover
+from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
+from surrogate_nas.screening.base_proposals import BaseSamplerLike
+from surrogate_nas.space import SearchSpace, distributions, fingerprint
+from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
+from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
+from surrogate_nas.task import Task
+
+FORMAT_ATTR = "surrogate_nas_format"
+"""User attribute of a study: the format of what this package writes into it and its trials."""
+FORMAT = 1
+"""Raised only if versions before and after could not work on one study side by side."""
+
+
+def create_study(
+    task: Task,
+    space: SearchSpace,
+    *,
+    storage: StorageLike = None,
+    study_name: str | None = None,
+    surrogate: MetaSurrogate | str | Path | None = None,
+    base_sampler: BaseSamplerLike | None = None,
+    n_candidates: int = 256,
+    limits: Mapping[str, float] | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+    seed: int | None = None,
+) -> optuna.Study:
+    """Create a study of a task, or continue the one of that name.
+
+    Args:
+        task: What networks are trained for; gives the direction and the meta-features.
+        space: The search space.
+        storage: A database URL, the path of a journal file, a storage, or None for memory.
+        study_name: A study of this name in the storage is continued.
+        surrogate: A fitted surrogate, the path of one, "pretrained" for the one that ships with
+            this package, or None for the one that :func:`attach_surrogate` has attached, and
+            without any to learn from this study alone.
+        base_sampler: Any Optuna sampler, or a function that makes one from a seed; default TPE.
+        n_candidates: Candidates screened for each training; 1 switches screening off.
+        limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
+        pruner: Any Optuna pruner; by default none, every training runs to its end.
+        seed: Fixes which architectures are tried.
+
+    Returns:
+        A plain ``optuna.Study``; readable later by Optuna without this package.
+
+    Raises:
+        StorageError: The storage cannot be reached.
+        StudyError: A study of that name has another direction, space or task, or was begun by a
+            version of this package that this one cannot work with, or the surrogate that is
+            attached to it is not there, or has changed.
+        SpaceError: The space or a limit is unusable.
+        SurrogateFileError: The surrogate cannot be read, or none ships for this space.
+        SurrogateMismatchError: The surrogate belongs to another space.
+    """
+    space = space.for_task(task)
+    sampler = SurrogateSampler(
+        space,
+        surrogate=_resolve(surrogate, space),
+        base_sampler=base_sampler,
+        n_candidates=n_candidates,
+        limits=limits,
+        meta_features=task.meta_features,
+        seed=seed,
+    )
+    opened = open_storage(storage)
+    with reachable(storage):
+        study = optuna.create_study(
+            storage=opened,
+            study_name=study_name,
+            direction=task.direction,
+            sampler=sampler,
+            pruner=pruner or optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        if _mark(study, task, space) and seed is not None:
+            study.set_user_attr("seed", seed)
+        if surrogate is None and ATTACHED in study.user_attrs:
+            study.sampler = with_attached(sampler, study)
+        else:
+            _note_origin(study, surrogate, sampler.surrogate)
+        recover(study)
+    return study
+
+
+def _resolve(
+    surrogate: MetaSurrogate | str | Path | None, space: SearchSpace
+) -> MetaSurrogate | None:
+    """Load a surrogate that is given by its path, or as the one that ships."""
+    if surrogate is None or isinstance(surrogate, MetaSurrogate):
+        return surrogate
+    if str(surrogate) == "pretrained":
+        return pretrained.surrogate(space)
+    return MetaSurrogate.load(surrogate, space=space)
+
+
+def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
+    """Write down what the study is about, or check that an existing one is about the same.
+
+    Returns:
+        Whether it is written down for the first time.
+    """
+    marks: dict[str, Any] = {
+        FINGERPRINT_ATTR: fingerprint(distributions(space)),
+        TASK_ATTR: task.fingerprint,
+    }
+    found = study.user_attrs
+    trials = study.get_trials(deepcopy=False)
+    check_format(study)
+    directions = ", ".join(direction.name.lower() for direction in study.directions)
+    _check(study, "direction", directions, task.direction)
+    words = {FINGERPRINT_ATTR: "search space", TASK_ATTR: "task (data, split or metric)"}
+    for attr, mark in marks.items():
+        if attr in found or trials:
+            _check(study, words[attr], found.get(attr, "unknown"), mark)
+    if FINGERPRINT_ATTR in found and TASK_ATTR in found:
+        return False
+    # In this order: optuna-dashboard shows the first five, the others on further pages.
+    marks = {
+        "task": task.name,
+        "metric": task.metric.name,
+        "space": type(space).__name__,
+        **marks,
+        SPACE_ATTR: write_space(space),
+        META_FEATURES_ATTR: task.meta_features,
+        "surrogate_nas_version": version("surrogate-nas"),
+        FORMAT_ATTR: FORMAT,
+    }
+    for attr, mark in marks.items():
+        study.set_user_attr(attr, mark)
+    return True
+
+
+def check_format(study: optuna.Study) -> None:
+    """Refuse a study that another version of this package writes in another way.
+
+    Raises:
+        StudyError: Its format is not this version's. Studies without one are of the first.
+    """
+    attrs = study.user_attrs
+    found = attrs.get(FORMAT_ATTR, 1)
+    if found != FORMAT:
+        author = attrs.get("surrogate_nas_version", "of unknown version")
+        raise StudyError(
+            expected=f"study {study.study_name!r} in format {FORMAT}, which surrogate-nas "
+            f"{version('surrogate-nas')} reads and writes",
+            got=f"format {found!r:.20}, of a study begun by surrogate-nas {author!s:.20}",
+            fix="install one version for all who work on the study, or choose another "
+            "study_name; the existing study is left as it is",
+        )
+
+
+def _note_origin(
+    study: optuna.Study, given: MetaSurrogate | str | Path | None, used: MetaSurrogate | None
+) -> None:
+    """Write down where the surrogate comes from, by its content where it is a file."""
+    if given is None or used is None:
+        source = "none given: learns from this study alone"
+    else:
+        pairs = sum(int(task["pairs"]) for task in used.tasks)
+        known = f"{len(used.tasks)} past tasks, {pairs:,} trainings"
+        if isinstance(given, MetaSurrogate):
+            source = f"given as an object; {known}"
+        elif str(given) == "pretrained":
+            source = f"pretrained, of surrogate-nas {version('surrogate-nas')}; {known}"
+        else:
+            digest = hashlib.sha256(Path(given).read_bytes()).hexdigest()
+            source = f"file {Path(given).name}, SHA-256 {digest[:16]}…; {known}"
+    if study.user_attrs.get(SURROGATE_ATTR) != source:
+        study.set_user_attr(SURROGATE_ATTR, source)
+
+
+def _check(study: optuna.Study, what: str, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise StudyError(
+            expected=f"study {study.study_name!r} to have this {what} ({wanted})",
+            got=f"another one ({found})",
+            fix="choose another study_name; the existing study is left as it is",
+        )

@@ -1,0 +1,171 @@
+"""BudgetedStudy: a study whose workers never begin more trials than it is to have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from typing import final
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from surrogate_nas.attributes import counts
+from surrogate_nas.running.resuming import clear_lock, fail_dead
+from surrogate_nas.running.workers.coordination import WORKER, Coordination
+
+_STOP = "surrogate_nas:stop"
+"""System attribute of a study: the last run of workers that is to begin no more trials."""
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 2.0
+
+
+class BudgetMet(Exception):
+    """The study has as many trials as it is to have."""
+
+
+@final
+class BudgetedStudy(optuna.Study):
+    """A study that is asked for a trial only within its budget; otherwise as any other.
+
+    A trial is claimed in the storage before it is trained, by one process at a time: all trials
+    that count and all that run together never exceed the budget. Where they meet it, ``ask`` waits
+    until the running ones count, or one of them is interrupted and a place is free again. Trials
+    that belong to no worker count when they have finished.
+
+    Args:
+        study_name: Of the study.
+        storage: With the study.
+        sampler: Of this worker.
+        pruner: Of this worker.
+        n_trials: How many trials it is to have in all, interrupted ones not counted.
+        name: Of this worker.
+        run: Of the call of ``run_workers`` that this worker belongs to.
+        coordination: With the other workers.
+        is_stopped: Whether this worker is to end.
+    """
+
+    def __init__(
+        self,
+        study_name: str,
+        storage: BaseStorage,
+        sampler: BaseSampler,
+        pruner: BasePruner,
+        *,
+        n_trials: int,
+        name: str,
+        run: str,
+        coordination: Coordination,
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        super().__init__(study_name, storage, sampler, pruner)
+        self._n_trials = n_trials
+        self._name, self._run = name, run
+        self._coordination = coordination
+        self._is_stopped = is_stopped
+
+    def ask(self, fixed_distributions: dict[str, BaseDistribution] | None = None) -> optuna.Trial:
+        """Claim a trial; wait until there is one, or none is needed.
+
+        Raises:
+            BudgetMet: The study has its trials.
+            KeyboardInterrupt: This worker is to end.
+        """
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            if self._is_stopped():
+                raise KeyboardInterrupt
+            if self._storage.get_study_system_attrs(self._study_id).get(_STOP) == self._run:
+                raise BudgetMet
+            if self._has_room():
+                trial = self._claimed(fixed_distributions)
+                if trial is not None:
+                    return trial
+            time.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+
+    def _has_room(self) -> bool:
+        """Whether one more trial may begin now.
+
+        Raises:
+            BudgetMet: And none is needed later.
+        """
+        trials = self.get_trials(deepcopy=False)
+        dead = {trial._trial_id for trial in self._coordination.dead(_owned(trials))}
+        if dead:  # their workers may have finished them between that reading and their own end
+            trials = self.get_trials(deepcopy=False)
+        n_done = sum(counts(trial) for trial in trials)
+        if n_done >= self._n_trials:
+            raise BudgetMet
+        n_open = sum(trial._trial_id not in dead for trial in _owned(trials))
+        return n_done + n_open < self._n_trials
+
+    def _claimed(
+        self, fixed_distributions: dict[str, BaseDistribution] | None
+    ) -> optuna.Trial | None:
+        """Ask for a trial while no other worker does; None if there is no room any more."""
+        with self._coordination.exclusive() as is_held:
+            running = _owned(self.get_trials(deepcopy=False))
+            for trial in self._coordination.dead(running):
+                _give_away(self, trial)
+            if not self._has_room():
+                return None
+            # Marked before it runs: there is no moment at which nobody would know whose it is.
+            marked = self._next_waiting()
+            self._mark(marked)
+            asked = super().ask(fixed_distributions)
+            if asked._trial_id != marked:  # somebody who is no worker has taken that one
+                self._mark(asked._trial_id)
+            if is_held():
+                return asked
+        self._storage.set_trial_state_values(asked._trial_id, TrialState.WAITING)
+        return None
+
+    def _next_waiting(self) -> int:
+        """The trial that will be asked for next; made if the queue is empty."""
+        waiting = self.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if waiting:
+            return waiting[0]._trial_id
+        new = optuna.trial.create_trial(state=TrialState.WAITING)
+        return self._storage.create_new_trial(self._study_id, new)
+
+    def _mark(self, trial_id: int) -> None:
+        self._storage.set_trial_system_attr(trial_id, WORKER, self._name)
+        self._coordination.note(trial_id)
+
+
+def _owned(trials: Collection[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the running trials that belong to workers."""
+    return [t for t in trials if t.state is TrialState.RUNNING and WORKER in t.system_attrs]
+
+
+def bury(study: optuna.Study, coordination: Coordination, names: Collection[str]) -> list[int]:
+    """Fail the trials that workers which have ended left running, and enqueue them again.
+
+    Args:
+        study: The study.
+        coordination: With its workers.
+        names: Of the workers that have ended.
+
+    Returns:
+        The numbers of these trials.
+    """
+    with coordination.exclusive():
+        left = _owned(study.get_trials(deepcopy=False))
+        left = [trial for trial in left if trial.system_attrs[WORKER] in names]
+        for trial in left:
+            _give_away(study, trial)
+    return [trial.number for trial in left]
+
+
+def _give_away(study: optuna.Study, trial: FrozenTrial) -> None:
+    fail_dead(study, trial)
+    clear_lock(trial)
+
+
+def begin_no_more(study: optuna.Study, run: str) -> None:
+    """Let the workers of a run end after the trials that they have."""
+    study._storage.set_study_system_attr(study._study_id, _STOP, run)

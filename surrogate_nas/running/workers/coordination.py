@@ -1,0 +1,301 @@
+"""What the workers of a study agree on without a server: one at a time, and who is alive.
+
+Both lie with the storage. A database server locks a row, and its clock judges signs of life; for
+a file, locks on files beside it do both. Either lock is gone as soon as its holder is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import threading
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any, TypeVar, final
+
+import sqlalchemy as sa
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.trial import FrozenTrial
+
+from surrogate_nas.errors import StudyError
+from surrogate_nas.running.workers.address import Address
+from surrogate_nas.storage.server import PatientDatabase
+
+if sys.platform != "win32":
+    import fcntl
+
+R = TypeVar("R")
+
+_logger = logging.getLogger(__name__)
+
+WORKER = "surrogate_nas:worker"
+"""System attribute of a trial: the name of the worker that has it."""
+_LOCK = "surrogate_nas:lock"
+"""System attribute of a study: its row is what a database server locks."""
+_BEATS = 6
+"""Signs of life within the time after which a trial is taken for dead."""
+_LONGEST_CLAIM_SECONDS = 60
+"""After which a database server takes the lock away from a worker that has become silent."""
+
+_ATTRIBUTES = sa.table(
+    "study_system_attributes", sa.column("study_id"), sa.column("key"), sa.column("value_json")
+)
+_HEARTBEATS = sa.table("trial_heartbeats", sa.column("trial_id"), sa.column("heartbeat"))
+
+
+def worker_name() -> str:
+    """Return a new name for a worker."""
+    return f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}"
+
+
+class Coordination(ABC):
+    """What one worker, or who has started it, knows of the others. A context manager."""
+
+    @abstractmethod
+    def exclusive(self) -> AbstractContextManager[Callable[[], bool]]:
+        """Hold what only one process at a time holds, for this study.
+
+        The context's value tells whether it is still held; if not, others may have been here.
+        """
+
+    @abstractmethod
+    def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return those of some running trials of workers whose worker is gone."""
+
+    @abstractmethod
+    def note(self, trial_id: int) -> None:
+        """Leave a sign of life before a trial runs."""
+
+    @abstractmethod
+    def beating(self, trial_id: int) -> AbstractContextManager[None]:
+        """Leave signs of life while a trial runs."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Say that this worker has ended."""
+
+
+@contextlib.contextmanager
+def coordinate(
+    address: Address,
+    storage: BaseStorage,
+    study_id: int,
+    name: str | None,
+    dead_after: float,
+) -> Iterator[Coordination]:
+    """Take part in a study.
+
+    Args:
+        address: Of its storage.
+        storage: The storage.
+        study_id: Of the study.
+        name: Of the worker; None for who has started it.
+        dead_after: Seconds without a sign of life after which a trial is taken for dead.
+
+    Raises:
+        StudyError: Files cannot be locked here.
+    """
+    made: Coordination
+    if address.file is not None:
+        made = _Files(address.file, name)
+    else:
+        assert isinstance(storage, RDBStorage | _CachedStorage)
+        made = _Server(storage, study_id, dead_after)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@final
+class _Files(Coordination):
+    """Locks on files in a folder beside the storage's file.
+
+    Args:
+        file: The storage's.
+        name: Of this worker, whose own file is locked as long as it lives.
+    """
+
+    def __init__(self, file: Path, name: str | None) -> None:
+        self._folder = file.with_name(f"{file.name}-workers")
+        try:
+            self._folder.mkdir(exist_ok=True)
+            self._own = None if name is None else self._locked(f"{name}.lock")
+        except OSError as error:
+            raise StudyError(
+                expected="a folder for locks beside the study's storage",
+                got=f"{type(error).__name__}: {error}",
+                fix="keep the study where files can be written and locked, or in PostgreSQL",
+            ) from error
+
+    def _locked(self, name: str) -> IO[bytes]:
+        """Lock a file as soon as it is free; make it if need be."""
+        if sys.platform == "win32":
+            raise OSError("files cannot be locked as workers need it on Windows")
+        while True:
+            self._folder.mkdir(exist_ok=True)
+            with contextlib.ExitStack() as stack:
+                file = stack.enter_context((self._folder / name).open("ab"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.fstat(file.fileno()).st_nlink:  # else whoever had it has removed it
+                    stack.pop_all()
+                    return file
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[Callable[[], bool]]:
+        with self._locked("one-at-a-time.lock"):
+            yield lambda: True
+
+    def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        names = {str(trial.system_attrs[WORKER]) for trial in trials}
+        gone = {name for name in names if not self._is_alive(name)}
+        return [trial for trial in trials if trial.system_attrs[WORKER] in gone]
+
+    def _is_alive(self, name: str) -> bool:
+        # A name is somebody else's text: it must not lead out of the folder.
+        path = self._folder / f"{Path(name).name}.lock"
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+                return False
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def note(self, trial_id: int) -> None:
+        """Its lock says enough."""
+
+    def beating(self, trial_id: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def close(self) -> None:
+        if self._own is not None:
+            Path(str(self._own.name)).unlink(missing_ok=True)
+            self._own.close()
+            return
+        # Who has started the workers cleans up, unless others are still at it.
+        with contextlib.suppress(OSError), self._locked("one-at-a-time.lock") as lock:
+            path = Path(str(lock.name))
+            others = [one for one in self._folder.iterdir() if one.name != path.name]
+            if not any([self._is_alive(one.stem) for one in others]):
+                path.unlink()
+                self._folder.rmdir()
+
+
+@final
+class _Server(Coordination):
+    """A row that a database server locks, and its clock.
+
+    Args:
+        storage: Of the study.
+        study_id: Of the study.
+        dead_after: Seconds of silence of a trial.
+    """
+
+    def __init__(
+        self, storage: RDBStorage | _CachedStorage, study_id: int, dead_after: float
+    ) -> None:
+        self._storage = storage
+        self._backend = storage._backend if isinstance(storage, _CachedStorage) else storage
+        self._engine = self._backend.engine
+        self._study_id = study_id
+        self._dead_after = dead_after
+        storage.set_study_system_attr(study_id, _LOCK, "")
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[Callable[[], bool]]:
+        with self._patiently(self._connection_with_lock) as connection:
+            try:
+                yield lambda: _answers(connection)
+            finally:
+                if not _answers(connection):
+                    connection.invalidate()  # there is nothing to be rolled back
+
+    def _connection_with_lock(self) -> sa.Connection:
+        """Wait for the lock; a connection has it until it is closed."""
+        row = sa.select(_ATTRIBUTES.c.value_json).where(
+            _ATTRIBUTES.c.study_id == self._study_id, _ATTRIBUTES.c.key == _LOCK
+        )
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(self._engine.connect())
+            # A holder that the network has swallowed must not hold it for ever.
+            if self._engine.name == "postgresql":
+                limit = (
+                    f"set local idle_in_transaction_session_timeout = '{_LONGEST_CLAIM_SECONDS}s'"
+                )
+                connection.execute(sa.text(limit))
+            elif self._engine.name in ("mysql", "mariadb"):
+                connection.execute(sa.text(f"set session wait_timeout = {_LONGEST_CLAIM_SECONDS}"))
+            connection.execute(row.with_for_update())
+            stack.pop_all()
+            return connection
+
+    def _patiently(self, action: Callable[[], R]) -> R:
+        """Do something that may be repeated, waiting for a server that is away."""
+        if isinstance(self._backend, PatientDatabase):
+            return self._backend.wait_out(action)
+        return action()
+
+    def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """See :class:`Coordination`; after an outage nobody is for a while."""
+        ids = [trial._trial_id for trial in trials]
+        alive = self._patiently(lambda: self._alive(ids)) if ids else set()
+        backend = self._backend
+        if isinstance(backend, PatientDatabase) and backend.was_away_within(self._dead_after):
+            return []
+        return [trial for trial in trials if trial._trial_id not in alive]
+
+    def _alive(self, ids: Sequence[int]) -> set[int]:
+        with self._engine.connect() as connection:
+            now: Any = connection.execute(sa.select(sa.func.now())).scalar_one()
+            rows = connection.execute(
+                sa.select(_HEARTBEATS.c.trial_id, _HEARTBEATS.c.heartbeat).where(
+                    _HEARTBEATS.c.trial_id.in_(ids)
+                )
+            ).all()
+        silence = timedelta(seconds=self._dead_after)
+        return {row[0] for row in rows if now.replace(tzinfo=None) - row[1] <= silence}
+
+    def note(self, trial_id: int) -> None:
+        self._storage.record_heartbeat(trial_id)
+
+    @contextlib.contextmanager
+    def beating(self, trial_id: int) -> Iterator[None]:
+        is_over = threading.Event()
+
+        def beat() -> None:
+            while not is_over.wait(self._dead_after / _BEATS):
+                try:
+                    self._storage.record_heartbeat(trial_id)
+                except Exception:  # the server may be back in time for the next one
+                    _logger.warning("A sign of life could not be stored.", exc_info=True)
+                self._storage.remove_session()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    def close(self) -> None:
+        """What it leaves is a row, which the next one locks again."""
+
+
+def _answers(connection: sa.Connection) -> bool:
+    """Whether a connection, and so its transaction with what it has locked, is still there."""
+    try:
+        connection.execute(sa.select(1))
+    except sa.exc.SQLAlchemyError:
+        return False
+    return True

@@ -1,0 +1,240 @@
+"""Workers on the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any, final
+
+import torch
+
+from surrogate_nas.errors import ClusterError, MissingExtraError, StudyError
+from surrogate_nas.running.workers.placement import Placement
+from surrogate_nas.running.workers.worker import Description, End, work
+
+_logger = logging.getLogger(__name__)
+
+_KNOCK_SECONDS = 5.0
+# Ray's head speaks gRPC, and so HTTP/2, where both sides begin with a frame of settings.
+_HTTP2_SETTINGS = b"\x04"
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _HTTP2_SETTINGS + b"\0" * 5
+
+
+@final
+class RayCluster(Placement):
+    """Places workers on the machines of a Ray cluster, as ``placement`` of ``run_workers``.
+
+    Ray brings each worker to where there is room, into a process of its own. Between workers and
+    study it has no part: they share the study through its storage alone, which every machine must
+    reach, best a database server. This package must be installed on all machines, in one version.
+    Checkpoints and pictures are for all if their folders are; else an interrupted training of a
+    machine that is gone begins anew.
+
+    Args:
+        address: Of the cluster: "host:port" of its head, or "auto" for the one that this machine
+            belongs to.
+        cpus_per_worker: What each worker takes of a machine; also PyTorch's threads within an
+            operation, rounded down.
+        gpus_per_worker: What each takes of a GPU: 0.5 puts two workers on one, 0 trains on CPUs.
+
+    Raises:
+        MissingExtraError: The extra ``ray`` is not installed.
+        ClusterError: There is no cluster at that address.
+        StudyError: No machine of the cluster has room for a worker.
+    """
+
+    def __init__(
+        self, address: str = "auto", *, cpus_per_worker: float = 1.0, gpus_per_worker: float = 0.0
+    ) -> None:
+        self._needs = {"CPU": float(cpus_per_worker), "GPU": float(gpus_per_worker)}
+        _check_needs(self._needs)
+        self._ray = _ray()
+        self._address = address
+        self._names: dict[Any, str] = {}
+        self._is_ours = _connect(self._ray, address)
+        try:
+            if self.n_workers < 1:
+                raise _no_room(self._needs, self._nodes())
+        except BaseException:
+            self._disconnect()
+            raise
+
+    @property
+    def n_workers(self) -> int:
+        """How many workers have room in the cluster at once, if it does nothing else."""
+        return sum(_n_on(node, self._needs) for node in self._nodes())
+
+    def _nodes(self) -> list[dict[str, float]]:
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def start(self, description: Description) -> None:
+        """Ask Ray for a process; it starts as soon as there is room for it."""
+        if len(self._names) == self.n_workers:
+            _logger.warning(
+                "The Ray cluster has room for %d workers at once; others wait for it.",
+                len(self._names),
+            )
+        device = "cuda" if self._needs["GPU"] else description.device
+        # One process a worker, and none by Ray itself in the place of one that has died.
+        remote = self._ray.remote(
+            max_calls=1,
+            max_retries=0,
+            num_cpus=self._needs["CPU"],
+            num_gpus=self._needs["GPU"],
+        )(_work)
+        reference = remote.remote(replace(description, device=device), self._n_threads)
+        self._names[reference] = description.name
+
+    @property
+    def _n_threads(self) -> int:
+        return max(1, math.floor(self._needs["CPU"]))
+
+    def ends(self, seconds: float) -> Sequence[End]:
+        """See :class:`Placement`."""
+        if not self._names:
+            return []
+        waiting = list(self._names)
+        done, _ = self._ray.wait(waiting, num_returns=1, timeout=max(seconds, 0.0))
+        if done:
+            done, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        return [self._end(reference, self._names.pop(reference)) for reference in done]
+
+    def _end(self, reference: Any, name: str) -> End:
+        errors = self._ray.exceptions
+        try:
+            end = self._ray.get(reference)
+        except (errors.RayTaskError, errors.RuntimeEnvSetupError) as error:
+            # It never came as far as `work`, which returns its errors.
+            words = str(error).strip().splitlines()[-1]
+            return End(name, "failed", words, _not_started(words))
+        except errors.RayError as error:
+            return End(name, "died", type(error).__name__)
+        return end if isinstance(end, End) else End(name, "died", f"it returned {end!r:.80}")
+
+    def stop(self, seconds: float) -> None:
+        """See :class:`Placement`; also leaves the cluster, if nobody else here had joined it."""
+        if not self._ray.is_initialized():
+            return
+        for is_forced in (False, True):
+            for reference in self._names:
+                with contextlib.suppress(self._ray.exceptions.RayError):
+                    self._ray.cancel(reference, force=is_forced)
+            until = time.monotonic() + seconds
+            while self._names and time.monotonic() < until:
+                self.ends(until - time.monotonic())
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._is_ours:
+            self._ray.shutdown()
+
+
+def _work(description: Description, n_threads: int) -> End:
+    """Be a worker: what Ray runs, in the main thread of a process that does nothing else."""
+    torch.set_num_threads(n_threads)
+    return work(description)
+
+
+def _ray() -> ModuleType:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError(
+            expected="the package of the extra 'ray'",
+            got=str(error),
+            fix="run pip install 'surrogate-nas[ray]', on every machine",
+        ) from error
+    module: ModuleType = ray
+    return module
+
+
+def _connect(ray: ModuleType, address: str) -> bool:
+    """Join a cluster; return whether this process had not joined one before.
+
+    Raises:
+        ClusterError: There is none.
+    """
+    if ray.is_initialized():
+        return False
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "auto")
+    _knock(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(address=address, logging_level="warning")
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise _no_cluster(address, str(error).strip().splitlines()[0]) from error
+    return True
+
+
+def _knock(address: str) -> None:
+    """Find out whether a head answers there; Ray itself would try for minutes.
+
+    Raises:
+        ClusterError: Nobody does, or somebody else.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise _no_cluster(address, "no address of the form host:port")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS) as connection:
+            connection.sendall(_HTTP2_GREETING)
+            answer = connection.recv(9)
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, f"{type(error).__name__}: {error}") from error
+    if answer[3:4] != _HTTP2_SETTINGS:
+        raise _no_cluster(address, "somebody there who does not speak as Ray does")
+
+
+def _no_cluster(address: str, got: str) -> ClusterError:
+    return ClusterError(
+        expected=f"a Ray cluster at {address!r}",
+        got=got.rstrip("."),
+        fix="start one by ray start --head, join it on each machine by ray start --address, and "
+        "give the address that the head has printed",
+    )
+
+
+def _check_needs(needs: dict[str, float]) -> None:
+    cpus, gpus = needs["CPU"], needs["GPU"]
+    is_share = 0 <= gpus < 1 or gpus == int(gpus) if math.isfinite(gpus) else False
+    if not (math.isfinite(cpus) and cpus > 0 and is_share and gpus >= 0):
+        raise StudyError(
+            expected="cpus_per_worker above 0, and gpus_per_worker of 0, a share of one, or a "
+            "whole number",
+            got=f"cpus_per_worker={cpus:g}, gpus_per_worker={gpus:g}",
+            fix="use for example cpus_per_worker=1, gpus_per_worker=0.5",
+        )
+
+
+def _no_room(needs: dict[str, float], nodes: list[dict[str, float]]) -> StudyError:
+    has = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
+    return StudyError(
+        expected=f"a machine with {needs['CPU']:g} CPUs and {needs['GPU']:g} GPUs for a worker",
+        got=f"machines with {has}" if has else "a cluster without machines",
+        fix="let each worker take less, or add machines to the cluster",
+    )
+
+
+def _n_on(node: dict[str, float], needs: dict[str, float]) -> int:
+    """How many workers have room on a machine."""
+    rooms = [node.get(kind, 0.0) / need for kind, need in needs.items() if need]
+    return math.floor(min(rooms) + 1e-9)
+
+
+def _not_started(words: str) -> ClusterError:
+    return ClusterError(
+        expected="workers that can start on every machine of the cluster",
+        got=words,
+        fix="install the same version of surrogate-nas, and of what your own code imports, on all "
+        "of them",
+    )

@@ -1,0 +1,299 @@
+"""run_workers: one study, many workers, each with a connection of its own to the storage."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import uuid
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias, final
+
+import numpy as np
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from surrogate_nas.attributes import counts
+from surrogate_nas.errors import TrainingError
+from surrogate_nas.results.progress import ProgressBar
+from surrogate_nas.running.attached import with_attached
+from surrogate_nas.running.objective import Objective
+from surrogate_nas.running.processes.capacity import cores
+from surrogate_nas.running.processes.messages import packed
+from surrogate_nas.running.workers.address import Address, address_to_share
+from surrogate_nas.running.workers.budget import begin_no_more, bury
+from surrogate_nas.running.workers.coordination import Coordination, coordinate, worker_name
+from surrogate_nas.running.workers.devices import check_count, chosen_devices, n_here
+from surrogate_nas.running.workers.local import Local
+from surrogate_nas.running.workers.placement import Placement
+from surrogate_nas.running.workers.worker import Description, End
+from surrogate_nas.training.interruption import terminable
+
+Callback: TypeAlias = Callable[[optuna.Study, FrozenTrial], None]
+
+_logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.5
+_GRACE_SECONDS = 15.0
+"""How long a worker that is stopped has for a checkpoint."""
+_PASSING = (SQLAlchemyError, StorageInternalError, ConnectionError)
+"""What ends a worker but is not the fault of what it does: its storage was away for too long."""
+_DEATHS = 3
+"""So many deaths a worker, with no trial finished meanwhile, and the next ones would die, too."""
+
+
+def run_workers(
+    study: optuna.Study,
+    objective: Callable[[Any], Any],
+    n_trials: int,
+    *,
+    n_workers: int | None = None,
+    devices: Sequence[str] | None = None,
+    seed: int | None = None,
+    dead_after: float = 120.0,
+    show_progress_bar: bool = False,
+    callbacks: Sequence[Callback] = (),
+    placement: Placement | None = None,
+) -> None:
+    """Run a study with many workers until it has a number of trials.
+
+    Each worker is a process with a connection of its own to the study's storage. It asks the
+    sampler itself, and knows what all others train and have found. The same call on another
+    machine, at the same time, adds workers to the study; together they do not exceed `n_trials`.
+    For a study in memory see :func:`optimize`.
+
+    What goes wrong in one training fails its trial and not the study. A worker that dies is
+    replaced, and its trial is run again by another: from its checkpoint if the
+    :class:`Objective` has `checkpoints` where both can read it. After three deaths an architecture
+    is given up. On Ctrl-C, or SIGTERM, all workers stop, their trials fail and their parameters
+    are enqueued again: the same lines go on.
+
+    Args:
+        study: In PostgreSQL, MySQL, a journal file or, better not with many workers, SQLite.
+        objective: An :class:`Objective`, or any function of a trial; each worker gets a copy.
+        n_trials: How many trials the study has in all when this returns, those of earlier runs
+            and of other machines included, interrupted ones not counted.
+        n_workers: By default as many as the placement has room for; here one a CUDA device, or one
+            a core, and fewer, with a warning, if they do not fit into memory.
+        devices: What workers take in turn; by default all CUDA devices.
+        seed: Of the workers' global random states, for objectives that use them; None draws one.
+            An Objective's trainings, and SurrogateSampler's suggestions, do not depend on it.
+        dead_after: Seconds without a sign of life after which a trial of another machine is given
+            to others, where the storage is a database server.
+        show_progress_bar: Whether to show a :class:`ProgressBar` of all workers together.
+        callbacks: Called in this process for each trial that finishes, whoever ran it.
+        placement: Where workers run; by default on this machine.
+
+    Raises:
+        StudyError: A count is not from 1, the storage is one that others cannot open, the
+            objective cannot be sent, the study's direction is not the task's, or the surrogate
+            that is attached to it is missing.
+        StorageError: The storage cannot be reached.
+        TrainingError: A device is not here, or workers die again and again.
+        Exception: What the study's first trials all raised; what its sampler raises.
+    """
+    check_count("n_trials", n_trials)
+    check_count("n_workers", 1 if n_workers is None else n_workers)
+    address = address_to_share(study._storage)
+    with_attached(study.sampler, study)  # what every worker will look for
+    if isinstance(objective, Objective):
+        objective.check_direction(study)
+    names: Sequence[str | None] = devices or [None]  # elsewhere others may be there than here
+    if placement is None:
+        names = chosen_devices(objective, devices)
+    done = sum(map(counts, study.get_trials(deepcopy=False)))
+    if done >= n_trials:
+        return
+    if placement is None:
+        n_workers = n_here(objective, n_workers, names, at_most=n_trials - done)
+        placement = Local(max(1, cores() // n_workers))
+    n_workers = n_workers or check_count("n_workers", placement.n_workers)
+    _warn_of_sqlite(address, n_workers)
+    first = Description(
+        name="",
+        run=uuid.uuid4().hex,
+        address=address,
+        study_name=study.study_name,
+        n_trials=n_trials,
+        packed=_packed(study, objective),
+        seed=_seed(seed),
+        dead_after=dead_after,
+    )
+    with coordinate(address, study._storage, study._study_id, None, dead_after) as coordination:
+        view = _View(study, objective, n_trials, callbacks, show_progress_bar)
+        _Run(study, first, names, n_workers, placement, coordination, view).run()
+
+
+def _packed(study: optuna.Study, objective: Callable[[Any], Any]) -> bytes:
+    """What workers are given of a study and its objective, whose settings the study notes."""
+    sent = objective
+    if isinstance(objective, Objective):
+        objective.note_settings(study)
+        sent = objective.for_worker()
+    return packed((sent, study.sampler, study.pruner))
+
+
+def _warn_of_sqlite(address: Address, n_workers: int) -> None:
+    if address.is_sqlite and n_workers > 1:
+        warnings.warn(
+            f"SQLite writes for one worker at a time; {n_workers} will wait for each other where "
+            "trainings are short. Prefer PostgreSQL, or a journal file.",
+            stacklevel=3,
+        )
+
+
+def _seed(seed: int | None) -> int:
+    entropy = np.random.SeedSequence(seed).entropy
+    assert isinstance(entropy, int)
+    return entropy
+
+
+@final
+class _View:
+    """What happens in the study, whoever does it, for those who look on in this process."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        objective: Callable[[Any], Any],
+        n_trials: int,
+        callbacks: Sequence[Callback],
+        show_progress_bar: bool,
+    ) -> None:
+        self._study = study
+        self._callbacks = list(callbacks)
+        self._bar: ProgressBar | None = None
+        self._n_epochs = 0
+        if show_progress_bar:
+            self._bar = ProgressBar(n_trials, in_all=True)
+            self._callbacks.append(self._bar)
+        if isinstance(objective, Objective):
+            self._n_epochs = objective.trainer.epochs
+            self._bar = self._bar or objective.progress
+            self._callbacks += [] if objective.pages is None else [objective.pages]
+        trials = study.get_trials(deepcopy=False)
+        self._seen = {trial.number for trial in trials if trial.state.is_finished()}
+
+    def look(self) -> None:
+        """Tell callbacks of trials that have finished, and the progress bar how others go on."""
+        trials = self._study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.state.is_finished() and trial.number not in self._seen:
+                self._seen.add(trial.number)
+                for callback in self._callbacks:
+                    callback(self._study, copy.deepcopy(trial))
+        if self._bar is not None and self._n_epochs:
+            for trial in trials:
+                if trial.state is TrialState.RUNNING and trial.last_step is not None:
+                    self._bar.epoch(trial.number, trial.last_step + 1, self._n_epochs)
+
+    def close(self) -> None:
+        """Leave the progress bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+@final
+class _Run:
+    """Workers, started, watched and replaced, until each has ended."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        first: Description,
+        devices: Sequence[str | None],
+        n_workers: int,
+        placement: Placement,
+        coordination: Coordination,
+        view: _View,
+    ) -> None:
+        self._study = study
+        self._first = first
+        self._devices = devices
+        self._n_workers = n_workers
+        self._placement = placement
+        self._coordination = coordination
+        self._view = view
+        self._living: dict[str, Description] = {}
+        self._n_deaths = 0
+        self._n_seen = 0
+        self._is_ending = False
+
+    def run(self) -> None:
+        """Start workers and wait for them; whatever happens, leave none, and no trial running."""
+        self._study._stop_flag = False
+        self._study._thread_local.in_optimize_loop = True  # for callbacks that stop the study
+        with terminable():
+            try:
+                self._watch()
+            except BaseException:
+                self._placement.stop(_GRACE_SECONDS)
+                with contextlib.suppress(Exception):  # the first error is the one to show
+                    bury(self._study, self._coordination, set(self._living))
+                    self._view.look()
+                raise
+            finally:
+                self._study._thread_local.in_optimize_loop = False
+                self._placement.stop(_GRACE_SECONDS)
+                self._view.close()
+
+    def _watch(self) -> None:
+        for index in range(self._n_workers):
+            self._start(index)
+        while self._living:
+            for end in self._placement.ends(_LOOK_SECONDS):
+                self._take(end)
+            self._view.look()
+            self._end_early()
+
+    def _start(self, index: int) -> None:
+        device = self._devices[index % len(self._devices)]
+        worker = replace(self._first, name=worker_name(), device=device, index=index)
+        self._living[worker.name] = worker
+        self._placement.start(worker)
+
+    def _end_early(self) -> None:
+        """Let workers end after the trials that they have, if a callback has stopped the study."""
+        if self._study._stop_flag and not self._is_ending:
+            self._is_ending = True
+            begin_no_more(self._study, self._first.run)
+
+    def _take(self, end: End) -> None:
+        """Do what a worker's end asks for."""
+        worker = self._living.pop(end.name)
+        if end.how == "done":
+            return
+        numbers = bury(self._study, self._coordination, {end.name})
+        if end.how == "failed" and not isinstance(end.error, _PASSING):
+            raise end.error or TrainingError(
+                expected="workers that can work", got=end.words, fix="look for their words above"
+            )
+        which = f" in trial {numbers[0]}" if numbers else ""
+        _logger.warning("A worker %s%s (%s); another takes its place.", end.how, which, end.words)
+        self._count_death(end)
+        self._start(worker.index)
+
+    def _count_death(self, end: End) -> None:
+        """Count deaths since the last trial that finished otherwise.
+
+        Raises:
+            TrainingError: There are too many.
+        """
+        n_seen = sum(
+            trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            for trial in self._study.get_trials(deepcopy=False)
+        )
+        self._n_deaths = 1 + (self._n_deaths if n_seen == self._n_seen else 0)
+        self._n_seen = n_seen
+        if self._n_deaths >= _DEATHS * max(_DEATHS, self._n_workers):
+            raise TrainingError(
+                expected="workers that live as long as their trainings",
+                got=f"{self._n_deaths} that ended while no trial finished, the last one by "
+                f"{end.words or end.how}",
+                fix="look for their last words above; out of memory is the usual reason: run "
+                "fewer workers or limit the size of candidates",
+            ) from end.error

@@ -1,0 +1,260 @@
+"""What one worker does, wherever it runs: trials of a study, until the study has enough.
+
+A worker is given a :class:`Description` and nothing else, in a process of its own, and returns an
+:class:`End`. Who brings it there is a :class:`~surrogate_nas.running.workers.placement.Placement`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from types import FrameType
+from typing import Any, Literal, TypeAlias, final
+
+import numpy as np
+import optuna
+import torch
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from surrogate_nas.attributes import INTERRUPTED
+from surrogate_nas.running.attached import with_attached
+from surrogate_nas.running.objective import Objective, is_bug, note_error
+from surrogate_nas.running.processes.messages import portable, unpacked
+from surrogate_nas.running.resuming import enqueue_again
+from surrogate_nas.running.workers.address import Address
+from surrogate_nas.running.workers.budget import BudgetedStudy, BudgetMet, begin_no_more
+from surrogate_nas.running.workers.coordination import Coordination, coordinate
+from surrogate_nas.training.interruption import Terminated, is_in_storage, send_again
+
+How: TypeAlias = Literal["done", "stopped", "failed", "died"]
+
+_logger = logging.getLogger(__name__)
+
+
+@final
+@dataclass(frozen=True)
+class Description:
+    """All that a worker needs to know; it can be pickled without further ado.
+
+    Args:
+        name: Of the worker, unique: a worker that replaces another has a name of its own.
+        run: Of the call of ``run_workers`` that it belongs to.
+        address: Of the study's storage. It may hold a password: give it to the worker through a
+            pipe or the like, not on a command line.
+        study_name: Of the study.
+        n_trials: How many trials the study is to have in all.
+        packed: Objective, sampler and pruner, by cloudpickle. Nothing that a file or a storage
+            holds may ever get here.
+        device: Where an ``Objective`` trains, as PyTorch names it in the worker's process; None
+            leaves it to the objective.
+        seed: From it and its index the worker's global random states follow.
+        index: Which of the workers it is, from 0; one that replaces another has its index.
+        dead_after: Seconds without a sign of life after which a trial on another machine is taken
+            for dead.
+    """
+
+    name: str
+    run: str
+    address: Address
+    study_name: str
+    n_trials: int
+    packed: bytes = field(repr=False)
+    device: str | None = None
+    seed: int = 0
+    index: int = 0
+    dead_after: float = 120.0
+
+
+@final
+@dataclass(frozen=True)
+class End:
+    """How a worker ended.
+
+    Args:
+        name: Of the worker.
+        how: "done", the study has its trials; "stopped", somebody wanted it to; "failed", by
+            `error`, which will meet the others, too; "died", its process is gone.
+        words: More about it, such as an exit code.
+        error: What was raised.
+    """
+
+    name: str
+    how: How
+    words: str = ""
+    error: Exception | None = None
+
+
+def work(description: Description) -> End:
+    """Run trials of the study until it has as many as it is to have.
+
+    SIGTERM, Ctrl-C and KeyboardInterrupt end it: the trial in training fails, and its parameters
+    are enqueued again. A trial that it leaves running all the same, whoever placed it must give
+    to others by :func:`~surrogate_nas.running.workers.budget.bury`; ``run_workers`` does.
+    """
+    stop = _Stop()
+    try:
+        with stop.installed():
+            _work(description, stop)
+    except BudgetMet:
+        return End(description.name, "done")
+    except KeyboardInterrupt:
+        return End(description.name, "stopped")
+    except Exception as error:
+        return End(description.name, "failed", type(error).__name__, portable(error))
+    return End(description.name, "done")
+
+
+def _work(description: Description, stop: _Stop) -> None:
+    _seed(description)
+    objective, sampler, pruner = unpacked(description.packed)
+    if description.device is not None and isinstance(objective, Objective):
+        trainer = replace(objective.trainer, device=description.device)
+        objective = replace(objective, trainer=trainer)
+    sampler.reseed_rng()
+    storage = description.address.open()
+    study_id = storage.get_study_id_from_name(description.study_name)
+    with coordinate(
+        description.address, storage, study_id, description.name, description.dead_after
+    ) as coordination:
+        study = BudgetedStudy(
+            description.study_name,
+            storage,
+            sampler,
+            pruner,
+            n_trials=description.n_trials,
+            name=description.name,
+            run=description.run,
+            coordination=coordination,
+            is_stopped=lambda: stop.is_wanted,
+        )
+        study.sampler = with_attached(study.sampler, study)
+        guarded = _Guarded(objective, stop, coordination)
+        while True:
+            try:
+                study.optimize(guarded)
+                break
+            except Exception:  # an AssertionError, too, where it was given away unnoticed
+                if guarded.trial_id is None or not _was_taken(storage, guarded.trial_id):
+                    raise
+                _logger.warning(
+                    "A trial was taken from this silent worker; it goes on with others."
+                )
+        begin_no_more(study, description.run)  # the objective has called study.stop
+
+
+def _was_taken(storage: BaseStorage, trial_id: int) -> bool:
+    """Whether a trial that this worker has just trained was given to another meanwhile.
+
+    So it is where nobody has heard of this worker for long; what the other one finds counts.
+    """
+    trial = storage.get_trial(trial_id)
+    return trial.state is TrialState.FAIL and trial.user_attrs.get("stop_reason") == INTERRUPTED
+
+
+def _seed(description: Description) -> None:
+    """Give the worker random states of its own; PyTorch's would be the same in every process."""
+    entropy = np.random.SeedSequence([description.seed, description.index])
+    for_numpy, for_torch, for_python = (int(n) for n in entropy.generate_state(3))
+    np.random.seed(for_numpy)  # noqa: NPY002  # for objectives that use it
+    torch.manual_seed(for_torch)
+    random.seed(for_python)
+
+
+@final
+class _Stop:
+    """Ends a training at once, and anything else between two trials.
+
+    A worker that is in the middle of writing to the storage finishes that first.
+    """
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self._may_raise = False
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Listen to SIGTERM and Ctrl-C, where Python lets this thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, self._on_signal) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.is_wanted = True
+        if not self._may_raise:
+            return
+        if is_in_storage(frame):
+            send_again(number)
+            return
+        self._may_raise = False
+        raise Terminated(signal.Signals(number).name)
+
+    @contextlib.contextmanager
+    def may_raise(self) -> Iterator[None]:
+        """Let a signal end what is done here, a training.
+
+        Raises:
+            Terminated: It should not begin, or goes on no more.
+        """
+        if self.is_wanted:
+            raise Terminated("before the training")
+        self._may_raise = True
+        try:
+            yield
+        finally:
+            self._may_raise = False
+
+
+@final
+class _Guarded:
+    """An objective whose errors are those of one trial, as in ``sn.optimize``.
+
+    Args:
+        objective: Any function of a trial.
+        stop: What ends it.
+        coordination: Is told that its trial is alive.
+    """
+
+    def __init__(
+        self, objective: Callable[[Any], Any], stop: _Stop, coordination: Coordination
+    ) -> None:
+        self._objective = objective
+        self._stop = stop
+        self._coordination = coordination
+        self.trial_id: int | None = None
+        """Of the last trial."""
+
+    def __call__(self, trial: optuna.Trial) -> Any:
+        """Evaluate a trial; NaN fails it.
+
+        Raises:
+            Exception: What would hit every trial.
+        """
+        self.trial_id = trial._trial_id
+        try:
+            with self._coordination.beating(trial._trial_id), self._stop.may_raise():
+                return self._objective(trial)
+        except KeyboardInterrupt:
+            if trial.user_attrs.get("stop_reason") != INTERRUPTED:
+                enqueue_again(trial)
+            raise
+        except optuna.exceptions.OptunaError:
+            raise  # it was pruned, or the study itself is in trouble
+        except Exception as error:
+            note_error(trial, error)
+            if is_bug(trial):
+                raise
+            _logger.warning("Trial %d failed by an error.", trial.number, exc_info=True)
+            return float("nan")

@@ -1,0 +1,1 @@
+"""Which candidate a trial gets: proposals, a pool, a ranking."""

@@ -1,0 +1,161 @@
+"""A small space as a list of all its architectures: a pool that needs no drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.screening.pool import Candidate, Limits
+from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.surrogate.features import RowMemory, Rows
+
+IndexArray = npt.NDArray[np.intp]
+
+_PROBES = 20
+_MARGIN = 4
+"""A space is not listed where its estimated size is so many times what is wanted: the estimate is
+right on average, and exact where no parameter depends on another."""
+
+
+@final
+class WholeSpace:
+    """All feasible architectures of a space, one for each canonical key.
+
+    Args:
+        candidates: The architectures.
+        n_infeasible: How many others exceed a limit.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], n_infeasible: int) -> None:
+        self.candidates = tuple(candidates)
+        self.n_infeasible = n_infeasible
+        self._keys = [candidate.key for candidate in candidates]
+        self._rows: tuple[RowMemory, Rows] | None = None
+
+    @classmethod
+    def of(cls, space: SearchSpace, limits: Limits, most: int) -> WholeSpace | None:
+        """List a space; None where it has more combinations of parameters, or nothing feasible.
+
+        Args:
+            space: The space.
+            limits: What is infeasible.
+            most: Combinations of parameters that may be tried, equivalent ones included.
+        """
+        if _estimated(space) > _MARGIN * most:
+            return None
+        found: dict[str, Candidate] = {}
+        n_infeasible = 0
+        for n, one in enumerate(every_draw(space)):
+            if one is None or n == most:
+                return None
+            draw, architecture = one
+            params = draw.params
+            if limits.exceeded(params, architecture):
+                n_infeasible += 1
+                continue
+            key = space.canonical(architecture)
+            found.setdefault(key, Candidate(params, draw.distributions, key, "space"))
+        return cls(list(found.values()), n_infeasible) if found else None
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def free(self, seen: AbstractSet[str]) -> IndexArray:
+        """Return the places of the architectures whose keys are not among those given."""
+        return np.flatnonzero([key not in seen for key in self._keys])
+
+    def rows(self, memory: RowMemory) -> Rows:
+        """Return what the posterior needs of all of them, computed once."""
+        if self._rows is None or self._rows[0] is not memory:
+            self._rows = (memory, memory([candidate.params for candidate in self.candidates]))
+        return self._rows[1]
+
+
+def _estimated(space: SearchSpace) -> float:
+    """Estimate the combinations of parameters: the mean product of choices along random draws.
+
+    Knuth 1975, "Estimating the efficiency of backtrack programs".
+    """
+    rng = np.random.default_rng(0)
+    products = []
+    for _ in range(_PROBES):
+        draw = Draw(random_chooser(rng))
+        space.suggest(draw)
+        sizes = [_size(distribution) for distribution in draw.distributions.values()]
+        products.append(math.prod(math.inf if size is None else size for size in sizes))
+    return float(np.mean(products))
+
+
+def every_draw(space: SearchSpace) -> Iterator[tuple[Draw, Architecture] | None]:
+    """Draw every combination of parameters once, in order; None ends it at an endless range.
+
+    A space says which parameters it has only while it is drawn. So each draw repeats the last one
+    up to the last choice that has another value left, takes that, and goes on with first values.
+    """
+    path: list[tuple[int, int]] = []
+    while True:
+        walk = _Walk([index for index, _ in path])
+        draw = Draw(walk.choose)
+        architecture = space.suggest(draw)
+        if walk.is_endless:
+            yield None
+            return
+        yield draw, architecture
+        path = walk.path
+        while path and path[-1][0] + 1 == path[-1][1]:
+            path.pop()
+        if not path:
+            return
+        index, size = path.pop()
+        path.append((index + 1, size))
+
+
+@final
+class _Walk:
+    """Chooses given values first, then first values, and remembers how many there were."""
+
+    def __init__(self, start: Sequence[int]) -> None:
+        self._start = start
+        self.path: list[tuple[int, int]] = []
+        self.is_endless = False
+
+    def choose(self, name: str, distribution: BaseDistribution) -> Any:
+        depth = len(self.path)
+        index = self._start[depth] if depth < len(self._start) else 0
+        size = _size(distribution)
+        self.is_endless = self.is_endless or size is None
+        self.path.append((index, size or 1))
+        return _value(distribution, index)
+
+
+def _size(distribution: BaseDistribution) -> int | None:
+    """How many values a parameter has; None for the real numbers of a range."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if distribution.single():
+        return 1
+    if distribution.step is None:
+        return None
+    return 1 + round((distribution.high - distribution.low) / distribution.step)
+
+
+def _value(distribution: BaseDistribution, index: int) -> Any:
+    """One of the values of a parameter, counted from its lowest."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[index]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    step = 0 if distribution.single() else distribution.step or 0
+    return min(distribution.low + index * step, distribution.high)

@@ -1,0 +1,1 @@
+"""Optuna storages: opened, waited for, kept whole."""

@@ -1,0 +1,202 @@
+"""Open an Optuna storage, or say plainly why that does not work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import unquote
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage, get_storage
+from sqlalchemy.exc import SQLAlchemyError
+
+from surrogate_nas.errors import StorageError
+from surrogate_nas.storage.journal import JournalFile
+from surrogate_nas.storage.server import open_database, with_tables, words_of
+
+StorageLike: TypeAlias = str | BaseStorage | None
+
+_JOURNAL_ENDINGS = (".log", ".journal")
+
+_NO_STORAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
+    *(RecursionError, DuplicatedStudyError, UpdateFinishedTrialError),
+)
+"""What comes out of an address that is none, and of the lines of a journal that was damaged."""
+
+# The last @ ends the password: people forget to escape one inside it.
+# One stroke is left of two where an address was taken for a path.
+_PASSWORD = re.compile(r"^([^:/]*:?//?[^/:@]*:|[^/:@]+:(?!/))(.*)(@)")
+_PASSWORD_IN_QUERY = re.compile(
+    r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)([^&]*)()", re.IGNORECASE
+)
+_ADDRESS = re.compile(r"\S+:/\S+")
+_TO_ESCAPE = {
+    "@": "%40",
+    ":": "%3A",
+    "/": "%2F",
+    "?": "%3F",
+    "#": "%23",
+    "{": "%7B",
+    "}": "%7D",
+}
+_SERVERS = ("postgresql", "mysql", "mariadb")
+
+_FIXES = {
+    "password authentication failed": "check the user and the password in the address",
+    "no password supplied": "write the password into the address, after the user and a colon",
+    "access denied": "check the user and the password in the address",
+    "does not exist": "check the name; a database is made by createdb, its tables are made here",
+    "read-only": "use a server and a user that may write; a standby may not",
+    "readonly": "make the file and its folder writable, or use another one",
+    "permission denied": "ask for the right to create and write tables in that database",
+    "database is locked": "let fewer processes use the file at once, or use a database server",
+    "no space left": "make room on the disk; what was told before is kept",
+    "disk is full": "make room on the disk; what was told before is kept",
+}
+"""What to do about what databases say."""
+
+
+def open_storage(storage: StorageLike) -> BaseStorage:
+    """Open a storage.
+
+    Args:
+        storage: A database URL such as ``sqlite:///nas.db``, the path of a journal file that ends
+            in ``.log`` or ``.journal``, a storage object, or None for memory. Operations on
+            PostgreSQL and MySQL wait for a server that is away for a while.
+
+    Raises:
+        StorageError: It cannot be reached, or is of another version of Optuna.
+    """
+    if isinstance(storage, str) and "://" not in storage:
+        if not storage.endswith(_JOURNAL_ENDINGS):
+            raise StorageError(
+                expected="a database URL or a journal file",
+                got=repr(masked(storage)),
+                fix="write for example sqlite:///nas.db, or nas.journal",
+            )
+        if not Path(storage).resolve().parent.is_dir():
+            raise StorageError(
+                expected="a journal file in a folder that exists",
+                got=repr(masked(storage)),
+                fix="make the folder first",
+            )
+    with reachable(storage):
+        return _opened(storage)
+
+
+def _opened(storage: StorageLike) -> BaseStorage:
+    """Open a storage; what is no URL is a journal file.
+
+    Optuna reads both at once, and meets addresses and files that are none with bare errors.
+    """
+    try:
+        if isinstance(storage, str) and "://" not in storage:
+            return JournalStorage(JournalFile(storage))
+        if isinstance(storage, str) and storage.split("://")[0].split("+")[0] in _SERVERS:
+            return get_storage(open_database(storage, masked(storage)))
+        return with_tables(lambda: get_storage(storage))
+    except _NO_STORAGE as error:
+        raise OSError(f"not a storage ({type(error).__name__}: {error!s:.80})") from error
+    except RuntimeError as error:
+        if "table schema" not in str(error):
+            raise
+        raise StorageError(
+            expected=f"tables that Optuna {optuna.__version__} can read at {masked(storage)}",
+            got="tables of another version of Optuna",
+            fix="install the Optuna that made them; or, for older tables, make a copy, then run "
+            "optuna storage upgrade --storage and the address",
+        ) from error
+
+
+@contextmanager
+def reachable(storage: StorageLike) -> Iterator[None]:
+    """Turn what databases and drivers raise while a storage is used into a StorageError."""
+    try:
+        yield
+    except (
+        SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+        ImportError,
+        OSError,
+    ) as error:
+        if isinstance(error, StorageError):
+            raise
+        _refuse_unescaped(storage)
+        wrapped = isinstance(error, optuna.exceptions.StorageInternalError)
+        cause = words_of(error.__cause__ if wrapped and error.__cause__ else error)
+        for secret in _secrets(storage):
+            cause = cause.replace(secret, "***")
+        fixes = [fix for sign, fix in _FIXES.items() if sign in cause.lower()]
+        raise StorageError(
+            expected=f"a storage that can be reached at {masked(storage)}",
+            got=cause,
+            fix=[*fixes, "check the address, that the folder or server exists, and the driver"][0],
+        ) from None
+
+
+def masked(storage: StorageLike) -> str:
+    """Return how to name a storage to people: its URL without the password."""
+    if not isinstance(storage, str):
+        return "memory" if storage is None else type(storage).__name__
+    for pattern in (_PASSWORD, _PASSWORD_IN_QUERY):
+        storage = pattern.sub(r"\1***\3", storage)
+    return storage
+
+
+def without_passwords(text: str) -> str:
+    """Return a text in which every address is named as :func:`masked` does."""
+    return _ADDRESS.sub(lambda found: masked(found[0]), text)
+
+
+def _secrets(storage: StorageLike) -> set[str]:
+    """Passwords in an address, as they stand there and as drivers get them."""
+    address = storage
+    if isinstance(storage, BaseStorage):
+        address = getattr(getattr(storage, "_backend", storage), "url", None)
+    if not isinstance(address, str):
+        return set()
+    found = [match for p in (_PASSWORD, _PASSWORD_IN_QUERY) for match in p.finditer(address)]
+    return {word for match in found for word in (match[2], unquote(match[2])) if word}
+
+
+def address_of(storage: BaseStorage) -> str | None:
+    """Return where a storage object is kept, without its password; None if that is unknown."""
+    backend = getattr(storage, "_backend", storage)
+    url = getattr(backend, "url", None)
+    if isinstance(url, str):
+        return masked(url)
+    path = getattr(backend, "_file_path", None)
+    return path if isinstance(path, str) else None
+
+
+def folder_beside(storage: BaseStorage, what: str) -> Path | None:
+    """Return where files that belong to a storage are kept by default: a folder beside its file.
+
+    ``nas-artifacts`` beside ``nas.db`` for "artifacts"; None for a storage that is no file here.
+    """
+    backend = getattr(storage, "_backend", storage)
+    engine = getattr(backend, "engine", None)
+    name = getattr(backend, "_file_path", None)
+    if engine is not None and engine.url.get_backend_name() == "sqlite":
+        name = engine.url.database
+    if not isinstance(name, str) or name in ("", ":memory:") or name.startswith("file:"):
+        return None
+    path = Path(name)
+    return path.with_name(f"{path.stem}-{what}")
+
+
+def _refuse_unescaped(storage: StorageLike) -> None:
+    """Explain a password that ends too early; drivers would repeat the rest of it as a host."""
+    found = _PASSWORD.search(storage) if isinstance(storage, str) else None
+    odd = [sign for sign in _TO_ESCAPE if found and sign in found[2]]
+    if odd:
+        raise StorageError(
+            expected=f"a storage that can be reached at {masked(storage)}",
+            got=f"a password with {' '.join(odd)} in it",
+            fix=f"write {', '.join(f'{_TO_ESCAPE[sign]} for {sign}' for sign in odd)}",
+        ) from None

@@ -1,0 +1,1 @@
+"""Past tasks in, predictions for a target task out."""

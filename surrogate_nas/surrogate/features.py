@@ -1,0 +1,97 @@
+"""Architectures -> what the posterior needs of them, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from surrogate_nas.surrogate.encoding import Encoding
+from surrogate_nas.surrogate.model.basis import PastBasis
+from surrogate_nas.surrogate.model.boosting import LeafArray, same_leaf
+from surrogate_nas.surrogate.model.posterior import Nearness
+
+FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
+
+_CACHED_ROWS = 20_000
+
+
+@final
+@dataclass(frozen=True)
+class Rows:
+    """What the posterior needs of n architectures.
+
+    Args:
+        points: Kernel coordinates, (n, p).
+        traits: What describes them as a whole, (n, q); see :meth:`Encoding.traits`.
+        values: Basis functions, (n, r).
+        leaves: Numbers of the leaves that they fall into, (n, t).
+    """
+
+    points: FloatArray
+    traits: FloatArray
+    values: FloatArray
+    leaves: LeafArray
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def take(self, at: IndexArray) -> Rows:
+        """Return the rows of some of the architectures."""
+        return Rows(self.points[at], self.traits[at], self.values[at], self.leaves[at])
+
+
+@final
+class RowMemory:
+    """Computes rows and remembers them.
+
+    Args:
+        encoding: The numbering of the search space.
+        basis: The past tasks' models.
+    """
+
+    def __init__(self, encoding: Encoding, basis: PastBasis) -> None:
+        self._encoding = encoding
+        self._basis = basis
+        self._rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+    def __call__(self, params: Sequence[Mapping[str, Any]]) -> Rows:
+        """Return what the posterior needs of architectures."""
+        keys = [tuple(sorted(one.items())) for one in params]
+        if len(self._rows) > _CACHED_ROWS:
+            self._rows = {}
+        rows = self._rows  # another thread may start afresh in between
+        new = [i for i, key in enumerate(keys) if key not in rows]
+        if new:
+            fresh = [params[i] for i in new]
+            points = self._encoding.points(fresh)
+            encoded = self._encoding.encode(fresh, points)
+            parts = (
+                points,
+                self._encoding.traits(encoded),
+                self._basis.raw(encoded),
+                self._basis.leaves(encoded),
+            )
+            for i, row in zip(new, zip(*parts, strict=True), strict=True):
+                rows[keys[i]] = row
+        if not keys:
+            return self._none
+        return Rows(*(np.array(part) for part in zip(*(rows[k] for k in keys), strict=True)))
+
+    @cached_property
+    def _none(self) -> Rows:
+        """Of no architectures."""
+        encoded = np.zeros((0, len(self._encoding.columns)))
+        traits = self._encoding.traits(encoded)
+        values = np.zeros((0, len(self._basis.boosters)))
+        return Rows(self._encoding.points([]), traits, values, np.zeros((0, 0), dtype=np.int16))
+
+    def nearness(self, left: Rows, right: Rows) -> Nearness:
+        """Return how alike architectures are, (n, m)."""
+        sides = (np.hstack([side.points, side.traits]) for side in (left, right))
+        return Nearness(*self._encoding.distances(*sides), same_leaf(left.leaves, right.leaves))

@@ -1,0 +1,1 @@
+"""The ``.surrogate`` file and its parts, checked when read."""

@@ -1,0 +1,1 @@
+"""The surrogate's mathematics; arrays only."""

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+from surrogate_nas.errors import PastTaskError
+from surrogate_nas.past.tables import reading as table_reading
+from surrogate_nas.past.tables.reading import as_table, read_csv
+
+COLUMNS = {"op": ["conv", "pool"], "accuracy": ["0.5", "0.75"]}
+
+
+def written(tmp_path: Path, data: str | bytes) -> Path:
+    path = tmp_path / "past.csv"
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "op,accuracy\nconv,0.5\npool,0.75\n",
+        "op;accuracy\r\nconv;0.5\r\npool;0.75",
+        "op\taccuracy\nconv\t0.5\npool\t0.75\n",
+        "\ufeffop , accuracy\nconv,0.5\n\n,\npool,0.75\n",
+        '"op","accuracy"\n"conv","0.5"\n"pool","0.75"\n',
+    ],
+    ids=["commas", "semicolons", "tabs", "byte order mark, blank lines", "quotes"],
+)
+def test_csv_files_are_read(tmp_path: Path, data: str) -> None:
+    table = read_csv(written(tmp_path, data))
+    assert dict(table.columns) == COLUMNS
+    assert table.is_text
+    assert len(table) == 2
+
+
+def test_rows_are_named_by_their_line(tmp_path: Path) -> None:
+    table = read_csv(written(tmp_path, 'op,v\n\n"a\nb",1\nc,2\n'))
+    assert table.at(0) == "line 3 of past.csv"
+    assert table.at(1, "v") == "column 'v', line 5 of past.csv"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("", "0 lines with text"),
+        ("op,accuracy\n", "1 lines with text"),
+        ("op,accuracy\nconv,0,5\n", "3 cells in line 2 under a header of 2.*decimal point"),
+        ("op,accuracy\nconv\n", "1 cells in line 2"),
+        ("op,op,accuracy\na,b,1\n", "column 'op' twice"),
+        ('op,accuracy\n"conv,1\n', "unexpected end of data in line 2"),
+        (b"op,accuracy\n\xff,1\n", "can't decode.*UTF-8"),
+        ("op,accuracy\nconv,1\n".encode("utf-16"), "can't decode.*UTF-8"),
+        (b"\x80\x04\x95\x10\x00\x00", "can't decode"),
+        (f"op,accuracy\n{'x' * 200_000},1\n", "field larger than"),
+    ],
+)
+def test_unusable_files_are_refused(tmp_path: Path, data: str | bytes, message: str) -> None:
+    with pytest.raises(PastTaskError, match=message):
+        read_csv(written(tmp_path, data))
+
+
+@pytest.mark.parametrize("path", ["missing.csv", "", "a\0b"])
+def test_paths_without_a_file_are_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(PastTaskError, match="Give the path of a CSV file"):
+        read_csv(os.path.join(tmp_path, path))
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PastTaskError, match="no file"):
+        read_csv(tmp_path / "pipe")
+
+
+def test_too_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_reading, "MAX_BYTES", 10)
+    with pytest.raises(PastTaskError, match="more than 0 MiB"):
+        read_csv(written(tmp_path, "op,accuracy\nconv,1\n"))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        COLUMNS,
+        pandas.DataFrame(COLUMNS),
+        [{"op": "conv", "accuracy": "0.5"}, {"op": "pool", "accuracy": "0.75"}],
+    ],
+    ids=["dict of columns", "data frame", "list of dicts"],
+)
+def test_tables_in_memory_are_taken(table: Any) -> None:
+    found = as_table(table)
+    assert dict(found.columns) == COLUMNS
+    assert found.at(1) == "row 2 of the table"
+
+
+def test_names_that_a_dict_lacks_are_empty_cells() -> None:
+    assert as_table([{"a": 1}, {"b": 2}]).columns == {"a": [1, ""], "b": ["", 2]}
+
+
+def test_several_levels_of_a_data_frame_become_one() -> None:
+    frame = pandas.DataFrame(
+        [[1, 2]], columns=pandas.MultiIndex.from_tuples([("a", "b"), ("c", "")])
+    )
+    assert list(as_table(frame).columns) == ["a_b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({}, "columns of length {}"),
+        ({"a": [1, 2], "b": [1]}, "'a': 2, 'b': 1"),
+        ({"a": []}, "'a': 0"),
+        ([], "columns of length"),
+        ([1, 2], "got a list.*dict of columns"),
+        ("past.csv", "got a str.*from_csv"),
+        (None, "got a NoneType"),
+        (pandas.DataFrame([[1, 2]], columns=["a", "a"]), "column 'a' twice"),
+    ],
+)
+def test_other_tables_are_refused(table: Any, message: str) -> None:
+    with pytest.raises(PastTaskError, match=message):
+        as_table(table)

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import http.server
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, final
+
+import optuna
+import pytest
+from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+
+import surrogate_nas as sn
+from surrogate_nas.errors import MissingExtraError, StudyError, SurrogateMismatchError
+from surrogate_nas.running.attached import ATTACHED, with_attached
+from tests.helpers.surrogates import fit
+from tests.helpers.toys import ToySpace, ToyTask
+
+
+def fitted(n_past: int, space: sn.SearchSpace | None = None) -> sn.MetaSurrogate:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # equal architectures have unequal values, at random
+        return fit(space or ToySpace(), n_past)
+
+
+SURROGATE = fitted(2)
+
+
+def names(surrogate: sn.MetaSurrogate | None) -> list[Any]:
+    return [] if surrogate is None else [task["name"] for task in surrogate.tasks]
+
+
+def file_of(study: optuna.Study) -> Path:
+    record = study.user_attrs[ATTACHED]
+    return Path(str(record["folder"])) / str(record["artifact"])
+
+
+@pytest.mark.parametrize("kind", [str, Path, FileSystemArtifactStore])
+def test_a_folder_is_found_by_its_record(kind: type[Any], tmp_path: Path) -> None:
+    """Whoever has the study has the surrogate."""
+    study = optuna.create_study()
+    assert sn.attached_surrogate(study) is None
+    (tmp_path / "artifacts").mkdir()
+    sn.attach_surrogate(study, SURROGATE, kind(tmp_path / "artifacts"))
+    assert names(sn.attached_surrogate(study, space=ToySpace())) == ["past 0", "past 1"]
+    meta = optuna.artifacts.get_all_artifact_meta(study)
+    assert [one.artifact_id for one in meta] == [study.user_attrs[ATTACHED]["artifact"]]
+
+
+def test_a_surrogate_that_has_changed_is_refused(tmp_path: Path) -> None:
+    """By its hash, before anything in it is read; so is one that is not there."""
+    study = optuna.create_study()
+    sn.attach_surrogate(study, SURROGATE, tmp_path / "new")
+    file_of(study).write_bytes(file_of(study).read_bytes() + b" ")
+    with pytest.raises(StudyError, match=r"SHA-256 .* in folder .*/new; got a file with .*Attach"):
+        sn.attached_surrogate(study)
+    file_of(study).unlink()
+    with pytest.raises(StudyError, match=r"it in folder .*; got nothing of that name there"):
+        sn.attached_surrogate(study)
+    study.set_user_attr(ATTACHED, "elsewhere")
+    with pytest.raises(StudyError, match="a record of one; got 'elsewhere'"):
+        sn.attached_surrogate(study)
+
+
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    """A study's attributes may be anybody's text."""
+    study = optuna.create_study()
+    record = {"artifact": "../../etc/passwd", "sha256": "0", "folder": str(tmp_path)}
+    study.set_user_attr(ATTACHED, record)
+    with pytest.raises(StudyError, match="ValueError"):
+        sn.attached_surrogate(study)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    study = optuna.create_study()
+    record = {"artifact": "pipe", "sha256": "0", "folder": str(tmp_path)}
+    study.set_user_attr(ATTACHED, record)
+    with pytest.raises(StudyError, match="'pipe', which is none"):
+        sn.attached_surrogate(study)
+
+
+def test_an_endpoint_that_is_none_is_refused() -> None:
+    study = optuna.create_study()
+    record = {"artifact": "a", "sha256": "0", "bucket": "b", "endpoint": "nowhere"}
+    study.set_user_attr(ATTACHED, record)
+    with pytest.raises(StudyError, match="Invalid endpoint: nowhere"):
+        sn.attached_surrogate(study)
+
+
+def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    study = optuna.create_study()
+    with pytest.raises(StudyError, match="a folder for artifacts that can be made"):
+        sn.attach_surrogate(study, SURROGATE, tmp_path / "file" / "folder")
+    with pytest.raises(StudyError, match="an artifact store that can be written"):
+        sn.attach_surrogate(study, SURROGATE, FileSystemArtifactStore(tmp_path / "none"))
+    assert ATTACHED not in study.user_attrs
+
+
+@final
+class OwnStore:
+    """A store that only its user can open."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        if artifact_id not in self.kept:
+            raise ArtifactNotFound("not found")
+        return io.BytesIO(self.kept[artifact_id])
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        self.kept[artifact_id] = content_body.read()
+
+    def remove(self, artifact_id: str) -> None:
+        del self.kept[artifact_id]
+
+
+def test_a_store_of_another_kind_is_given_again() -> None:
+    study, store = optuna.create_study(), OwnStore()
+    sn.attach_surrogate(study, SURROGATE, store)
+    with pytest.raises(StudyError, match=r"an artifact_store to look in; got none \(store OwnS"):
+        sn.attached_surrogate(study)
+    assert names(sn.attached_surrogate(study, space=ToySpace(), artifact_store=store))
+
+
+def test_create_study_takes_what_is_attached(tmp_path: Path) -> None:
+    """Where no other is given; on any machine."""
+
+    def continued(**arguments: Any) -> optuna.Study:
+        place = f"{tmp_path}/nas.journal"
+        return sn.create_study(ToyTask(), ToySpace(), storage=place, study_name="s", **arguments)
+
+    study = continued()
+    sn.attach_surrogate(study, SURROGATE, tmp_path / "artifacts")
+    sampler = continued(seed=0).sampler
+    assert isinstance(sampler, sn.SurrogateSampler)
+    assert names(sampler.surrogate) == ["past 0", "past 1"]
+    other = continued(surrogate=fitted(1)).sampler
+    assert isinstance(other, sn.SurrogateSampler)
+    assert names(other.surrogate) == ["past 0"]
+    assert with_attached(other, study) is other
+    file_of(study).unlink()
+    with pytest.raises(StudyError, match="got nothing of that name there"):
+        continued()
+
+
+def test_a_sampler_may_use_another_surrogate() -> None:
+    """As a copy; one of another space is refused."""
+    sampler = sn.SurrogateSampler(ToySpace(), seed=0)
+    assert names(sampler.using(SURROGATE).surrogate) == ["past 0", "past 1"]
+    assert names(sampler.surrogate) == []
+    assert sn.SurrogateSampler(None).using(None).surrogate is None
+    assert names(sn.SurrogateSampler(None).using(SURROGATE).surrogate) == ["past 0", "past 1"]
+    with pytest.raises(SurrogateMismatchError):
+        sampler.using(fitted(1, ToySpace(has_rate=True)))
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a stand-in for S3, which keeps objects in memory."""
+    pytest.importorskip("boto3", reason="boto3 is absent; it is in the extra 's3'")
+    kept: dict[str, bytes] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            data = self.rfile.read(int(self.headers["Content-Length"]))
+            if "aws-chunked" in self.headers.get("Content-Encoding", ""):
+                size, _, rest = data.partition(b"\r\n")
+                data = rest[: int(size.split(b";")[0], 16)]
+            kept[self.path.split("?")[0]] = data
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            data = kept.get(self.path.split("?")[0])
+            body = b"<Error><Code>NoSuchKey</Code></Error>" if data is None else data
+            self.send_response(404 if data is None else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_bucket_is_found_by_its_record(s3: str) -> None:
+    """Its name and endpoint are recorded, credentials are the machine's own."""
+    import boto3
+
+    study = optuna.create_study()
+    client = boto3.client("s3", endpoint_url=s3)
+    sn.attach_surrogate(study, SURROGATE, Boto3ArtifactStore("surrogates", client))
+    record = study.user_attrs[ATTACHED]
+    assert {name: record[name] for name in ("bucket", "endpoint")} == {
+        "bucket": "surrogates",
+        "endpoint": s3,
+    }
+    assert names(sn.attached_surrogate(study, space=ToySpace())) == ["past 0", "past 1"]
+    study.set_user_attr(ATTACHED, {**record, "artifact": "none"})
+    with pytest.raises(StudyError, match="it in bucket surrogates; got nothing of that name"):
+        sn.attached_surrogate(study)
+    client.close()
+
+
+def test_a_bucket_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "boto3", None)
+    study = optuna.create_study()
+    study.set_user_attr(ATTACHED, {"artifact": "a", "sha256": "0", "bucket": "b"})
+    with pytest.raises(MissingExtraError, match="boto3"):
+        sn.attached_surrogate(study)

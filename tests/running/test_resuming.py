@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial, TrialState
+
+from surrogate_nas.errors import TrainingError
+from surrogate_nas.running.objective import Objective
+from surrogate_nas.running.resuming import (
+    LOCK,
+    checkpoint_path,
+    enqueue_again,
+    origin,
+    recover,
+    running,
+)
+from surrogate_nas.training.trainer import Trainer
+from tests.helpers.killed_studies import EPOCHS, TRIALS, new_study, objective
+from tests.helpers.kills import start
+from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
+
+fcntl = pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
+FAIL, COMPLETE, WAITING = TrialState.FAIL, TrialState.COMPLETE, TrialState.WAITING
+
+
+def kill_after_lines(process: subprocess.Popen[str], count: int, number: int) -> None:
+    """Send a signal after so many validations."""
+    assert process.stdout is not None
+    seen = 0
+    for line in process.stdout:
+        seen += line.strip() == "validated"
+        if seen == count:
+            process.send_signal(number)
+            break
+    process.communicate(timeout=300)
+
+
+def results(study: optuna.Study) -> list[Any]:
+    """Parameters, values and learning curves of the completed trials."""
+    done = [t for t in study.trials if t.state is COMPLETE]
+    return [(t.params, t.value, t.intermediate_values) for t in done]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What a study comes to whose process nobody kills."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(str(folder), module="tests.helpers.killed_studies")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert list((folder / "checkpoints").iterdir()) == []
+    return results(new_study(folder))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_study_is_continued_by_the_same_lines(
+    number: int, uninterrupted: list[Any], tmp_path: Path
+) -> None:
+    """The trial that ran goes on from its checkpoint: values and curves bit for bit."""
+    process = start(str(tmp_path), str(EPOCHS + 4), module="tests.helpers.killed_studies")
+    kill_after_lines(process, EPOCHS + 4, number)
+    assert process.returncode not in (0, None)
+    left = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert sum(name.startswith("trial-1-") for name in left) == 1
+    before = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'nas.db'}")
+    state = TrialState.RUNNING if number == signal.SIGKILL else FAIL
+    assert [t.state for t in before.trials[:2]] == [COMPLETE, state]
+
+    process = start(str(tmp_path), module="tests.helpers.killed_studies")
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert output.count("validated") < 2 * EPOCHS  # it did not begin anew
+    study = new_study(tmp_path)
+    assert [t.state for t in study.trials] == [COMPLETE, FAIL, *[COMPLETE] * (TRIALS - 1)]
+    assert study.trials[1].user_attrs["stop_reason"] == "interrupted"
+    assert study.trials[2].user_attrs["continues_trial"] == 1
+    assert results(study)[:2] == uninterrupted[:2]
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def note_lock(trial: optuna.Trial, lock: Path) -> None:
+    """Say of a trial that it runs, with a lock that nobody holds."""
+    lock.touch()
+    trial.study._storage.set_trial_system_attr(trial._trial_id, LOCK, str(lock))
+
+
+def stale(study: optuna.Study, lock: Path) -> optuna.Trial:
+    """A trial whose process has died."""
+    study.enqueue_trial(dict(ARCHITECTURE))
+    trial = study.ask()
+    ToySpace().suggest(trial)
+    note_lock(trial, lock)
+    return trial
+
+
+def test_a_stale_trial_fails_and_is_enqueued(tmp_path: Path) -> None:
+    """With its parameters and with the number of the first that evaluated them."""
+    study = optuna.create_study()
+    stale(study, tmp_path / "a.lock")
+    assert recover(study) == [0]
+    assert recover(study) == []
+    assert [t.state for t in study.trials] == [FAIL, WAITING]
+    again = study.trials[1]
+    assert again.system_attrs["fixed_params"] == ARCHITECTURE
+    assert again.user_attrs == {"continues_trial": 0, "attempt": 2}
+    assert not (tmp_path / "a.lock").exists()
+
+
+def test_an_architecture_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
+    """After three times, or the study would never end."""
+    study = optuna.create_study()
+    for attempt in range(1, 4):
+        trial = study.ask() if study.trials else stale(study, tmp_path / "1.lock")
+        if attempt > 1:
+            ToySpace().suggest(trial)
+            note_lock(trial, tmp_path / f"{attempt}.lock")
+        assert recover(study) == [attempt - 1]
+    assert [t.state for t in study.trials] == [FAIL] * 3
+    assert study.trials[2].user_attrs["stop_reason"] == "its process died 3 times"
+    assert study.trials[2].user_attrs["continues_trial"] == 0
+
+
+def test_a_trial_that_runs_is_left_alone(tmp_path: Path) -> None:
+    """Its lock is held, here by this very process."""
+    study = optuna.create_study()
+    trial = study.ask()
+    with running(tmp_path / "new", trial):
+        path = Path(study.trials[0].system_attrs[LOCK])
+        assert path.parent == tmp_path / "new"
+        assert recover(study) == []
+    assert not path.exists()
+    assert recover(study) == []  # no file: it may run on another machine
+    assert study.trials[0].state is TrialState.RUNNING
+
+
+def test_trials_of_others_are_left_alone(tmp_path: Path) -> None:
+    """Without a lock of ours, nobody knows."""
+    study = optuna.create_study()
+    study.ask()
+    assert recover(study) == []
+    trial = stale(study, tmp_path / "x.lock")
+    with (tmp_path / "x.lock").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert recover(study) == []
+    study.tell(trial, 1.0)
+    assert recover(study) == []
+
+
+def test_a_trial_without_parameters_is_only_failed(tmp_path: Path) -> None:
+    """Its process died before anything was chosen."""
+    study = optuna.create_study()
+    trial = study.ask()
+    note_lock(trial, tmp_path / "a.lock")
+    assert recover(study) == [0]
+    assert [t.state for t in study.trials] == [FAIL]
+
+
+def test_repetitions_keep_their_origin_and_their_checkpoint(tmp_path: Path) -> None:
+    """However often a trial is interrupted."""
+    study = optuna.create_study(study_name="a")
+    first = stale(study, tmp_path / "a.lock")
+    assert origin(first) == 0
+    path = checkpoint_path(tmp_path, first)
+    enqueue_again(first)
+    study.tell(first, state=FAIL)
+    second = study.ask()
+    ToySpace().suggest(second)
+    assert origin(second) == 0
+    assert checkpoint_path(tmp_path, second) == path
+    enqueue_again(second)
+    assert study.trials[2].user_attrs["continues_trial"] == 0
+    other = study.ask({"width": optuna.distributions.IntDistribution(2, 8)})
+    assert checkpoint_path(tmp_path, other) != path
+
+
+def test_the_next_trial_finds_stale_ones_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For studies that Optuna made: the second trial is the one that had been lost."""
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
+    stale(study, tmp_path / "a.lock")
+    objective_ = Objective(
+        ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=50), checkpoints=tmp_path
+    )
+    with caplog.at_level(logging.WARNING, logger="surrogate_nas"):
+        study.optimize(objective_, n_trials=2)
+    assert [t.state for t in study.trials] == [FAIL, COMPLETE, COMPLETE]
+    lost = next(t for t in study.trials[1:] if t.user_attrs.get("continues_trial") == 0)
+    assert lost.params == ARCHITECTURE
+    assert "The process of trial 0 has died." in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    """Before anything is trained."""
+    (tmp_path / "file").touch()
+    study = optuna.create_study(direction="maximize")
+    nowhere = Objective(ToyTask(), ToySpace(), checkpoints=tmp_path / "file" / "folder")
+    with pytest.raises(TrainingError, match=r"a folder for checkpoints.*give the Objective|Give"):
+        study.optimize(nowhere, n_trials=1)
+
+
+def test_a_fixed_trial_has_no_checkpoint(tmp_path: Path) -> None:
+    """There is no study to continue."""
+    value = objective(tmp_path)(FixedTrial(dict(ARCHITECTURE)))
+    assert 0 <= value <= 1
+    assert list(tmp_path.iterdir()) == []
