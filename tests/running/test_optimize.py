@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from surrogate_nas.errors import StudyError, TrainingError
-from surrogate_nas.running.optimize import optimize as run_trials
 from surrogate_nas.running.objective import Objective
+from surrogate_nas.running.optimize import optimize as run_trials
 from surrogate_nas.running.processes import crew
 from surrogate_nas.running.study import create_study
 from surrogate_nas.training.trainer import Trainer

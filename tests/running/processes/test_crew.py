@@ -6,8 +6,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from surrogate_nas.running.optimize import optimize
 from surrogate_nas.running.objective import Objective
+from surrogate_nas.running.optimize import optimize
 from surrogate_nas.running.processes import crew
 from surrogate_nas.running.processes.pool import Pool
 from surrogate_nas.training.trainer import Trainer
