@@ -35,7 +35,7 @@ def faults(blocks: Iterator[str]) -> list[str]:
 
 def sentences(block: str) -> Iterator[str]:
     """Split a block of running text into sentences; a piece of code counts as one word."""
-    text = re.sub(r":\w+:`[^`]*`|``[^`]*``|`[^`]*`", "code", block)
+    text = re.sub(r":\w+:`[^`]*`|``[^`]*``|`[^`]*`", "Code", block)
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
     held = ""
     for part in _ENDS.split(" ".join(text.split())):

@@ -17,7 +17,7 @@ from surrogate_nas import pretrained, spaces, tasks, testing
 TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-RUN = ("data", "results", "reuse", "several")
+RUN = ("data", "results", "reuse", "several", "training")
 SMALL = {"epochs=15": "epochs=1", "n_trials=20": "n_trials=3", "repeats=20": "repeats=1"}
 
 

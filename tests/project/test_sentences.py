@@ -10,7 +10,13 @@ from tests.helpers.prose import docstring_blocks, faults, page_blocks
 
 TOP = Path(__file__).parents[2]
 PACKAGE = TOP / "surrogate_nas"
-PAGES = [TOP / "ARCHITECTURE.md"]
+PAGES = [
+    *(TOP / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *(
+        TOP / "docs" / f"{name}.md"
+        for name in ("costs", "glossary", "index", "reuse", "security", "several", "training")
+    ),
+]
 PLAIN = {"cli", "draw.py", "errors.py", "testing"}
 """Rooms whose docstrings have no faults any more."""
 
