@@ -17,8 +17,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!surrogate_nas).*"),
     # Named in docstrings for readers of the code; not part of the reference.
-    ("py:.*", r"surrogate_nas\.(basis|hypotheses|posterior|spaces\.cell_graph)\b.*"),
-    ("py:class", r"surrogate_nas\.tasks\.arrays\.Options"),
+    ("py:.*", r"surrogate_nas\.(surrogate\.model|domains\.images\.cell_graph)\b.*"),
+    ("py:class", r"surrogate_nas\.domains\.images\.arrays\.Options"),
 ]
 
 autodoc_member_order = "bysource"
