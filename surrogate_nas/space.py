@@ -31,6 +31,7 @@ Distributions: TypeAlias = dict[str, BaseDistribution]
 TRAINING_PARAMS = ("learning_rate", "weight_decay", "augmentation")
 """Names in an architecture that the Trainer reads as its own settings."""
 
+_NAMED = 5
 _PROBES = 256
 """Random draws that discover a space's parameters, conditional ones included."""
 
@@ -61,6 +62,13 @@ class SearchSpace(abc.ABC):
 
     reference: TaskShape = ReferenceShape()
     """The shape that :meth:`describe` counts for; see :meth:`for_task`."""
+
+    def __repr__(self) -> str:
+        settings = self.config()
+        if settings is None:
+            return f"<{type(self).__name__}>"
+        words = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        return f"{type(self).__name__}({words})"
 
     @abc.abstractmethod
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
@@ -163,6 +171,13 @@ class ParameterSpace(SearchSpace):
 
     def __init__(self, space: Distributions | Callable[[optuna.trial.BaseTrial], Any]) -> None:
         self._space = space
+
+    def __repr__(self) -> str:
+        if not isinstance(self._space, Mapping):
+            return f"<ParameterSpace of {getattr(self._space, '__name__', 'a function')}>"
+        names = [*self._space][:_NAMED]
+        more = f" and {len(self._space) - _NAMED} more" if len(self._space) > _NAMED else ""
+        return f"<ParameterSpace of {', '.join(names)}{more}>"
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
         """Ask for every parameter."""

@@ -1,4 +1,8 @@
-"""The command line: arguments -> the calls of the Python API; no logic of its own."""
+"""The command line: arguments -> the calls of the Python API; no logic of its own.
+
+Nothing here imports PyTorch, Optuna or LightGBM before a command runs: help, versions and
+mistakes in the arguments are told at once.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,10 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn, TextIO, final
 
-import optuna
-
+import surrogate_nas as sn
 from surrogate_nas.cli import past, report, search, show
 from surrogate_nas.errors import SurrogateNasError
-from surrogate_nas.storage.opening import without_passwords
+from surrogate_nas.storage.passwords import without_passwords
 
 _EPILOG = """\
 examples:
@@ -36,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     141 means that the reader of the output went away, as in ``surrogate-nas show FILE | head``.
     """
     arguments = _parser().parse_args(argv)
+    import optuna
+
     # Our objective says why a trial failed; Optuna would add a traceback to each Ctrl-C.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -88,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         "candidates, only the best are trained.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"%(prog)s {sn.__version__}",
+        help="print the version",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     search.add_commands(commands)

@@ -7,17 +7,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import torch
-
 import surrogate_nas as sn
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+    ReadySpace: TypeAlias = sn.spaces.CellSpace | sn.spaces.ConvNetSpace
 
-SPACES: dict[str, type[sn.spaces.CellSpace] | type[sn.spaces.ConvNetSpace]] = {
-    "cell": sn.spaces.CellSpace,
-    "convnet": sn.spaces.ConvNetSpace,
-}
+_SPACES = {"cell": "CellSpace", "convnet": "ConvNetSpace"}
+
+
+def spaces() -> dict[str, type[ReadySpace]]:
+    """Return the ready spaces by the names that --space takes."""
+    return {name: getattr(sn.spaces, kind) for name, kind in _SPACES.items()}
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def add_space(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add what names a search space."""
     group.add_argument(
-        "--space", choices=sorted(SPACES), default="cell", help="default: %(default)s"
+        "--space", choices=sorted(_SPACES), default="cell", help="default: %(default)s"
     )
     group.add_argument(
         "--search-training",
@@ -82,7 +83,7 @@ def task(arguments: argparse.Namespace) -> sn.Task:
 
 def space(arguments: argparse.Namespace) -> sn.SearchSpace:
     """Return the space that --space names."""
-    return SPACES[arguments.space](search_training=arguments.search_training)
+    return spaces()[arguments.space](search_training=arguments.search_training)
 
 
 def trainer(arguments: argparse.Namespace) -> sn.Trainer:
@@ -120,6 +121,8 @@ def _whole(text: str, low: int, high: int) -> int:
 
 def device(text: str) -> str:
     """Read the name of a device that can be used here."""
+    import torch
+
     try:
         torch.empty(0, device=text)
     except (RuntimeError, AssertionError) as error:

@@ -7,7 +7,6 @@ import argparse
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard
-from surrogate_nas.storage.opening import reachable
 
 
 def add_command(commands: shared.Commands) -> None:
@@ -27,6 +26,8 @@ def add_command(commands: shared.Commands) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
+    from surrogate_nas.storage.opening import reachable
+
     study = load_study(arguments.storage, arguments.name)
     with reachable(arguments.storage):
         print(f"Report: {sn.report(study, arguments.out)}")

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
-
-import optuna
-import torch
-from optuna.samplers import BaseSampler
+from typing import TYPE_CHECKING
 
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
 from surrogate_nas.errors import StudyError
-from surrogate_nas.running.optimize import continue_study
-from surrogate_nas.storage.opening import folder_beside, masked
+from surrogate_nas.storage.passwords import masked
 
-BASES: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+if TYPE_CHECKING:
+    import optuna
+    from optuna.samplers import BaseSampler
+
+_BASES = {
+    "tpe": "TPESampler",
+    "random": "RandomSampler",
+    "nsga2": "NSGAIISampler",
+    "gp": "GPSampler",
 }
+"""The names that --base takes, and Optuna's samplers."""
 
 
 def add_commands(commands: shared.Commands) -> None:
@@ -81,7 +81,7 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
         "this study",
     )
     what.add_argument(
-        "--base", choices=sorted(BASES), default="tpe", help="base sampler; default: %(default)s"
+        "--base", choices=sorted(_BASES), default="tpe", help="base sampler; default: %(default)s"
     )
     what.add_argument(
         "--candidates",
@@ -174,6 +174,10 @@ def _new_folder(text: str) -> Path:
 
 
 def _search(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from surrogate_nas.storage.opening import folder_beside
+
     placement = _placement(arguments)
     task, space = shared.task(arguments), shared.space(arguments)
     study = sn.create_study(
@@ -182,7 +186,7 @@ def _search(arguments: argparse.Namespace) -> None:
         storage=arguments.storage,
         study_name=arguments.name or f"{task.name}-{arguments.space}",
         surrogate=arguments.surrogate,
-        base_sampler=BASES[arguments.base],
+        base_sampler=lambda seed: base_sampler(arguments.base, seed),
         n_candidates=arguments.candidates,
         limits=dict(arguments.limit),
         seed=arguments.seed,
@@ -216,6 +220,14 @@ def _search(arguments: argparse.Namespace) -> None:
     print_dashboard(arguments.storage, study)
 
 
+def base_sampler(name: str, seed: int) -> BaseSampler:
+    """Make the sampler that --base names."""
+    import optuna
+
+    sampler: BaseSampler = getattr(optuna.samplers, _BASES[name])(seed=seed)
+    return sampler
+
+
 def _placement(arguments: argparse.Namespace) -> sn.RayCluster | None:
     """Join the Ray cluster, if there is to be one; None is this machine."""
     if arguments.ray is None and not arguments.gpus_per_worker:
@@ -236,6 +248,8 @@ def _run(
     progress: sn.ProgressBar,
     placement: sn.RayCluster | None,
 ) -> None:
+    from surrogate_nas.running.optimize import continue_study
+
     if arguments.workers is not None or placement is not None:
         sn.run_workers(
             study,

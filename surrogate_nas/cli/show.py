@@ -9,17 +9,15 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
-
-import optuna
+from typing import TYPE_CHECKING, Any
 
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.errors import StudyError
-from surrogate_nas.results.dashboard.pictures import artifact_folder
-from surrogate_nas.results.diagnosis import diagnose
-from surrogate_nas.results.summary import finite
-from surrogate_nas.storage.opening import masked, open_storage, reachable
+from surrogate_nas.storage.passwords import masked
+
+if TYPE_CHECKING:
+    import optuna
 
 _NAMED = 3
 
@@ -50,6 +48,10 @@ def load_study(address: str, name: str) -> optuna.Study:
         StudyError: There is none of this name.
         StorageError: The storage cannot be reached.
     """
+    import optuna
+
+    from surrogate_nas.storage.opening import open_storage, reachable
+
     storage = open_storage(address)
     with reachable(address):
         names = _names(storage)
@@ -76,6 +78,8 @@ def _transfer_words(summary: sn.StudySummary) -> str:
 
 def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> None:
     """Print what a study has come to, the answer first."""
+    from surrogate_nas.results.diagnosis import diagnose
+
     best = summary.best
     print()
     if best is None or best.value is None:
@@ -106,6 +110,8 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
 
 def print_dashboard(storage: str, study: optuna.Study) -> None:
     """Print the exact command that opens a storage in optuna-dashboard, this environment's."""
+    from surrogate_nas.results.dashboard.pictures import artifact_folder
+
     folder = artifact_folder(study)
     pictures = "" if folder is None else f" --artifact-dir {shlex.quote(os.path.relpath(folder))}"
     if importlib.util.find_spec("optuna_dashboard") is None:
@@ -116,10 +122,12 @@ def print_dashboard(storage: str, study: optuna.Study) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
+    from surrogate_nas.storage.opening import open_storage, reachable
+
     if "://" in (arguments.surrogate or ""):  # no file is named so, and what is meant is clear
         arguments.storage, arguments.surrogate = arguments.surrogate, None
     if arguments.surrogate == "pretrained":
-        for kind in shared.SPACES.values():
+        for kind in shared.spaces().values():
             print_surrogate(sn.pretrained.surrogate(kind()))
     elif arguments.surrogate is not None:
         print_surrogate(sn.MetaSurrogate.load(arguments.surrogate))
@@ -135,6 +143,9 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _print_study(address: str, name: str) -> None:
+    from surrogate_nas.results.summary import finite
+    from surrogate_nas.storage.opening import reachable
+
     study = load_study(address, name)
     with reachable(address):
         summary, attrs = sn.summarize(study), study.user_attrs

@@ -59,6 +59,13 @@ class FinalNetwork:
     outcome: Outcome
     folder: Path
 
+    def __repr__(self) -> str:
+        return (
+            f"<FinalNetwork of trial {self.trial_number}: {self.summary}; "
+            f"validation {self.validation_value:.4f}, test {self.test_value:.4f}, "
+            f"in {str(self.folder)!r}>"
+        )
+
 
 def finalize(
     study: optuna.Study,

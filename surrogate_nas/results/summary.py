@@ -63,6 +63,13 @@ class StudySummary:
     past_task_weights: Mapping[str, float] = field(default_factory=dict)
     past_tasks_ignored: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        best = "" if self.best is None else f", best {self.metric} {self.best.value:.4g}"
+        return (
+            f"<StudySummary of {self.name!r}: {len(self.completed)} completed, "
+            f"{self.n_pruned} pruned, {self.n_failed} failed trials{best}>"
+        )
+
     @property
     def best(self) -> FrozenTrial | None:
         """The best completed trial."""

@@ -145,6 +145,14 @@ class SurrogateSampler(BaseSampler):
             self._screens = Screens(as_space(space), surrogate, limits)
         self._make_threaded()
 
+    def __repr__(self) -> str:
+        space = "a space to be inferred" if self.space is None else type(self.space).__name__
+        past = 0 if self.surrogate is None else len(self.surrogate.tasks)
+        return (
+            f"<SurrogateSampler of {space}: {self._rules.size} candidates a trial, "
+            f"{past} past tasks, {self._rules.acquisition}>"
+        )
+
     @property
     def surrogate(self) -> MetaSurrogate | None:
         """What predicts for this sampler; None where it has no space, and infers one."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import unquote
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
@@ -16,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.errors import StorageError
 from surrogate_nas.storage.journal import JournalFile
+from surrogate_nas.storage.passwords import masked, refuse_unescaped, secrets_of
 from surrogate_nas.storage.server import open_database, with_tables, words_of
 
 StorageLike: TypeAlias = str | BaseStorage | None
@@ -28,22 +27,6 @@ _NO_STORAGE = (
 )
 """What comes out of an address that is none, and of the lines of a journal that was damaged."""
 
-# The last @ ends the password: people forget to escape one inside it.
-# One stroke is left of two where an address was taken for a path.
-_PASSWORD = re.compile(r"^([^:/]*:?//?[^/:@]*:|[^/:@]+:(?!/))(.*)(@)")
-_PASSWORD_IN_QUERY = re.compile(
-    r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)([^&]*)()", re.IGNORECASE
-)
-_ADDRESS = re.compile(r"\S+:/\S+")
-_TO_ESCAPE = {
-    "@": "%40",
-    ":": "%3A",
-    "/": "%2F",
-    "?": "%3F",
-    "#": "%23",
-    "{": "%7B",
-    "}": "%7D",
-}
 _SERVERS = ("postgresql", "mysql", "mariadb")
 
 _FIXES = {
@@ -126,10 +109,10 @@ def reachable(storage: StorageLike) -> Iterator[None]:
     ) as error:
         if isinstance(error, StorageError):
             raise
-        _refuse_unescaped(storage)
+        refuse_unescaped(storage)
         wrapped = isinstance(error, optuna.exceptions.StorageInternalError)
         cause = words_of(error.__cause__ if wrapped and error.__cause__ else error)
-        for secret in _secrets(storage):
+        for secret in secrets_of(storage):
             cause = cause.replace(secret, "***")
         fixes = [fix for sign, fix in _FIXES.items() if sign in cause.lower()]
         raise StorageError(
@@ -137,31 +120,6 @@ def reachable(storage: StorageLike) -> Iterator[None]:
             got=cause,
             fix=[*fixes, "check the address, that the folder or server exists, and the driver"][0],
         ) from None
-
-
-def masked(storage: StorageLike) -> str:
-    """Return how to name a storage to people: its URL without the password."""
-    if not isinstance(storage, str):
-        return "memory" if storage is None else type(storage).__name__
-    for pattern in (_PASSWORD, _PASSWORD_IN_QUERY):
-        storage = pattern.sub(r"\1***\3", storage)
-    return storage
-
-
-def without_passwords(text: str) -> str:
-    """Return a text in which every address is named as :func:`masked` does."""
-    return _ADDRESS.sub(lambda found: masked(found[0]), text)
-
-
-def _secrets(storage: StorageLike) -> set[str]:
-    """Passwords in an address, as they stand there and as drivers get them."""
-    address = storage
-    if isinstance(storage, BaseStorage):
-        address = getattr(getattr(storage, "_backend", storage), "url", None)
-    if not isinstance(address, str):
-        return set()
-    found = [match for p in (_PASSWORD, _PASSWORD_IN_QUERY) for match in p.finditer(address)]
-    return {word for match in found for word in (match[2], unquote(match[2])) if word}
 
 
 def address_of(storage: BaseStorage) -> str | None:
@@ -188,15 +146,3 @@ def folder_beside(storage: BaseStorage, what: str) -> Path | None:
         return None
     path = Path(name)
     return path.with_name(f"{path.stem}-{what}")
-
-
-def _refuse_unescaped(storage: StorageLike) -> None:
-    """Explain a password that ends too early; drivers would repeat the rest of it as a host."""
-    found = _PASSWORD.search(storage) if isinstance(storage, str) else None
-    odd = [sign for sign in _TO_ESCAPE if found and sign in found[2]]
-    if odd:
-        raise StorageError(
-            expected=f"a storage that can be reached at {masked(storage)}",
-            got=f"a password with {' '.join(odd)} in it",
-            fix=f"write {', '.join(f'{_TO_ESCAPE[sign]} for {sign}' for sign in odd)}",
-        ) from None

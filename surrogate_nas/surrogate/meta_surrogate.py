@@ -59,6 +59,13 @@ class MetaSurrogate:
         """The fitted basis functions and their prior."""
         self.rows = RowMemory(encoding, basis)
 
+    def __repr__(self) -> str:
+        pairs = sum(int(task["pairs"]) for task in self.tasks)
+        return (
+            f"<MetaSurrogate of {type(self.encoding.space).__name__}: {len(self.tasks)} past "
+            f"tasks, {pairs:,} pairs>"
+        )
+
     @classmethod
     def fit(
         cls,

@@ -116,7 +116,7 @@ def test_ctrl_c_stops_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("surrogate_nas.cli.search.continue_study", stop)
+    monkeypatch.setattr("surrogate_nas.running.optimize.continue_study", stop)
     code, _, err = run("search", *SMALL)
 
     assert code == 130

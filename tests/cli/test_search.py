@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import surrogate_nas
-from surrogate_nas.cli.search import BASES
+from surrogate_nas.cli.search import base_sampler
 from surrogate_nas.errors import StudyError
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.running.study import create_study
@@ -238,7 +238,12 @@ def test_options_reach_the_study(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("name", ["tpe", "random", "nsga2", "gp"])
 def test_every_base_is_a_sampler_with_a_seed(name: str) -> None:
-    assert isinstance(BASES[name](3), optuna.samplers.BaseSampler)
+    drawn = []
+    for seed in (3, 3, 4):
+        study = optuna.create_study(sampler=base_sampler(name, seed))
+        drawn.append(study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).params)
+
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_a_surrogate_is_read(run: Run) -> None:

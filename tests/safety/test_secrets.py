@@ -17,7 +17,8 @@ import surrogate_nas as sn
 from surrogate_nas import cli
 from surrogate_nas.errors import StorageError
 from surrogate_nas.storage import opening as storage_module
-from surrogate_nas.storage.opening import masked, open_storage, reachable, without_passwords
+from surrogate_nas.storage.opening import open_storage, reachable
+from surrogate_nas.storage.passwords import masked, without_passwords
 from tests.helpers.toys import ToySpace, ToyTask
 
 MARKER = "Tr0ub4dor"

@@ -13,7 +13,6 @@ from surrogate_nas.errors import StorageError
 from surrogate_nas.storage.opening import (
     address_of,
     folder_beside,
-    masked,
     open_storage,
     reachable,
 )
@@ -139,28 +138,6 @@ def test_a_storage_error_within_is_not_wrapped_again() -> None:
 def test_errors_that_are_not_the_storage_s_pass() -> None:
     with pytest.raises(json.JSONDecodeError), reachable("sqlite:///nas.db"):
         json.loads("no json")
-
-
-@pytest.mark.parametrize(
-    ("storage", "words"),
-    [
-        (None, "memory"),
-        (InMemoryStorage(), "InMemoryStorage"),
-        ("nas.journal", "nas.journal"),
-        ("sqlite:///nas.db", "sqlite:///nas.db"),
-        ("sqlite:////a:b/c@d.db", "sqlite:////a:b/c@d.db"),
-        ("sqlite:///nas.db?timeout=5", "sqlite:///nas.db?timeout=5"),
-        ("mysql://me@host/db", "mysql://me@host/db"),
-        ("mysql://me:secret@host/db", "mysql://me:***@host/db"),
-        ("mysql://me:se@cret@host/db", "mysql://me:***@host/db"),
-        ("postgresql:///db?user=me&password=secret", "postgresql:///db?user=me&password=***"),
-        ("://nothing", "://nothing"),
-    ],
-)
-def test_a_storage_is_named_without_its_password(
-    storage: str | InMemoryStorage | None, words: str
-) -> None:
-    assert masked(storage) == words
 
 
 def test_the_folder_for_pictures_is_beside_the_file(tmp_path: Path) -> None:

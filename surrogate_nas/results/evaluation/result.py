@@ -85,6 +85,12 @@ class HistoryEvaluation:
     repeats: int
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return (
+            f"<HistoryEvaluation of {len(self.tasks)} past tasks: transfer {self.outcome}, "
+            f"{self.saved:+.1f} trainings saved>"
+        )
+
     @property
     def saved(self) -> float:
         """Mean trainings saved a task."""

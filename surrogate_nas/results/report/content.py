@@ -22,7 +22,8 @@ from surrogate_nas.results.report.choices import choices_of
 from surrogate_nas.results.report.figures import figures, pareto
 from surrogate_nas.results.summary import StudySummary, finite, number, summarize
 from surrogate_nas.space import SearchSpace
-from surrogate_nas.storage.opening import address_of, without_passwords
+from surrogate_nas.storage.opening import address_of
+from surrogate_nas.storage.passwords import without_passwords
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 LEVELS = (0.5, 0.8, 0.95)

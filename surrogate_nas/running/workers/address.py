@@ -26,7 +26,7 @@ class Address:
 
     Args:
         place: A database URL, password included, or the path of a journal file. Show it to nobody
-            without ``surrogate_nas.storage.opening.masked``.
+            without ``surrogate_nas.storage.passwords.masked``.
         engine_kwargs: What SQLAlchemy is told beside the URL.
         file: The file of a SQLite or journal storage; None for a database server.
     """
