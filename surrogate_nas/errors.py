@@ -1,4 +1,6 @@
-"""Our exceptions: each says what was expected, what came and what to do, and is also a builtin.
+"""Exceptions of this package, each with three parts: expected, got and fix.
+
+Each also inherits the builtin that fits, so ``except ValueError`` works.
 
 SurrogateNasError
 ├── SpaceError (ValueError)             a search space or an architecture is unusable
@@ -6,14 +8,14 @@ SurrogateNasError
 ├── TaskError (ValueError)              a data set or its split is unusable
 │   └── MetricError                     a metric is unknown or does not fit the task
 ├── PastTaskError (ValueError)          results of a past task are unusable
-├── SurrogateFileError (ValueError)     a file is not a surrogate that this version can read
-├── SurrogateMismatchError (ValueError) a surrogate of another search space
-├── StudyError (ValueError)             a study does not fit what is asked of it
+├── SurrogateFileError (ValueError)     a file is no surrogate that this version can read
+├── SurrogateMismatchError (ValueError) a surrogate belongs to another search space
+├── StudyError (ValueError)             a study does not fit the call
 ├── StorageError (ConnectionError)      a storage cannot be reached
-├── ClusterError (ConnectionError)      a cluster of machines cannot be reached, or not used
+├── ClusterError (ConnectionError)      a cluster of machines cannot be reached or used
 ├── TrainingError (RuntimeError)        a network cannot be trained
 ├── ExportError (OSError)               the folder of a final network cannot be written
-├── ModelFolderError (ValueError)       a folder is not a network that this version can read
+├── ModelFolderError (ValueError)       a folder has no network that this version can read
 └── MissingExtraError (ImportError)     an optional dependency is not installed
 """
 
@@ -27,9 +29,9 @@ class SurrogateNasError(Exception):
     """Base of all errors that this package raises on purpose.
 
     Args:
-        expected: What the code needed, as a noun phrase.
-        got: What it was given instead.
-        fix: What the reader can do, as an imperative.
+        expected: The input or state that the code needed, as a noun phrase.
+        got: The input or state that it found instead, as a noun phrase.
+        fix: The reader's next step, as an imperative without a full stop.
     """
 
     def __init__(self, *, expected: str, got: str, fix: str) -> None:
@@ -45,7 +47,8 @@ class SurrogateNasError(Exception):
 def _rebuild(
     kind: type[SurrogateNasError], expected: str, got: str, fix: str
 ) -> SurrogateNasError:
-    """Rebuild an error in another process; keyword-only arguments need this."""
+    """Return an error that was sent from another process."""
+    # NOTE: pickle passes an exception's arguments by position, and these are keyword-only.
     return kind(expected=expected, got=got, fix=fix)
 
 
@@ -70,7 +73,7 @@ class PastTaskError(SurrogateNasError, ValueError):
 
 
 class SurrogateFileError(SurrogateNasError, ValueError):
-    """A file is not a surrogate that this version can read."""
+    """A file is no surrogate that this version can read."""
 
 
 class SurrogateMismatchError(SurrogateNasError, ValueError):
@@ -78,7 +81,7 @@ class SurrogateMismatchError(SurrogateNasError, ValueError):
 
 
 class StudyError(SurrogateNasError, ValueError):
-    """A study does not fit what is asked of it."""
+    """A study does not fit the call: another task, another direction, no completed trial."""
 
 
 class StorageError(SurrogateNasError, ConnectionError):
@@ -86,7 +89,7 @@ class StorageError(SurrogateNasError, ConnectionError):
 
 
 class ClusterError(SurrogateNasError, ConnectionError):
-    """A cluster of machines cannot be reached, or not used."""
+    """A cluster of machines cannot be reached or used."""
 
 
 class TrainingError(SurrogateNasError, RuntimeError):
@@ -97,11 +100,11 @@ class ExportError(SurrogateNasError, OSError):
     """The folder of a final network cannot be written."""
 
     result: Any = None
-    """The :class:`~surrogate_nas.FinalNetwork`, where it had been trained and tested before."""
+    """The :class:`~surrogate_nas.FinalNetwork`, if the error came after training and test."""
 
 
 class ModelFolderError(SurrogateNasError, ValueError):
-    """A folder is not a network that this version can read."""
+    """A folder has no network that this version can read."""
 
 
 class MissingExtraError(SurrogateNasError, ImportError):

@@ -1,1 +1,1 @@
-"""The final network as a folder that needs this package no longer, and back."""
+"""The final network as a folder that works without this package, written and read back."""

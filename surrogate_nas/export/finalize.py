@@ -1,4 +1,4 @@
-"""The best trial -> retrained on training and validation data, tested once, exported."""
+"""finalize: retrain the best trial on training and validation data, test it once, export it."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ _PACKAGES = ("surrogate-nas", "torch", "optuna", "numpy", "safetensors")
 @final
 @dataclass(frozen=True)
 class FinalNetwork:
-    """The winner of a study.
+    """The best network of a study, retrained and tested.
 
     Args:
-        trial_number: The trial that it comes from.
-        architecture: What it is.
-        summary: The same in plain words.
-        description: Its numbers: parameters, multiply-accumulates, ...
-        validation_value: The metric that the trial reached in the study.
-        test_value: The metric of the retrained network on the test split.
-        network: The retrained network, in eval mode on the Trainer's device. On the CPU it gives
-            the same outputs as the exported ones, bit for bit.
-        outcome: How the retraining went. Its validation metrics are of data it was trained on.
-        folder: Where it was exported to; in the ``result`` of an ExportError, where it should
-            have been.
+        trial_number: Number of the trial that found the architecture.
+        architecture: The architecture, as the search space represents it.
+        summary: The architecture in plain words.
+        description: Numbers that the space counts: parameters, multiply-accumulates, ...
+        validation_value: Metric that the trial reached in the study.
+        test_value: Metric of the retrained network on the test split.
+        network: The retrained network, in eval mode on the Trainer's device. On the CPU its
+            outputs equal those of the exported networks, bit for bit.
+        outcome: How the retraining went. Its validation metrics come from data that the network
+            was trained on.
+        folder: Folder of the exported network. In the ``result`` of an ExportError it is the
+            folder that could not be written.
     """
 
     trial_number: int
@@ -78,36 +79,41 @@ def finalize(
 ) -> FinalNetwork:
     """Retrain the best architecture on training and validation data, test it once, export it.
 
-    The test metric is stored as the study's user attribute ``test_value``, the name of the folder
-    as ``final_folder``. The folder holds the network in forms that need this package no longer:
-    its README says which. If it is not there under its name, it is not there at all.
+    The study's user attribute ``test_value`` stores the test metric, and ``final_folder`` the name
+    of the folder. The folder holds the network in forms that work without this package, and its
+    README lists them. It is written as a whole or not at all.
 
     Args:
         study: A study with at least one completed trial.
-        task: The study's task.
-        space: The study's search space.
-        trainer: How to train; usually the one of the study.
-        folder: Where to export to; nothing may be there yet. By default a new folder in the
-            working directory, ``<study>-final``.
-        on_epoch: Told the epoch, from 0, for showing progress; return False.
+        task: The task of the study.
+        space: The search space of the study.
+        trainer: Settings of the retraining, usually the Trainer of the study.
+        folder: Path of the folder to write; nothing may exist there. By default it is a new
+            folder ``<study>-final`` in the working directory.
+        on_epoch: Called with the epoch (from 0) and its metric, to show progress. It must return
+            False, since True ends the training.
+
+    Returns:
+        The retrained network, its test metric and its folder.
 
     Raises:
-        StudyError: No trial is completed, the best one is not of this space, the study is of
-            another task, or it has several objectives and so no best trial.
-        TrainingError: The retraining diverged or ran out of memory, or its time was up within the
-            first epoch.
-        ExportError: The folder is there already, or cannot be written. Where that was found after
-            training, its ``result`` is the FinalNetwork.
+        StudyError: The study has no completed trial, several objectives or another task, or its
+            best trial does not belong to this space.
+        TrainingError: The retraining diverged, ran out of memory, or reached its time limit
+            within the first epoch.
+        ExportError: The folder exists already or cannot be written. If this happens after the
+            training, ``result`` of the error is the FinalNetwork.
     """
     best = _best_trial(study)
     if study.user_attrs.get(TASK_ATTR, task.fingerprint) != task.fingerprint:
         raise StudyError(
             expected=f"the task that study {study.study_name!r} was made for",
-            got=f"another one ({task!r})",
+            got=f"another task, {task!r}",
             fix="pass the task with the data, split and metric of the study",
         )
     space = space.for_task(task)
     architecture = _architecture(best, space)
+    # NOTE: all that can fail without training (the path, the record, the build) comes before it.
     place = _place(folder, study)
     record = write_network(space, best.params, architecture, task)
     network = _built(best, space, architecture, task, trainer.seed)
@@ -118,7 +124,7 @@ def finalize(
     if failed or outcome.epochs == 0:
         raise TrainingError(
             expected="a retraining of at least one epoch, with finite outputs",
-            got=f"one that ended after {outcome.epochs} with: {outcome.stop_reason.value}",
+            got=f"one that ended after {outcome.epochs} epochs with: {outcome.stop_reason.value}",
             fix="lower the Trainer's learning rate, or give it more time or memory",
         )
     assert best.value is not None
@@ -142,7 +148,7 @@ def finalize(
 
 
 def _architecture(best: optuna.trial.FrozenTrial, space: SearchSpace) -> Architecture:
-    """The best trial's architecture."""
+    """Return the best trial's architecture, or say that the space does not fit the study."""
     try:
         return space.from_params(best.params)
     except SpaceError as error:
@@ -154,7 +160,9 @@ def _architecture(best: optuna.trial.FrozenTrial, space: SearchSpace) -> Archite
 
 
 def _as_exported(network: nn.Module) -> nn.Module:
-    """Undo the Trainer's memory format on the CPU: in another one sums are rounded otherwise."""
+    """Return the network in eval mode, in the memory format that the exported forms have."""
+    # NOTE: channels_last changes the order of sums and so their rounding. Without this the
+    # network on the CPU would differ from its exported forms in the last bits.
     if all(parameter.device.type == "cpu" for parameter in network.parameters()):
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return network.eval()
@@ -167,7 +175,7 @@ def _built(
     task: Task,
     seed: int,
 ) -> nn.Module:
-    """The best trial's network, untrained."""
+    """Return the best trial's network, untrained, with weights that the seed fixes."""
     try:
         with seeded(seed):
             return space.build(architecture, task)
@@ -181,13 +189,13 @@ def _built(
 
 
 def _place(folder: str | os.PathLike[str] | None, study: optuna.Study) -> Path:
-    """Find where to export to, before time is spent on training."""
+    """Return the folder to export to, checked before time is spent on training."""
     if folder is None:
         place = free_path(Path.cwd() / f"{safe_name(study.study_name)}-final")
     else:
         place = Path(os.path.abspath(folder))
     try:
-        # The only way to know that it can be made.
+        # NOTE: making the folder is the only way to know that it can be made.
         place.mkdir()
         place.rmdir()
     except FileExistsError as error:
@@ -208,7 +216,7 @@ def _place(folder: str | os.PathLike[str] | None, study: optuna.Study) -> Path:
 def _exported(
     final: FinalNetwork, study_name: str, task: Task, trainer: Trainer, record: dict[str, Any]
 ) -> FinalNetwork:
-    """Write the folder; whatever goes wrong, the trained network is not lost."""
+    """Write the folder and return the network with its path; an error carries the network."""
     name, metric = plain(study_name), task.metric.name
     contents = Contents(
         network=final.network,
@@ -223,7 +231,7 @@ def _exported(
     try:
         return replace(final, folder=write_folder(final.folder, contents))
     except Exception as error:
-        # The training may have taken hours: the caller gets its result whatever this was.
+        # NOTE: the training may have taken hours, so the caller gets its result in any case.
         failed = ExportError(
             expected=f"to write {str(final.folder)!r}",
             got=f"{type(error).__name__}: {error}",
@@ -235,7 +243,7 @@ def _exported(
 
 
 def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer) -> dict[str, Any]:
-    """What ``metrics.json`` says of the network, but for its files."""
+    """Return the contents of ``metrics.json``, except what write_folder adds on the files."""
     return {
         "task": task.name,
         "metric": task.metric.name,
@@ -252,7 +260,7 @@ def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer)
 
 
 def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
-    """The best completed trial."""
+    """Return the best completed trial, or say why the study has none."""
     if len(study.directions) != 1:
         raise StudyError(
             expected="a study with one objective",

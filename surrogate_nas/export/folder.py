@@ -1,6 +1,7 @@
-"""A final network -> a folder that can be used without this package.
+"""Write a final network as a folder that can be used without this package.
 
-The folder is written beside its place under a hidden name, then takes its place in one step.
+The folder is filled under a hidden name beside its place, then renamed in one step. So a reader
+never sees half of it.
 """
 
 from __future__ import annotations
@@ -55,10 +56,11 @@ _USES = {
 }
 
 _TOLERANCE = 1e-4
-"""Largest difference of an exported form's outputs, as a share of the largest output."""
+"""Largest allowed difference of an exported form's outputs, as a share of the largest output."""
 _EXAMPLES = 8
-"""Training inputs that exported forms are compared on."""
+"""Number of training inputs on which exported forms are compared."""
 _MOST_REASON = 300
+"""Most characters of the reason why a form is left out."""
 
 
 @final
@@ -67,10 +69,10 @@ class Contents:
     """What goes into a folder.
 
     Args:
-        network: The trained network, on any device; not modified.
-        task: Its task.
-        architecture: The contents of ``architecture.json``.
-        metrics: Those of ``metrics.json``, without what was exported.
+        network: The trained network, on any device. It is not modified.
+        task: The task that the network was trained for.
+        architecture: Contents of ``architecture.json``.
+        metrics: Contents of ``metrics.json``, to which a list of the exported forms is added.
         notes: Lines of Markdown for the beginning of the folder's README.
     """
 
@@ -84,7 +86,17 @@ class Contents:
 @final
 @dataclass
 class _Folder:
-    """A folder that is being filled, and what happened so far."""
+    """A folder that is being filled, and what happened so far.
+
+    Args:
+        path: The folder, under its hidden name.
+        network: The trained network, in eval mode on the CPU.
+        task: The task of the network.
+        inputs: Prepared training inputs on which forms are compared.
+        differences: File name -> largest difference of its outputs; None if nothing can run it.
+        left_out: File name -> reason why there is no such file.
+        scripts: File names of the task's own scripts.
+    """
 
     path: Path
     network: nn.Module
@@ -95,11 +107,15 @@ class _Folder:
     scripts: list[str] = field(default_factory=list)
 
     def try_form(self, name: str, write: Callable[[Path], Callable[..., Any] | None]) -> bool:
-        """Write a form of the network and compare its outputs, or say why there is none.
+        """Write a form of the network and compare its outputs, or note why there is none.
 
         Args:
-            name: The file.
-            write: Writes it, and returns what computes its outputs: None if nothing can.
+            name: File name of the form.
+            write: Function that writes the file and returns a function from inputs to outputs.
+                That function, or its result, is None if nothing here can run the file.
+
+        Returns:
+            Whether the form was kept.
         """
         path = self.path / name
         try:
@@ -108,21 +124,28 @@ class _Folder:
                 self.differences[name] = None if run is None else self._difference(run)
         except OSError as error:
             if not isinstance(error, SurrogateNasError):
-                raise  # The disk's fault, which a folder without this file would not mend.
+                # NOTE: the disk failed, and a folder without this file would not mend that.
+                raise
             self._leave_out(name, error)
         except Exception as error:
-            # PyTorch's exporters run the user's network and raise whatever they like on it.
+            # NOTE: exporters run the user's network, which may raise anything at all.
             self._leave_out(name, error)
         return name in self.differences
 
     def _leave_out(self, name: str, error: Exception) -> None:
+        """Delete what was written of a form, and note the reason for the README."""
         (self.path / name).unlink(missing_ok=True)
         reason = f"{type(error).__name__}: {error}"
         self.left_out[name] = plain(reason, _MOST_REASON)
 
     def _difference(self, run: Callable[[torch.Tensor], torch.Tensor | None]) -> float | None:
-        """Return the largest difference over batches of several sizes and of one."""
+        """Return the largest difference from the trained network; None if nothing can run it.
+
+        Raises:
+            ExportError: The outputs have another shape or differ by more than the tolerance.
+        """
         largest = 0.0
+        # NOTE: two sizes of batch, because a traced form may have fixed the size it was traced on.
         for n in dict.fromkeys((len(self.inputs), 1)):
             got = run(self.inputs[:n])
             if got is None:
@@ -130,6 +153,7 @@ class _Folder:
             wanted = self.network(self.inputs[:n])
             allowed = _TOLERANCE * max(1.0, float(wanted.abs().max()))
             difference = float((got - wanted).abs().max()) if got.shape == wanted.shape else None
+            # NOTE: "not <=" and not ">", so that a difference of NaN is refused, too.
             if difference is None or not difference <= allowed:
                 raise ExportError(
                     expected="the outputs of the trained network",
@@ -144,12 +168,12 @@ def write_folder(wanted: Path, contents: Contents) -> Path:
     """Write a folder as a whole or not at all, and return its path.
 
     Args:
-        wanted: Where it should be. If something is there by now, a number is added to its name:
-            nothing is ever overwritten.
+        wanted: Path of the folder. If something exists there by now, a number is added to the
+            name, because nothing is ever overwritten.
         contents: What goes into it.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The folder cannot be written.
     """
     beside = wanted.with_name(f".{uuid.uuid4().hex}.export")
     try:
@@ -179,11 +203,11 @@ def plain(text: str, most: int = 200) -> str:
 
 
 def _take_place(beside: Path, wanted: Path) -> Path:
-    """Rename the folder to the first free name."""
+    """Rename the folder to the first free name, and return that path."""
     while True:
         path = free_path(wanted)
         try:
-            # An empty folder of ours reserves the name; renaming replaces it in one step.
+            # NOTE: an empty folder reserves the name, and renaming replaces it in one step.
             path.mkdir()
         except FileExistsError:
             continue
@@ -196,12 +220,12 @@ def _take_place(beside: Path, wanted: Path) -> Path:
 
 
 def _fill(path: Path, contents: Contents) -> None:
-    """Write all files."""
+    """Write all files of a folder; the README comes last, as it lists the others."""
     task, network = contents.task, on_cpu(contents.network)
     rows = task.train.inputs[:_EXAMPLES].cpu()
     with torch.no_grad():
         folder = _Folder(path, network, task, task.prepare(rows))
-    # Tensors that share memory are written once each.
+    # NOTE: safetensors refuses tensors that share memory, so each gets its own copy.
     weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
     _write(path / WEIGHTS_FILE, safetensors.torch.save(weights))
     _write_json(path / ARCHITECTURE_FILE, contents.architecture)
@@ -220,7 +244,7 @@ def on_cpu(network: nn.Module) -> nn.Module:
 
 
 def _try_source(folder: _Folder, rows: torch.Tensor) -> None:
-    """Write ``network.py``, with ``prepare`` if that can be written, and the task's scripts."""
+    """Write ``network.py``, with ``prepare`` if possible, and then the task's scripts."""
     preparation = folder.task.preparation()
 
     def write(path: Path, preparation: nn.Module | None) -> nn.Module:
@@ -228,13 +252,13 @@ def _try_source(folder: _Folder, rows: torch.Tensor) -> None:
         source = network_source(folder.network, task.input_shape, task.n_outputs, preparation)
         _write(path, source.encode())
         names: dict[str, Any] = {"__name__": "network", "__file__": str(path)}
-        # What was generated a line ago; it holds no text of the user's that is not quoted.
+        # NOTE: this source was generated a line ago, and texts of users are quoted in it.
         exec(compile(source, str(path), "exec"), names)
         if preparation is not None and not torch.equal(names["prepare"](rows), folder.inputs):
             raise ExportError(
                 expected="prepare in network.py to do what the task's prepare does",
-                got="other numbers",
-                fix="return the very same steps from the task's preparation()",
+                got="a prepare that gives other numbers",
+                fix="let the task's preparation() do the same steps as its prepare()",
             )
         network: nn.Module = names["load"]()
         return network
@@ -252,7 +276,8 @@ def _try_source(folder: _Folder, rows: torch.Tensor) -> None:
 
 
 def _try_programs(folder: _Folder) -> None:
-    """Write the forms that need no source: ``network.pt2`` or TorchScript, and ONNX."""
+    """Write the forms that need no source: ``network.pt2``, else TorchScript, and ONNX."""
+    # NOTE: zeros, because PyTorch stores the example in the file, and data may be private.
     example = folder.inputs.new_zeros(2, *folder.task.input_shape)
     traced: list[ExportedProgram] = []
 
@@ -272,10 +297,11 @@ def _try_programs(folder: _Folder) -> None:
     if traced:
         folder.try_form("network.onnx", onnx)
     else:
-        folder.left_out["network.onnx"] = "it is made from what network.pt2 would hold"
+        folder.left_out["network.onnx"] = "it is made from network.pt2, which is missing"
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Write a new file, and wait until the disk has it."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()
@@ -283,17 +309,18 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a new JSON file, readable where the text allows it."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
     try:
         data = text.encode()
     except UnicodeEncodeError:
-        # Names of files that are not UTF-8 come as lone surrogates.
+        # NOTE: file names that are not UTF-8 arrive as lone surrogates, which have no encoding.
         data = json.dumps(value, indent=2, allow_nan=False).encode()
     _write(path, data + b"\n")
 
 
 def _readme(folder: _Folder, contents: Contents) -> str:
-    """Say what is in the folder and how to use it."""
+    """Return the folder's README: each file, how to use it, and what was left out."""
     written = [*folder.differences, *folder.scripts]
     files = [f"- `{name}`: {_USES[name]}" for name in _USES if name in (*_ALWAYS, *written)]
     files += [f"- `{name}`: see its first lines." for name in folder.scripts]

@@ -1,4 +1,8 @@
-"""A traced graph -> the statements of a function, readable and in the same order."""
+"""Turn a traced graph into the statements of a function, in the same order and readable.
+
+Two rules make the source readable. Layers that feed only each other are nested in one statement,
+and a variable's name is used again once its value is needed no more.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,8 @@ class _Pending:
     """A call that is not written yet, because the next one may enclose it.
 
     Args:
-        nodes: The calls in it, from the inside out.
-        text: Its source.
+        nodes: Nested calls, from the inside out.
+        text: Source of the outermost call.
     """
 
     nodes: list[fx.Node]
@@ -33,13 +37,13 @@ class _Pending:
 
 @final
 class GraphSource:
-    """Writes one graph.
+    """Writes one graph as statements.
 
     Args:
-        graph: Of one argument and one output.
-        layers: Module path -> the layer that is called.
-        argument: What the function calls its only argument.
-        attribute: Module path -> source of the layer, parameter or buffer that lies there.
+        graph: Graph of a function with one argument and one output.
+        layers: Module path -> layer that the graph calls.
+        argument: Name of the function's only argument.
+        attribute: Function from a module path to the source of its layer, parameter or buffer.
     """
 
     def __init__(
@@ -82,24 +86,25 @@ class GraphSource:
         return self._lines
 
     def _next(self, pending: _Pending | None, node: fx.Node) -> _Pending:
-        """Enclose the pending call in this one, or write it first."""
+        """Return the call to be written next: with the pending call inside it, or after it."""
         if pending is not None and self._encloses(node, pending.nodes[-1]):
             self._texts[pending.nodes[-1]] = pending.text
             text = self._call(node)
+            # NOTE: 88 columns, less the assignment and the indentation of a method's body.
             if len(text) + len("x = ") + 2 * _INDENT <= _WIDTH:
                 return _Pending([*pending.nodes, node], text)
         self._flush(pending)
         return _Pending([node], self._call(node))
 
     def _encloses(self, node: fx.Node, inner: fx.Node) -> bool:
-        """Whether both are layers side by side in one module, and only this one uses the other."""
+        """Return whether both are layers of one module and only `node` uses `inner`."""
         both_layers = node.op == inner.op == "call_module"
         parents = {str(n.target).rpartition(".")[0] for n in (node, inner)}
         is_only_user = list(inner.users) == [node] and node.args == (inner,)
         return both_layers and len(parents) == 1 and is_only_user
 
     def _flush(self, pending: _Pending | None) -> None:
-        """Write a statement; its result takes over a name that is not needed any longer."""
+        """Write a pending statement; its result takes a name that is needed no more."""
         if pending is None:
             return
         first, last = pending.nodes[0], pending.nodes[-1]
@@ -108,6 +113,7 @@ class GraphSource:
         inputs = [self._texts[source] for source in self._inputs(first)]
         for name in ended:
             del self._variables[name]
+        # NOTE: an input's own name comes first, so that a chain of layers reads x = f(x).
         spare = [*_SPARE_NAMES, *(f"x{i}" for i in range(2, len(self._nodes) + 2))]
         names = [*(name for name in inputs if name in ended), *spare]
         name = next(name for name in names if name not in self._variables)
@@ -117,6 +123,7 @@ class GraphSource:
         self._lines.append(f"{name} = {pending.text}")
 
     def _return(self, pending: _Pending | None, output: fx.Node) -> None:
+        """Write the return statement, with the pending call in it if that is the output."""
         value = output.args[0]
         if not isinstance(value, fx.Node):
             raise unwritable("an output that is not one tensor")
@@ -129,6 +136,8 @@ class GraphSource:
 
     def _open_block(self, node: fx.Node) -> None:
         """Begin a new paragraph where another child of the network begins."""
+        # NOTE: the stack names the modules around a call, outermost first. The network itself
+        # has an empty path, and single layers need no heading.
         stack = [(str(path), kind) for path, kind in node.meta.get("nn_module_stack", {}).values()]
         outer = [(p, kind.__name__) for p, kind in stack if p and p not in self._layers]
         path, name = outer[0] if outer else ("", "")
@@ -137,12 +146,12 @@ class GraphSource:
         self._block = path
         if self._lines:
             self._lines.append("")
-        # Both are the user's; only what cannot end the comment goes into it.
+        # NOTE: both are texts of the user, so nothing that could end the comment is written.
         if re.fullmatch(r"[A-Za-z0-9_.]+", path) and re.fullmatch(r"[A-Za-z0-9_]+", name):
             self._lines.append(f"# {path}: {name}")
 
     def _call(self, node: fx.Node) -> str:
-        """Write one call."""
+        """Return the source of one call: a layer, a method, an operator or a function."""
         if node.op == "call_module":
             return f"{self._attribute(str(node.target))}({self._arguments(node.args, node)})"
         if node.op == "call_method":
@@ -162,14 +171,17 @@ class GraphSource:
         return f"{function(node.target)}({self._arguments(node.args, node)})"
 
     def _arguments(self, args: tuple[Any, ...], node: fx.Node) -> str:
+        """Return positional arguments and the node's keywords, as between parentheses."""
         named = (f"{identifier(name)}={self._text(v)}" for name, v in node.kwargs.items())
         return ", ".join([*map(self._text, args), *named])
 
     def _operand(self, value: Any) -> str:
+        """Return an operand; a negative one in parentheses, since ``-x ** 2`` is ``-(x ** 2)``."""
         text = self._text(value)
         return f"({text})" if text.startswith("-") else text
 
     def _index(self, value: Any) -> str:
+        """Return an index as between brackets: a slice, a tuple of indices or a value."""
         if isinstance(value, tuple) and value:
             return ", ".join(map(self._index, value)) + "," * (len(value) == 1)
         if isinstance(value, slice):
@@ -179,7 +191,7 @@ class GraphSource:
         return self._text(value)
 
     def _text(self, value: Any) -> str:
-        """Write an argument: a variable, a constant, or a tuple or list of them."""
+        """Return an argument: a variable, a constant, or a tuple or list of them."""
         if isinstance(value, fx.Node):
             return self._texts[self._resolved(value)]
         if isinstance(value, list):
@@ -189,20 +201,22 @@ class GraphSource:
         return literal(value)
 
     def _is_identity(self, node: fx.Node) -> bool:
+        """Return whether a node calls nn.Identity, which the source leaves out."""
         is_layer = node.op == "call_module"
         return is_layer and isinstance(self._layers[str(node.target)], nn.Identity)
 
     def _resolved(self, node: fx.Node) -> fx.Node:
-        """Look through identities."""
+        """Return the node whose value this one has, behind any identities."""
         while self._is_identity(node):
             node = node.all_input_nodes[0]
         return node
 
     def _inputs(self, node: fx.Node) -> list[fx.Node]:
+        """Return the nodes whose values a call needs."""
         return [self._resolved(source) for source in node.all_input_nodes]
 
     def _find_last_uses(self) -> dict[fx.Node, fx.Node]:
-        """Say for each value which call needs it last."""
+        """Return for each value the call that needs it last, which frees its name."""
         last: dict[fx.Node, fx.Node] = {}
         for node in self._nodes:
             if not self._is_identity(node):

@@ -1,4 +1,4 @@
-"""How layers, functions and constants of PyTorch are written in Python source."""
+"""Python source of PyTorch's layers, functions and constants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import nn
 from surrogate_nas.errors import ExportError
 
 _PER_AXIS = ("kernel_size", "stride", "padding", "dilation", "output_padding", "output_size")
-"""Settings for which one number stands for the same number along every axis."""
+"""Settings of layers where a single number stands for that number along every axis."""
 
 BINARY: dict[Callable[..., Any], str] = {
     operator.add: "+",
@@ -29,11 +29,15 @@ BINARY: dict[Callable[..., Any], str] = {
     operator.pow: "**",
     operator.matmul: "@",
 }
-"""Python's operators between tensors or sizes."""
+"""Operators between tensors or sizes, and how Python writes them."""
 
 
 def unwritable(what: str) -> ExportError:
-    """Return the error for a network that cannot be written as Python source."""
+    """Return the error for a network that cannot be written as Python source.
+
+    Args:
+        what: The part that has no form in source, as a noun phrase.
+    """
     return ExportError(
         expected="a network that can be written as plain PyTorch",
         got=what,
@@ -43,10 +47,10 @@ def unwritable(what: str) -> ExportError:
 
 
 def literal(value: Any) -> str:
-    """Write a constant; texts come out quoted, in ASCII, whatever is in them.
+    """Return the source of a constant; texts are quoted, in ASCII, whatever is in them.
 
     Raises:
-        ExportError: It is of a kind that source has no form for.
+        ExportError: The constant's type has no form in source.
     """
     kind = type(value)
     if value is None or value is Ellipsis or kind in (bool, int):
@@ -65,24 +69,26 @@ def literal(value: Any) -> str:
 
 
 def identifier(name: str) -> str:
-    """Return a public name of PyTorch's that is safe to write as it is.
+    """Return a public name of PyTorch if it can be written as it is.
 
     Raises:
-        ExportError: It is none.
+        ExportError: The text is no public identifier.
     """
+    # NOTE: names in a graph come from the user's network, and could otherwise hold any code.
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise unwritable(f"the name {name!r}")
     return name
 
 
 def constructor(layer: nn.Module) -> str:
-    """Write the call that makes a layer of ``torch.nn``, defaults left out.
+    """Return the call that makes a layer of ``torch.nn``, without arguments at their default.
 
-    Settings are read from the attributes that the layer keeps them in, since ``repr`` leaves some
-    out (``AvgPool2d``'s ``ceil_mode``). Whoever uses the text compares outputs afterwards.
+    Settings are read from the layer's attributes, because ``repr`` leaves some out
+    (``AvgPool2d``'s ``ceil_mode``). The caller must run the source and compare its outputs.
 
     Raises:
-        ExportError: The layer is of another class, or keeps a setting in no attribute.
+        ExportError: The layer's class is not in ``torch.nn``, or the layer keeps a setting in no
+            attribute.
     """
     kind = type(layer)
     if vars(nn).get(kind.__name__) is not kind:
@@ -101,10 +107,11 @@ def constructor(layer: nn.Module) -> str:
 
 
 def _setting(layer: nn.Module, parameter: inspect.Parameter) -> Any:
-    """Find what the layer was constructed with."""
+    """Return the argument that a layer was constructed with, read from its attribute."""
     value = getattr(layer, parameter.name, parameter.default)
     if value is parameter.empty:
         raise unwritable(f"a {type(layer).__name__} that does not keep its {parameter.name!r}")
+    # NOTE: the argument bias is a boolean, while the attribute holds the tensor or None.
     if parameter.name == "bias" and (value is None or isinstance(value, torch.Tensor)):
         return value is not None
     if parameter.name in _PER_AXIS and isinstance(value, tuple) and len(set(value)) == 1:
@@ -114,7 +121,8 @@ def _setting(layer: nn.Module, parameter: inspect.Parameter) -> Any:
 
 @cache
 def _functions() -> dict[int, str]:
-    """Public functions of torch by identity: what tracing finds has lost its public name."""
+    """Return the public names of torch's functions, by identity of the function."""
+    # NOTE: a traced function knows only its private name, so its public one is looked up here.
     found: dict[int, str] = {}
     for prefix, module in (("torch", torch), ("F", F)):
         for name, function in vars(module).items():
@@ -124,10 +132,10 @@ def _functions() -> dict[int, str]:
 
 
 def function(target: Callable[..., Any]) -> str:
-    """Write the name of a function, such as ``F.avg_pool2d`` or ``torch.cat``.
+    """Return the public name of a function, such as ``F.avg_pool2d`` or ``torch.cat``.
 
     Raises:
-        ExportError: It is neither in torch nor in torch.nn.functional.
+        ExportError: The function is neither in torch nor in torch.nn.functional.
     """
     name = _functions().get(id(target))
     if name is None:
@@ -140,4 +148,5 @@ def layer_name(layer: nn.Module) -> str:
     bare = re.sub(r"\d[dD]$", "", type(layer).__name__)
     snake = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", bare).lower()
     short = "norm" if snake.endswith("_norm") else snake
+    # NOTE: a name such as "apply" would hide a method of nn.Module.
     return f"{short}_layer" if short in dir(nn.Module) else short

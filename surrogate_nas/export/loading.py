@@ -1,4 +1,4 @@
-"""An exported folder -> the network, with nothing in the folder executed."""
+"""load_model: read an exported network back, running nothing that lies in its folder."""
 
 from __future__ import annotations
 
@@ -24,25 +24,27 @@ from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.training.trainer import seeded
 
 _HEADER_BYTES = 16 * 2**20
-"""Room for names and shapes in a file of weights."""
+"""Bytes that names and shapes may take in a file of weights."""
 
 
 def load_model(folder: str | os.PathLike[str], *, space: SearchSpace | None = None) -> nn.Module:
     """Load a network that :func:`~surrogate_nas.finalize` exported.
 
-    It takes prepared inputs ``(n, *input_shape)`` and returns outputs (n, n_outputs), on the CPU
-    bit for bit those of the network that was exported. ``network.py`` in the folder is not run.
+    The network maps prepared inputs ``(n, *input_shape)`` to outputs (n, n_outputs). On the CPU
+    these equal the outputs of the exported network, bit for bit. ``network.py`` in the folder is
+    not run.
 
     Args:
-        folder: Where ``architecture.json`` and ``weights.safetensors`` are.
-        space: The search space, if it is one of your own; a ready space is made anew.
+        folder: Folder with ``architecture.json`` and ``weights.safetensors``.
+        space: The search space of the study, if it is a class of your own. A ready space is
+            constructed from its record.
 
     Returns:
         The network in eval mode, on the CPU.
 
     Raises:
         ModelFolderError: A file is missing, damaged, too large or no regular file, the files do
-            not belong together, or the space is needed or is another.
+            not belong together, or `space` is missing or another one.
     """
     path = Path(folder)
     record = _read_record(path)
@@ -50,7 +52,7 @@ def load_model(folder: str | os.PathLike[str], *, space: SearchSpace | None = No
     if chosen is None:
         raise ModelFolderError(
             expected=f"the search space of class {record.space_class[:100]!r}",
-            got="no space, and a file can only name a ready one",
+            got="no space, and a file can describe only the ready spaces",
             fix="pass space=..., the search space of the study",
         )
     chosen = chosen.for_task(record.shape)
@@ -63,6 +65,7 @@ def load_model(folder: str | os.PathLike[str], *, space: SearchSpace | None = No
 
 
 def _read_record(folder: Path) -> NetworkRecord:
+    """Return the checked contents of ``architecture.json``, with errors about folders."""
     data = _regular_file(folder / ARCHITECTURE_FILE, MAX_BYTES)
     try:
         return read_network(data)
@@ -78,10 +81,11 @@ def _read_record(folder: Path) -> NetworkRecord:
 def _built(
     space: SearchSpace, architecture: Architecture, record: NetworkRecord, path: Path, is_own: bool
 ) -> nn.Module:
-    """Build the network and give it the weights."""
+    """Return the network with its weights; sizes are checked before memory is taken."""
     file = path / WEIGHTS_FILE
     if is_own:
-        # It may compute constants as it is built, so it is built for real.
+        # NOTE: a user's network may compute constants as it is built, which the meta device
+        # would lose, so it is built for real.
         with seeded(0), torch.device("cpu"):
             network = space.build(architecture, record.shape).cpu()
     else:
@@ -97,13 +101,16 @@ def _built(
 
 
 def _require_plausible_size(n_parameters: float, file: Path) -> None:
-    """Compare counts before anything is built: a damaged record may ask for any width."""
+    """Refuse a record whose network cannot have so large a file of weights."""
     n_bytes = _checked_size(file)
+    # NOTE: a damaged record may ask for any width, and building it would take all memory. Each
+    # parameter takes at least a byte.
     if n_parameters > n_bytes:
         raise _mismatch(f"{n_bytes:,} bytes of weights for {n_parameters:,.0f} parameters")
 
 
 def _read_weights(file: Path, most: int) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file of at most `most` bytes."""
     data = _regular_file(file, most)
     try:
         return safetensors.torch.load(data)
@@ -116,7 +123,7 @@ def _read_weights(file: Path, most: int) -> dict[str, torch.Tensor]:
 
 
 def _require_fit(weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
-    """Check names, shapes and types."""
+    """Refuse weights whose names, shapes or types are not those of the network."""
     for name in sorted({*weights, *wanted}):
         got, needed = (_said(tensors.get(name)) for tensors in (weights, wanted))
         if got != needed:
@@ -124,10 +131,12 @@ def _require_fit(weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch
 
 
 def _said(tensor: torch.Tensor | None) -> str:
+    """Return a tensor's shape and type in words, for an error."""
     return "nothing" if tensor is None else f"{tuple(tensor.shape)} of {tensor.dtype}"
 
 
 def _mismatch(got: str) -> ModelFolderError:
+    """Return the error for files, or a space, that do not belong together."""
     return ModelFolderError(
         expected=f"{ARCHITECTURE_FILE}, {WEIGHTS_FILE} and the search space to belong together",
         got=got,
@@ -136,7 +145,7 @@ def _mismatch(got: str) -> ModelFolderError:
 
 
 def _regular_file(path: Path, most: int) -> bytes:
-    """Read a file of at most so many bytes; neither a link nor a pipe is opened."""
+    """Return the contents of a file of at most `most` bytes; links and pipes are not opened."""
     n_bytes = _checked_size(path)
     if n_bytes > most:
         raise _unreadable(path, f"{n_bytes:,} bytes where {most:,} is the most")
@@ -148,6 +157,7 @@ def _regular_file(path: Path, most: int) -> bytes:
 
 
 def _checked_size(path: Path) -> int:
+    """Return the size of a regular file, or refuse what is none."""
     try:
         found = path.lstat()
     except (OSError, ValueError) as error:
@@ -158,6 +168,7 @@ def _checked_size(path: Path) -> int:
 
 
 def _unreadable(path: Path, got: str) -> ModelFolderError:
+    """Return the error for a file that cannot or must not be read."""
     return ModelFolderError(
         expected=f"a regular file of a fitting size at {str(path)!r}",
         got=got,

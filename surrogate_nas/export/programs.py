@@ -1,6 +1,6 @@
-"""A network -> files that run without its source: ``torch.export``, TorchScript and ONNX.
+"""Write a network as files that run without its source: torch.export, TorchScript and ONNX.
 
-They are traced on zeros, never on data: PyTorch stores the example inputs in its file.
+Callers trace on zeros, never on data, because PyTorch stores the example inputs in its file.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 _MOST_ONNX_BYTES = 2**31 - 2**20
-"""A file of ONNX is one protobuf message, which ends at 2 GiB."""
+"""Most bytes of weights in an ONNX file: it is one protobuf message, of at most 2 GiB."""
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what PyTorch's exporters print, log and warn of from the user."""
+    """Hide prints, logs and warnings of PyTorch's exporters from the user."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -48,8 +48,9 @@ def trace_program(network: nn.Module, example: torch.Tensor) -> ExportedProgram:
 
     Args:
         network: In eval mode, on the CPU.
-        example: Two inputs, (2, *input_shape), that need not mean anything.
+        example: Two inputs of any values, (2, *input_shape).
     """
+    # NOTE: two rows, because torch.export takes a size of 1 for a constant.
     with torch.no_grad():
         return torch.export.export(
             network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
@@ -57,13 +58,13 @@ def trace_program(network: nn.Module, example: torch.Tensor) -> ExportedProgram:
 
 
 def write_program(program: ExportedProgram, path: Path) -> nn.Module:
-    """Write a program, and return what its file gives back."""
+    """Write a program, and return the network that its file gives back."""
     torch.export.save(program, path)
     return torch.export.load(path).module()
 
 
 def write_torchscript(network: nn.Module, example: torch.Tensor, path: Path) -> nn.Module:
-    """Write a network as TorchScript, and return what the file gives back."""
+    """Write a network as TorchScript, and return the network that its file gives back."""
     with torch.no_grad():
         traced = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
     torch.jit.save(traced, path)
@@ -72,10 +73,10 @@ def write_torchscript(network: nn.Module, example: torch.Tensor, path: Path) -> 
 
 
 def require_onnx() -> None:
-    """Check that ONNX can be written.
+    """Refuse to write ONNX where its packages are missing.
 
     Raises:
-        MissingExtraError: Its packages are not installed.
+        MissingExtraError: The packages of the extra ``onnx`` are not installed.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
@@ -87,16 +88,16 @@ def require_onnx() -> None:
 
 
 def write_onnx(program: ExportedProgram, path: Path) -> None:
-    """Write a program as one file of ONNX, input ``input`` and output ``output``.
+    """Write a program as one ONNX file, with input ``input`` and output ``output``.
 
     Raises:
-        ExportError: It is too large for one file.
+        ExportError: The weights are too large for one file.
     """
     n_bytes = sum(value.nbytes for value in program.state_dict.values())
     if n_bytes > _MOST_ONNX_BYTES:
         raise ExportError(
-            expected=f"a network of at most {_MOST_ONNX_BYTES:,} bytes for one file of ONNX",
-            got=f"one of {n_bytes:,}",
+            expected=f"a network of at most {_MOST_ONNX_BYTES:,} bytes for one ONNX file",
+            got=f"a network of {n_bytes:,} bytes",
             fix="use network.pt2",
         )
     torch.onnx.export(
@@ -112,7 +113,7 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
 
 
 def run_onnx(path: Path, inputs: torch.Tensor) -> torch.Tensor | None:
-    """Return the outputs of a file of ONNX; None where onnxruntime is not installed."""
+    """Return the outputs of an ONNX file; None if onnxruntime is not installed."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     import onnxruntime

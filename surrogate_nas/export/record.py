@@ -1,4 +1,4 @@
-"""``architecture.json``: which network lies in a folder, readable and checked when read."""
+"""The file ``architecture.json``: which network lies in a folder, checked when read."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _MOST_PARAMS = 10_000
 @final
 @dataclass(frozen=True)
 class NetworkRecord:
-    """What it takes to build the network anew.
+    """What is needed to build the network again.
 
     Args:
-        space: A ready space, made anew; None if it is one of the user's own.
-        space_class: The name of its class.
-        params: The trial's parameters.
-        shape: Of the task.
+        space: The search space if it is a ready one; None if it is a user's own class.
+        space_class: Class name of the search space.
+        params: Parameters of the trial.
+        shape: Input shape and number of outputs of the task.
     """
 
     space: SearchSpace | None
@@ -53,7 +53,14 @@ class NetworkRecord:
 def write_network(
     space: SearchSpace, params: Mapping[str, Any], architecture: Architecture, task: Task
 ) -> dict[str, Any]:
-    """Return a record of an architecture of a space that is bound to the task's shape."""
+    """Return the record of an architecture, as plain JSON values.
+
+    Args:
+        space: The search space, bound to the task's shape.
+        params: Parameters of the trial.
+        architecture: Architecture that the parameters stand for.
+        task: The task that the network is for.
+    """
     described = space.describe(architecture)
     return {
         "format": FORMAT,
@@ -70,10 +77,10 @@ def write_network(
 
 
 def read_network(data: bytes) -> NetworkRecord:
-    """Read a record; of a class only :mod:`~surrogate_nas.domains.space_record`'s are ever made.
+    """Read a record. No other class is constructed than the ready spaces.
 
     Raises:
-        SurrogateFileError: It is not what :func:`write_network` returns.
+        SurrogateFileError: The data are not a record that :func:`write_network` returns.
     """
     try:
         document = parse(data.decode())
@@ -97,12 +104,14 @@ def read_network(data: bytes) -> NetworkRecord:
 
 
 def json_value(value: Any) -> Any:
-    """Return text, whole numbers, booleans, None and finite numbers as they are, else a text."""
+    """Return a value that JSON can hold: itself, or its text if JSON has no form for it."""
+    # NOTE: JSON has no NaN and no infinity, which Python would write all the same.
     is_finite = not isinstance(value, float) or math.isfinite(value)
     return value if isinstance(value, str | int | float | None) and is_finite else str(value)
 
 
 def _params(value: Any) -> dict[str, Any]:
+    """Return parameters whose values are checked to be plain."""
     if not isinstance(value, dict) or len(value) > _MOST_PARAMS:
         raise damaged(f"an object of at most {_MOST_PARAMS} parameters as params", value)
     for name, setting in value.items():

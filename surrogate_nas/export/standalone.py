@@ -1,8 +1,8 @@
-"""A network -> a Python file that rebuilds it with torch alone.
+"""Write a network as a Python file that rebuilds it with torch alone.
 
-The network is traced by ``torch.fx`` in eval mode with the layers of ``torch.nn`` as leaves. Each
-layer becomes a line of ``__init__``, each call one of ``forward``. Whoever writes the file runs it
-and compares outputs: what cannot be traced faithfully is found there.
+``torch.fx`` traces the network in eval mode, with the layers of ``torch.nn`` as leaves. Each layer
+becomes a line of ``__init__``, and each call a line of ``forward``. The caller must run the file
+and compare outputs, because a trace may be unfaithful (a branch on a value, for example).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from surrogate_nas.export.graph_source import GraphSource, called_layers
 from surrogate_nas.export.layer_source import constructor, layer_name, literal, unwritable
 
 _MOST_CONSTANTS = 4096
-"""Numbers in a preparation that are written into the source."""
+"""Most numbers of a preparation that are written into the source."""
 
 
 def network_source(
@@ -29,14 +29,14 @@ def network_source(
     n_outputs: int,
     preparation: nn.Module | None,
 ) -> str:
-    """Write the source of ``network.py``.
+    """Return the source of ``network.py``.
 
     Args:
-        network: In eval mode, on the CPU.
+        network: The network, in eval mode on the CPU.
         input_shape: Shape of one input, without the batch.
-        n_outputs: Width of its output.
-        preparation: Raw inputs -> prepared inputs, with buffers for its constants; None leaves
-            the function ``prepare`` out.
+        n_outputs: Number of outputs for one input.
+        preparation: Module from raw to prepared inputs, with its constants in buffers. None
+            leaves the function ``prepare`` out.
 
     Raises:
         ExportError: The network cannot be written as straight-line PyTorch.
@@ -67,11 +67,13 @@ def network_source(
 
 
 def _trace(module: nn.Module) -> fx.Graph:
+    """Return the graph of a module with one argument, or say why there is none."""
     try:
-        # Not symbolic_trace: that compiles source of its own, with modules' names as they are.
+        # NOTE: not symbolic_trace, which also compiles source with the modules' names in it, and
+        # a user's name may hold any text.
         graph = fx.Tracer().trace(module)
     except Exception as error:
-        # The user's own forward runs here, on stand-ins; whatever it raises, it cannot be traced.
+        # NOTE: the user's own forward runs here on stand-ins, and may raise anything.
         raise unwritable(f"one that torch.fx cannot trace: {error}") from error
     if sum(node.op == "placeholder" for node in graph.nodes) != 1:
         raise unwritable("a forward with several arguments")
@@ -81,15 +83,21 @@ def _trace(module: nn.Module) -> fx.Graph:
 @final
 @dataclass
 class _Layers:
-    """The attributes of the class that is written, by their paths in the network."""
+    """The attributes of the class that is written, by their paths in the network.
+
+    Args:
+        network: The traced network.
+        called: Module path -> layer that the graph calls.
+    """
 
     network: nn.Module
     called: Mapping[str, nn.Module]
     stateful: dict[str, str] = field(default_factory=dict)
-    """Path -> attribute, of those that have weights."""
+    """Path -> attribute of each layer or tensor that has weights."""
     lines: list[str] = field(default_factory=list)
-    """Statements that make them."""
+    """Statements of ``__init__`` that make the attributes."""
     _stateless: dict[str, str] = field(default_factory=dict)
+    """Path -> attribute of each layer without weights."""
 
     def __post_init__(self) -> None:
         layers = [
@@ -108,6 +116,7 @@ class _Layers:
                 name = f"{name}_{numbers[name]}" if counts[name] > 1 else name
                 self.stateful[path] = name
             elif call in made:
+                # NOTE: equal layers without weights are one attribute, as a person would write it.
                 self._stateless[path] = made[call]
                 continue
             else:
@@ -116,22 +125,23 @@ class _Layers:
             self.lines.append(f"self.{name} = {call}")
 
     def _free(self, name: str, taken: set[str]) -> str:
-        """Number a name that is taken."""
+        """Return the name, with a number behind it if it is taken."""
         taken = taken | set(self.stateful.values())
         numbered = (f"{name}_{number}" for number in range(2, len(taken) + 3))
         return name if name not in taken else next(n for n in numbered if n not in taken)
 
     def source(self, path: str) -> str:
-        """Write how ``forward`` calls what lies at a path."""
+        """Return how ``forward`` names the layer or tensor at a path."""
         name = self.stateful.get(path) or self._stateless.get(path) or self._bare_tensor(path)
         return f"self.{name}"
 
     def _bare_tensor(self, path: str) -> str:
-        """Declare a parameter or buffer that is no layer's."""
+        """Declare a parameter or buffer outside any layer, and return its attribute."""
         value = self.network.state_dict(keep_vars=True).get(path)
         if value is None:
             raise unwritable("a constant tensor that is not among its weights")
         last = path.rpartition(".")[2]
+        # NOTE: the name is the user's. It is kept only if it is a plain identifier.
         usable = last.isidentifier() and last.isascii() and not keyword.iskeyword(last)
         wanted = last if usable and last not in dir(nn.Module) else "tensor"
         name = self._free(wanted, set(self._stateless.values()))
@@ -146,7 +156,7 @@ class _Layers:
 
 
 def _prepare_source(preparation: nn.Module) -> str:
-    """Write the constants of a preparation, and the function ``prepare``."""
+    """Return the source of a preparation: its constants and the function ``prepare``."""
     graph = _trace(preparation)
     called = called_layers(graph, preparation)
     constants = dict(preparation.state_dict())
@@ -155,6 +165,7 @@ def _prepare_source(preparation: nn.Module) -> str:
         raise unwritable(f"a preparation with more than {_MOST_CONSTANTS} constants")
 
     def constant(path: str) -> str:
+        """Return the source of a constant, on the device of the inputs."""
         if path not in constants or called:
             raise unwritable("a preparation with layers, or with constants that are not buffers")
         name = path.upper() if path.isidentifier() and path.isascii() else ""
@@ -171,10 +182,12 @@ def _prepare_source(preparation: nn.Module) -> str:
 
 
 def _batch(shape: tuple[int, ...]) -> str:
+    """Return the shape of a batch in words."""
     return f"({', '.join(['n', *map(str, shape)])})"
 
 
 def _indented(lines: list[str], depth: int) -> str:
+    """Return lines as one text, each four spaces a level to the right."""
     return "\n".join(f"{'    ' * depth}{line}".rstrip() for line in lines)
 
 

@@ -7,8 +7,8 @@ Subclass one in a test file, override its fixture, and pytest runs the whole sui
         def space(self):
             return MySpace()
 
-A fixture may have parameters (``@pytest.fixture(params=...)``) to test several at once. Needs
-pytest, which nothing else in this package needs: the extra ``testing``.
+A fixture may have parameters (``@pytest.fixture(params=...)``) to test several objects. The suites
+need pytest, which the extra ``testing`` installs.
 """
 
 from surrogate_nas.errors import MissingExtraError
@@ -23,7 +23,8 @@ except ImportError as error:
     ) from error
 
 _SUITES = ("samplers", "spaces", "surrogates", "tasks")
-# Failed assertions of the suites then show their values, as those of a test file do.
+# NOTE: pytest rewrites assertions of test files only. With this, failed assertions of the suites
+# show their values as well. It must come before the suites are imported.
 pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in _SUITES))
 
 from surrogate_nas.testing.samplers import BaseSamplerTestCase  # noqa: E402 (after the rewrite)

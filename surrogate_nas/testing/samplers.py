@@ -1,4 +1,4 @@
-"""What a base sampler must stand: to be asked for several proposals on a copy of the study."""
+"""Conformance suite for base samplers, which make several proposals on a copy of the study."""
 
 from __future__ import annotations
 
@@ -24,30 +24,31 @@ _TRIALS = 14
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 class BaseSamplerTestCase(BasicSamplerTestCase, RelativeSamplerTestCase):
-    """A sampler as base of :class:`surrogate_nas.SurrogateSampler`. Override :meth:`base_sampler`.
+    """Tests a sampler as base of :class:`surrogate_nas.SurrogateSampler`.
 
-    Holds Optuna's own suites for samplers, with screening on, and what screening adds to them.
-    Add ``optuna.testing.pytest_samplers.MultiObjectiveSamplerTestCase`` or
-    ``SingleOnlySamplerTestCase``, whichever is true of the base.
+    Override :meth:`base_sampler`. The suite runs Optuna's own suites for samplers with screening
+    on, and tests of screening itself. Also inherit
+    ``optuna.testing.pytest_samplers.MultiObjectiveSamplerTestCase`` if the base can handle several
+    objectives, else ``SingleOnlySamplerTestCase``.
     """
 
     n_candidates = 8
-    """Size of the pool in these tests."""
+    """Number of candidates in the pool of these tests."""
 
     @pytest.fixture
     def base_sampler(self) -> Callable[[int], BaseSampler]:
-        """Return a function that makes the base from a seed; must be overridden."""
+        """Return a function that makes the base from a seed. Must be overridden."""
         raise NotImplementedError("override the fixture 'base_sampler'")
 
     @pytest.fixture
     def sampler(self, base_sampler: Callable[[int], BaseSampler]) -> Callable[[], BaseSampler]:
-        """Return what makes a SurrogateSampler on this base, for Optuna's suites."""
+        """Return a function that makes a SurrogateSampler on this base, for Optuna's suites."""
         return lambda: self.screening(base_sampler, None)
 
     def screening(
         self, base: Callable[[int], BaseSampler], space: Distributions | None, **changes: Any
     ) -> SurrogateSampler:
-        """Return a SurrogateSampler on a base."""
+        """Return a SurrogateSampler on a base, with the settings of these tests."""
         settings = {"n_candidates": self.n_candidates, "n_startup_trials": 2, "seed": 0}
         return SurrogateSampler(space, base_sampler=base, **{**settings, **changes})
 
@@ -61,14 +62,14 @@ class BaseSamplerTestCase(BasicSamplerTestCase, RelativeSamplerTestCase):
     def test_the_same_seed_gives_the_same_study(
         self, base_sampler: Callable[[int], BaseSampler]
     ) -> None:
-        """Nothing but the seed decides."""
+        """The seed alone determines the study."""
         one, same = (_studied(self.screening(base_sampler, _SPACE)) for _ in range(2))
         assert _params(one) == _params(same)
 
     def test_a_stopped_study_goes_on_as_if_it_had_not_been(
         self, base_sampler: Callable[[int], BaseSampler]
     ) -> None:
-        """A new sampler object continues where another one was stopped."""
+        """A new sampler object continues a study as the first one would have."""
         whole = _studied(self.screening(base_sampler, _SPACE))
         parted = _studied(self.screening(base_sampler, _SPACE), _TRIALS // 2)
         parted.sampler = self.screening(base_sampler, _SPACE)
@@ -76,25 +77,25 @@ class BaseSamplerTestCase(BasicSamplerTestCase, RelativeSamplerTestCase):
         assert _params(parted) == _params(whole)
 
     def test_nothing_is_suggested_twice(self, base_sampler: Callable[[int], BaseSampler]) -> None:
-        """A base that repeats itself does not make the study do so."""
+        """A study has no two equal trials, even if the base repeats itself."""
         study = _studied(self.screening(base_sampler, _SPACE))
         assert len({str(sorted(params.items())) for params in _params(study)}) == _TRIALS
 
 
 def _objective(trial: optuna.Trial) -> float:
-    """An easy function of the choices."""
+    """Return an easy function of the choices, largest for wide and deep convolutions."""
     op = trial.suggest_categorical("op", ("conv", "pool", "skip"))
     width, depth = trial.suggest_int("width", 1, 8), trial.suggest_int("depth", 1, 4)
     return float(width + 2 * depth + 5 * (op == "conv"))
 
 
 def _studied(sampler: BaseSampler, n_trials: int = _TRIALS) -> optuna.Study:
-    """A study of the easy function."""
+    """Return a study of the easy function that a sampler has run."""
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.optimize(_objective, n_trials=n_trials)
     return study
 
 
 def _params(study: optuna.Study) -> list[dict[str, Any]]:
-    """Parameters of all trials, in order."""
+    """Return the parameters of all trials, in order."""
     return [trial.params for trial in study.trials]

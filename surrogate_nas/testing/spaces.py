@@ -1,4 +1,7 @@
-"""What the sampler, the surrogate, the Objective and the export rely on in a search space."""
+"""Conformance suite for search spaces.
+
+It tests what the sampler, the surrogate, the Objective and the export rely on.
+"""
 
 from __future__ import annotations
 
@@ -29,27 +32,28 @@ _DRAWS = 50
 
 
 class SearchSpaceTestCase:
-    """The contract of :class:`surrogate_nas.SearchSpace`. Override :meth:`space`."""
+    """Tests the contract of :class:`surrogate_nas.SearchSpace`. Override :meth:`space`."""
 
     @pytest.fixture
     def space(self) -> SearchSpace:
-        """Return the search space under test; must be overridden."""
+        """Return the search space under test. Must be overridden."""
         raise NotImplementedError("override the fixture 'space'")
 
     @pytest.fixture
     def shape(self) -> TaskShape:
-        """Return the shape of a task that networks are built for; override where it is not images.
+        """Return the shape of the task that networks are built for.
 
-        By default five classes of small color images of uneven sides.
+        By default it is five classes of small color images with unequal sides. Override it for
+        other kinds of input.
         """
         return ReferenceShape((3, 17, 12), 5)
 
     def inputs(self, shape: TaskShape, n: int) -> torch.Tensor:
-        """Return ``(n, *shape.input_shape)`` network inputs; override where noise is no input."""
+        """Return n inputs, ``(n, *shape.input_shape)``; noise unless overridden."""
         return torch.randn(n, *shape.input_shape)
 
     def test_the_same_choices_give_the_same_architecture(self, space: SearchSpace) -> None:
-        """``suggest`` is a function of the trial's answers, also when they come back from JSON."""
+        """``suggest`` depends on the trial's answers alone, also on answers read from JSON."""
         for params, architecture in _drawn(space):
             assert space.from_params(params) == architecture
             assert space.from_params(json.loads(json.dumps(params))) == architecture
@@ -64,7 +68,7 @@ class SearchSpaceTestCase:
             assert set(trial.params) <= set(distributions(space))
 
     def test_the_surrogate_can_read_it(self, space: SearchSpace) -> None:
-        """Every architecture is a row of the surrogate's columns, unequal where choices are."""
+        """Each architecture is a row of the surrogate's columns; equal rows have equal choices."""
         encoding = Encoding(space)
         drawn = [params for params, _ in _drawn(space)]
         rows = encoding.encode(drawn)
@@ -72,7 +76,7 @@ class SearchSpaceTestCase:
         assert len({row.tobytes() for row in rows}) == len({json.dumps(p) for p in drawn})
 
     def test_keys_are_text_and_do_not_change(self, space: SearchSpace) -> None:
-        """``canonical`` says the same of equal architectures, asked again or for another task."""
+        """``canonical`` gives equal architectures equal keys, asked again or for another task."""
         bound = space.for_task(ReferenceShape((1, 9, 9), 2))
         for params, architecture in _drawn(space):
             key = space.canonical(architecture)
@@ -84,7 +88,7 @@ class SearchSpaceTestCase:
     def test_equal_keys_are_networks_of_one_size(
         self, space: SearchSpace, shape: TaskShape
     ) -> None:
-        """What ``canonical`` calls the same network has the same numbers in ``describe``."""
+        """Architectures with equal keys have equal numbers in ``describe``."""
         bound = space.for_task(shape)
         found: dict[str, dict[str, float]] = {}
         for _, architecture in _drawn(space):
@@ -104,7 +108,7 @@ class SearchSpaceTestCase:
             assert all(math.isfinite(number) for number in numbers)
 
     def test_features_is_a_fresh_dict(self, space: SearchSpace) -> None:
-        """Whoever changes what ``features`` returned changes nothing else."""
+        """A change of the dict that ``features`` returned changes nothing else."""
         _, architecture = _drawn(space, 1)[0]
         first = space.features(architecture)
         expected = dict(first)
@@ -114,7 +118,7 @@ class SearchSpaceTestCase:
     def test_parameters_are_those_of_the_network(
         self, space: SearchSpace, shape: TaskShape
     ) -> None:
-        """Where ``describe`` counts parameters, it counts what ``build`` makes for the task."""
+        """If ``describe`` counts parameters, the network from ``build`` has as many."""
         bound = space.for_task(shape)
         for _, architecture in _drawn(space, 3):
             described = bound.describe(architecture)
@@ -139,7 +143,7 @@ class SearchSpaceTestCase:
     def test_the_same_seed_gives_the_same_network(
         self, space: SearchSpace, shape: TaskShape
     ) -> None:
-        """All randomness of ``build`` comes from PyTorch's generator."""
+        """``build`` draws its random numbers from PyTorch's generator alone."""
         _, architecture = _drawn(space, 1)[0]
         states = []
         for _ in range(2):
@@ -149,14 +153,14 @@ class SearchSpaceTestCase:
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
     def test_networks_build_without_memory(self, space: SearchSpace, shape: TaskShape) -> None:
-        """``build`` works on PyTorch's meta device, where architectures are counted."""
+        """``build`` works on PyTorch's meta device, where ``describe`` counts parameters."""
         with torch.device("meta"):
             for _, architecture in _drawn(space, 3):
                 outputs = space.build(architecture, shape).eval()(self.inputs(shape, 2))
                 assert outputs.shape == (2, shape.n_outputs)
 
     def test_training_is_what_the_trainer_reads(self, space: SearchSpace) -> None:
-        """``training`` names settings of the Trainer, with values that it takes."""
+        """``training`` returns settings of the Trainer with values that it accepts."""
         for _, architecture in _drawn(space):
             settings = space.training(architecture)
             assert set(settings) <= set(TRAINING_PARAMS)
@@ -168,16 +172,16 @@ class SearchSpaceTestCase:
             assert len(space.summary(architecture).splitlines()) == 1
 
     def test_the_space_can_be_made_anew(self, space: SearchSpace) -> None:
-        """Where ``config`` says so, the constructor's arguments survive JSON."""
+        """If there is a ``config``, the constructor makes an equal space from it after JSON."""
         config = space.config()
         if config is None:
-            pytest.skip("config() is None: this space cannot be made anew from a file")
+            pytest.skip("config() is None: this space cannot be constructed from a file")
         again = type(space)(**json.loads(json.dumps(config)))
         assert distributions(again) == distributions(space)
 
 
 def _drawn(space: SearchSpace, n: int = _DRAWS) -> list[tuple[Mapping[str, Any], Architecture]]:
-    """Parameters and architectures of n random draws, always the same."""
+    """Return parameters and architectures of n random draws, equal in each call."""
     rng = np.random.default_rng(0)
     found: list[tuple[Mapping[str, Any], Architecture]] = []
     for _ in range(n):

@@ -1,4 +1,4 @@
-"""What may be asked of any surrogate: predictions with an honest uncertainty."""
+"""Conformance suite for surrogates: finite predictions with a standard deviation, in any units."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _RESULTS = (
 
 
 class Surrogate(Protocol):
-    """A model of what architectures reach, as :class:`surrogate_nas.MetaSurrogate` is one."""
+    """A model that predicts values, as :class:`surrogate_nas.MetaSurrogate` does."""
 
     def predict(
         self,
@@ -46,29 +46,39 @@ class Surrogate(Protocol):
         *,
         direction: Direction = "maximize",
     ) -> tuple[FloatArray, FloatArray]:
-        """Predict mean and standard deviation of m architectures, (m,) each, from results."""
+        """Predict architectures from results of the target task.
+
+        Args:
+            params: Parameters of m architectures.
+            given: Parameters and values of the target's results, in its own units; None before
+                the first one.
+            direction: Whether larger or smaller values are better.
+
+        Returns:
+            Mean and standard deviation of each architecture's value, (m,) each, in the same units.
+        """
 
 
 class SurrogateTestCase:
-    """What a surrogate owes. Override :meth:`surrogate` and :meth:`space`."""
+    """Tests the contract of a surrogate. Override :meth:`surrogate` and :meth:`space`."""
 
     learns = 0.4
-    """Spearman's rank correlation with the truth on new architectures that 60 results of an easy
-    function (linear in the numbered choices) must bring about."""
+    """Least rank correlation (Spearman's) of predictions and truth on new architectures, after 60
+    results of an easy function, which is linear in the numbered choices."""
 
     @pytest.fixture
     def surrogate(self) -> Surrogate:
-        """Return the surrogate under test; must be overridden."""
+        """Return the surrogate under test. Must be overridden."""
         raise NotImplementedError("override the fixture 'surrogate'")
 
     @pytest.fixture
     def space(self) -> SpaceLike:
-        """Return the search space that it is for; must be overridden."""
+        """Return the search space of the surrogate. Must be overridden."""
         raise NotImplementedError("override the fixture 'space'")
 
     @pytest.fixture
     def candidates(self, space: SpaceLike) -> Params:
-        """Return architectures to predict."""
+        """Return parameters of architectures to predict."""
         return _draw(as_space(space), _CANDIDATES, seed=1)
 
     @pytest.mark.parametrize("direction", _DIRECTIONS)
@@ -81,7 +91,7 @@ class SurrogateTestCase:
         results: str,
         direction: Direction,
     ) -> None:
-        """Whatever the results, also where a training diverged."""
+        """Predictions are usable after any results, also after a training that diverged."""
         given = _results(as_space(space), results)
         mean, std = surrogate.predict(candidates, given, direction=direction)
         assert mean.shape == std.shape == (_CANDIDATES,)
@@ -93,14 +103,14 @@ class SurrogateTestCase:
     def test_predicting_nothing_is_no_error(
         self, surrogate: Surrogate, space: SpaceLike, results: str
     ) -> None:
-        """No architectures, no predictions."""
+        """An empty list of architectures gives empty predictions."""
         mean, std = surrogate.predict([], _results(as_space(space), results))
         assert mean.shape == std.shape == (0,)
 
     def test_an_architecture_is_predicted_as_among_others(
         self, surrogate: Surrogate, space: SpaceLike, candidates: Params
     ) -> None:
-        """A prediction does not depend on what else was asked for."""
+        """A prediction does not depend on the other architectures of the call."""
         given = _results(as_space(space), "twelve")
         mean, std = surrogate.predict(candidates, given)
         for k in (0, 17):
@@ -111,7 +121,7 @@ class SurrogateTestCase:
     def test_an_answer_does_not_depend_on_earlier_questions(
         self, surrogate: Surrogate, space: SpaceLike, candidates: Params
     ) -> None:
-        """Nothing of one target is left when another one is asked about."""
+        """A call about one target leaves nothing behind for the next call."""
         one, other = (_results(as_space(space), name) for name in ("twelve", "large"))
         before = surrogate.predict(candidates, one)
         surrogate.predict(candidates, other, direction="minimize")
@@ -120,7 +130,7 @@ class SurrogateTestCase:
     def test_inputs_are_not_changed(
         self, surrogate: Surrogate, space: SpaceLike, candidates: Params
     ) -> None:
-        """Parameters and results are as they were."""
+        """``predict`` changes neither parameters nor results."""
         given = _results(as_space(space), "twelve")
         before = copy.deepcopy((candidates, given))
         surrogate.predict(candidates, given, direction="minimize")
@@ -130,7 +140,7 @@ class SurrogateTestCase:
     def test_predictions_are_in_the_units_of_the_results(
         self, surrogate: Surrogate, space: SpaceLike, candidates: Params, factor: float
     ) -> None:
-        """Other units or another zero change the numbers, not what they mean."""
+        """Predictions follow a change of units or of zero in the results."""
         params, values = _known(as_space(space))
         mean, std = surrogate.predict(candidates, (params, values))
         moved = [factor * (value - 50.0) for value in values]
@@ -142,7 +152,7 @@ class SurrogateTestCase:
     def test_minimize_mirrors_maximize(
         self, surrogate: Surrogate, space: SpaceLike, candidates: Params, results: str
     ) -> None:
-        """A loss is a score turned round."""
+        """Predictions of a loss mirror predictions of its negative, a score."""
         given = _results(as_space(space), results)
         turned = None if given is None else (given[0], [-value for value in given[1]])
         up, up_std = surrogate.predict(candidates, given, direction="maximize")
@@ -154,7 +164,7 @@ class SurrogateTestCase:
     def test_it_learns_from_results(
         self, surrogate: Surrogate, space: SpaceLike, candidates: Params, direction: Direction
     ) -> None:
-        """Results of an easy function rank architectures that it has not seen."""
+        """After results of an easy function the surrogate ranks new architectures."""
         searched = as_space(space)
         seen = _draw(searched, 60, seed=3)
         mean, _ = surrogate.predict(
@@ -167,12 +177,12 @@ class SurrogateTestCase:
 
 
 def _draw(space: SearchSpace, n: int, seed: int) -> Params:
-    """Parameters of n random architectures."""
+    """Return the parameters of n random architectures."""
     return random_params(space.suggest, n, np.random.default_rng(seed))
 
 
 def _values(space: SearchSpace, params: Params) -> list[float]:
-    """An easy function: the sum of the numbered choices, each on the scale of its own spread."""
+    """Return an easy function: the sum of the encoded choices, each divided by its spread."""
     encoding = Encoding(space)
     many = np.nan_to_num(encoding.encode(_draw(space, 200, seed=9)))
     rows = np.nan_to_num(encoding.encode(params)) - many.mean(axis=0)
@@ -181,13 +191,13 @@ def _values(space: SearchSpace, params: Params) -> list[float]:
 
 
 def _known(space: SearchSpace) -> tuple[Params, list[float]]:
-    """Twelve results."""
+    """Return twelve results of the easy function."""
     params = _draw(space, 12, seed=2)
     return params, _values(space, params)
 
 
 def _results(space: SearchSpace, name: str) -> Results | None:
-    """Results of a kind, named as in _RESULTS."""
+    """Return results of one kind, by its name in _RESULTS."""
     params, values = _known(space)
     found: dict[str, Results | None] = {
         "none": None,

@@ -168,7 +168,7 @@ def test_a_retraining_that_diverges_is_an_error(
 
     monkeypatch.setattr(ToySpace, "build", diverging)
 
-    with pytest.raises(TrainingError, match="after 0 with"):
+    with pytest.raises(TrainingError, match="after 0 epochs with"):
         finalize(study, TASK, SPACE, TRAINER)
     assert study.user_attrs["test_value"] == 0.25
 

@@ -17,10 +17,10 @@ PAGES = [
         for name in ("costs", "glossary", "index", "reuse", "security", "several", "training")
     ),
 ]
-PLAIN = {"cli", "draw.py", "errors.py", "testing"}
-"""Rooms whose docstrings have no faults any more."""
+PLAIN = ("cli", "draw.py", "errors.py", "export", "results/dashboard", "results/report", "testing")
+"""Rooms and files whose docstrings have no faults any more."""
 
-MOST_LEFT = 155
+MOST_LEFT = 145
 """Faults that the docstrings of the other rooms may still have, together."""
 
 
@@ -31,8 +31,8 @@ def faults_by_file() -> dict[Path, list[str]]:
     }
 
 
-def room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0]
+def is_plain(path: Path) -> bool:
+    return any(path.is_relative_to(PACKAGE / name) for name in PLAIN)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -42,8 +42,8 @@ def test_pages_are_plain(page: Path) -> None:
 
 def test_docstrings_are_plain_or_have_no_more_faults_than_before() -> None:
     found = faults_by_file()
-    plain = [one for path in found if room(path) in PLAIN for one in found[path]]
-    others = [one for path in found if room(path) not in PLAIN for one in found[path]]
+    plain = [one for path in found if is_plain(path) for one in found[path]]
+    others = [one for path in found if not is_plain(path) for one in found[path]]
     assert plain == []
     assert len(others) <= MOST_LEFT, "\n".join(others)
 

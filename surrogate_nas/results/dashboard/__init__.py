@@ -1,1 +1,1 @@
-"""What optuna-dashboard shows of a study beyond its trials: pictures, figures, one note."""
+"""A study's page in optuna-dashboard: pictures of architectures, figures and a note."""

@@ -26,36 +26,37 @@ _logger = logging.getLogger(__name__)
 
 _SHARE = 0.02
 _FIRST_COST_SECONDS = 1.0
-"""A guess, for the import of plotly and the first figures, before a refresh was timed."""
+"""Assumed cost of the first refresh, which imports plotly, before any refresh was timed."""
 _FIRST_PICTURE_SECONDS = 0.01
-"""A guess, before a picture was timed."""
+"""Assumed cost of the first picture, before any picture was timed."""
 
 _ATTEMPTS = 5
-"""How often the last figures are written where other workers' trials end meanwhile."""
+"""Times that the last figures are written again because trials of other workers ended."""
 
 _stale: dict[int, tuple[DashboardCallback, optuna.Study]] = {}
-"""Studies whose last trials are not in their figures yet, by callback."""
+"""Identity of a callback -> itself and a study whose last trials are not in its figures yet."""
 
 
 @final
 class DashboardCallback:
-    """Figures, a note and pictures of a study, refreshed after its trials.
+    """Keeps figures, a note and pictures of a study up to date while it runs.
 
-    :class:`~surrogate_nas.Objective` has one of its own; for any other objective pass it to
-    ``study.optimize(callbacks=[...])``. A picture is drawn as a trial's training begins, figures
-    and note when trials have finished since the last time, all of them as long as they together
-    take at most `share` of the time. What was too early then is written at the end of the program,
-    pictures of at most 200 trials, the best ones. Errors are logged once and never end a trial.
-    Several workers may share a study: what nobody has written yet, one of them writes.
+    :class:`~surrogate_nas.Objective` has a callback of its own. For any other objective pass one
+    to ``study.optimize(callbacks=[...])``. A picture is drawn when a trial's training begins.
+    Figures and note are written when trials have finished since the last time. All of it together
+    takes at most `share` of the study's time; the rest is written when the program ends, with
+    pictures of at most 200 trials, the best ones.
 
-    Studies in memory are left alone, as no dashboard can read them; see
+    Errors are logged once and never end a trial. Several workers may share a study: one of them
+    writes for all. Studies in memory are left alone, because no dashboard can read them; see
     :func:`~surrogate_nas.publish`.
 
     Args:
-        space: The search space; by default what the study has recorded, or its parameters.
-        artifacts: The folder for pictures; by default a folder beside the storage's file, named
-            like it with ``-artifacts``. Start optuna-dashboard with ``--artifact-dir`` on it.
-        share: Largest share of the study's time that goes into pictures, figures and note.
+        space: The search space. By default it is the space that the study has recorded, or a
+            space of its parameters.
+        artifacts: Folder for pictures. By default it lies beside the storage's file, with its
+            name and ``-artifacts``. Start optuna-dashboard with ``--artifact-dir`` on it.
+        share: Largest share of the study's time for pictures, figures and note.
     """
 
     def __init__(
@@ -71,16 +72,17 @@ class DashboardCallback:
         self._begin()
 
     def _begin(self) -> None:
+        """Set the state that belongs to one process and is not sent to workers."""
         self._lock = threading.Lock()
         self._began: float | None = None
         self.spent_seconds = 0.0
-        """Seconds that figures, notes and pictures have taken in this process."""
+        """Seconds that this process has spent on figures, notes and pictures."""
         self._last_cost = _FIRST_COST_SECONDS
         self._picture_cost = _FIRST_PICTURE_SECONDS
         self._undrawn: dict[int, Callable[[], str]] = {}
         self._left_some_out = False
         self._is_outdone = False
-        """Whether trials ended as figures were written; another worker's may be lost to them."""
+        """Whether trials ended while figures were written, which may lack another worker's."""
         self._has_complained = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,12 +108,12 @@ class DashboardCallback:
             self._began = time.monotonic()
 
     def _affords(self, seconds: float) -> bool:
-        """Whether so much more is within the share of the time since the first trial."""
+        """Return whether `seconds` more stay within the share of the time since `begin`."""
         elapsed = time.monotonic() - (self._began or 0.0)
         return self.spent_seconds + seconds <= self.share * elapsed
 
     def _add_late(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Add a picture to a finished trial, unless its objective has done so."""
+        """Add a picture to a finished trial that has none, if time allows."""
         if _is_in_memory(study) or has_picture(study, trial):
             return
         if not self._affords(self._picture_cost):
@@ -124,11 +126,11 @@ class DashboardCallback:
         self._keep(study, trial, draw)
 
     def show(self, trial: optuna.trial.BaseTrial, draw: Callable[[], str]) -> None:
-        """Add the picture of its architecture to a running trial, if it is time.
+        """Add a picture to a running trial, now or when its training has ended.
 
         Args:
-            trial: The trial; without a study nothing is done.
-            draw: Makes the picture.
+            trial: The running trial. One without a study is left alone.
+            draw: Function that returns the picture as SVG.
         """
         if not isinstance(trial, optuna.Trial) or _is_in_memory(trial.study):
             return
@@ -141,6 +143,7 @@ class DashboardCallback:
     def _keep(
         self, study: optuna.Study, trial: optuna.Trial | FrozenTrial, draw: Callable[[], str]
     ) -> None:
+        """Draw a picture and keep it, and remember the seconds that it took."""
         began = time.monotonic()
         try:
             folder = artifact_folder(study, self.artifacts)
@@ -154,7 +157,7 @@ class DashboardCallback:
         self.spent_seconds += self._picture_cost
 
     def trained(self, trial: optuna.trial.BaseTrial) -> None:
-        """Add the picture of a trial whose training has ended, if it was too early before."""
+        """Add the picture of a trial whose training has ended, if :meth:`show` had no time."""
         draw = self._undrawn.pop(getattr(trial, "_trial_id", -1), None)
         if draw is None or not isinstance(trial, optuna.Trial):
             return
@@ -164,12 +167,13 @@ class DashboardCallback:
             self._left_some_out = True
 
     def completed(self, trial: optuna.trial.BaseTrial, value: float) -> None:
-        """Refresh after a trial whose value is known, but not yet to its study."""
+        """Refresh after a training has ended, before Optuna has stored its value."""
+        # NOTE: an objective has no hook after that, and the page would lag one trial behind.
         if isinstance(trial, optuna.Trial):
             self.refresh(trial.study, (trial._trial_id, value))
 
     def refresh(self, study: optuna.Study, just_now: tuple[int, float] | None = None) -> None:
-        """Write figures and note, if something is new and it is time.
+        """Write figures and note, if trials have finished since the last time and time allows.
 
         Args:
             study: The study.
@@ -185,17 +189,19 @@ class DashboardCallback:
                 _stale.pop(id(self), None)
 
     def flush(self, study: optuna.Study, *, anew: bool = False) -> None:
-        """Write figures and note now, if something is new, and the pictures that are missing.
+        """Write figures and note now, if trials have finished since, and missing pictures.
 
         Args:
             study: The study.
-            anew: Even if nothing is new.
+            anew: Whether to write even if no trial has finished since.
         """
         self._left_some_out = False
         _stale.pop(id(self), None)
         if _is_in_memory(study):
             return
         anew = anew or self._is_outdone
+        # NOTE: another worker may have written figures with more trials in between, which this
+        # one has replaced by its own. Then it writes again, with the trials of now.
         for _ in range(_ATTEMPTS):
             if self._write(study, anew=anew, waits=True):
                 break
@@ -217,20 +223,22 @@ class DashboardCallback:
         anew: bool = False,
         waits: bool = False,
     ) -> bool:
-        """Write figures and note, if something is new, after other workers if it waits for them.
+        """Write figures and note, if trials have finished since the last time.
 
         Args:
             study: The study.
-            just_now: As in :meth:`refresh`.
-            anew: Even if nothing is new.
-            waits: For another worker that writes; else there is nothing to do.
+            just_now: Identity and value of a trial that is about to be completed.
+            anew: Whether to write even if no trial has finished since.
+            waits: Whether to wait while another worker writes. Otherwise that worker's figures
+                have to do.
 
         Returns:
-            Whether no trial has ended meanwhile. Otherwise another worker may have written more
-            than this one knew, and lost it to this one.
+            Whether no trial has ended meanwhile. If one has, another worker may have written
+            figures with it, and these have replaced them.
         """
+        # NOTE: a lock that is taken means that another thread of this worker writes already.
         if _is_in_memory(study) or not self._lock.acquire(blocking=False):
-            return True  # another thread of this worker is at it
+            return True
         began = time.monotonic()
         try:
             if waits:
@@ -253,7 +261,7 @@ class DashboardCallback:
             self._lock.release()
 
     def _complain(self, error: Exception) -> None:
-        """Log the first error; a study goes on without its figures."""
+        """Log the first error. The study goes on without its figures."""
         if self._has_complained:
             return
         self._has_complained = True
@@ -271,19 +279,20 @@ class DashboardCallback:
 
 @atexit.register
 def flush_stale() -> None:
-    """Write what was too early to be written, at the end of the program."""
+    """Write the figures that were put off, when the program ends."""
     for callback, study in list(_stale.values()):
         callback.flush(study)
 
 
 def _is_in_memory(study: optuna.Study) -> bool:
+    """Return whether a study is in memory, where no dashboard can read it."""
     return isinstance(study._storage, InMemoryStorage)
 
 
 def _with_result(
     trials: Sequence[FrozenTrial], just_now: tuple[int, float] | None
 ) -> list[FrozenTrial]:
-    """Trials, one of them as if it were completed with its value."""
+    """Return the trials, with the one of `just_now` as if it were completed."""
     if just_now is None:
         return list(trials)
     found = list(trials)

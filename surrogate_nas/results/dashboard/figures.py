@@ -1,4 +1,7 @@
-"""Figures for a study's page in optuna-dashboard, by plotly; small, as storages keep them."""
+"""Figures for a study's page in optuna-dashboard, by plotly.
+
+They are kept small, because the dashboard reads them out of the study's storage.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,15 @@ _MOST_BARS = 60
 _MOST_TASKS = 20
 
 FIGURES = ("best-found", "predicted-measured", "rank-correlation", "past-tasks", "screening")
-"""Names of the figures in the storage; one that has nothing to show yet is not there."""
+"""Names of the figures in the storage. A figure with nothing to show is not stored."""
 
 
 def figures(summary: StudySummary, expected: ExpectedBest | None) -> dict[str, go.Figure]:
-    """Return the figures that a study has something to show in, by name.
+    """Return name -> figure, without the figures that have nothing to show yet.
 
     Args:
         summary: The study in numbers.
-        expected: What random draws would have found, if that is known.
+        expected: Best values that random draws would have found, if the surrogate can tell.
     """
     made = (
         _best_found(summary, expected) if summary.completed else None,
@@ -43,7 +46,7 @@ def figures(summary: StudySummary, expected: ExpectedBest | None) -> dict[str, g
 
 
 def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> go.Figure:
-    """Every result, the best so far, and what random draws would have found."""
+    """Return the figure of all results, the best so far, and the band of random draws."""
     values = np.array([t.value for t in summary.completed], dtype=float)
     at = np.array(spaced(len(values), _MOST_POINTS))
     result = {"mode": "markers", "marker": {"color": _GREY, "size": 6}, "name": "result"}
@@ -66,7 +69,7 @@ def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> go.Figu
 
 
 def _predicted_measured(summary: StudySummary) -> go.Figure:
-    """Predictions, each made before its training, with one standard deviation, and results."""
+    """Return the figure of results against predictions, each made before its training."""
     at = spaced(len(summary.predicted), _MOST_POINTS)
     measured, predicted = np.array(summary.measured)[at], np.array(summary.predicted)[at]
     ends = [
@@ -103,15 +106,17 @@ def _predicted_measured(summary: StudySummary) -> go.Figure:
         f"predicted {_text(summary.metric)}",
         [points, diagonal],
     )
-    # The first predictions of a study may be very uncertain; their bars go beyond the figure.
+    # NOTE: the first predictions of a study may be very uncertain. Axes that show their whole
+    # bars would press all points into a line, so the bars may leave the figure.
     return figure.update_yaxes(range=_span(np.append(predicted, measured)))
 
 
 def _rank_correlation(summary: StudySummary) -> go.Figure:
-    """The rank correlation as trials come in, and the band where chance alone may put it."""
+    """Return the figure of the rank correlation as trials come in, with a limit of chance."""
     after = np.array([n for n, _ in summary.rank_correlations])
     rho = np.array([value for _, value in summary.rank_correlations])
-    # Without any association its standard deviation is 1 / sqrt(n - 1) (Kendall & Gibbons 1990).
+    # NOTE: without any association the standard deviation of Spearman's ρ is 1 / sqrt(n - 1)
+    # (Kendall & Gibbons 1990), and 1.645 is the normal distribution's 95 % quantile.
     chance = np.minimum(1.645 / np.sqrt(after - 1), 1.0)
     dashed = {"mode": "lines", "line": {"color": _GREY, "dash": "dot", "width": 1}}
     line = {"mode": "lines+markers", "line": {"color": _BLUE, "width": 2}, "marker": {"size": 4}}
@@ -130,7 +135,7 @@ def _rank_correlation(summary: StudySummary) -> go.Figure:
 
 
 def _past_tasks(summary: StudySummary) -> go.Figure:
-    """How much each past task counts by now."""
+    """Return the figure of the past tasks' weights in the predictions."""
     weights = list(summary.past_task_weights.items())[:_MOST_TASKS][::-1]
     ignored = set(summary.past_tasks_ignored)
     bars = {
@@ -153,13 +158,14 @@ def _past_tasks(summary: StudySummary) -> go.Figure:
 
 
 def _screening(summary: StudySummary) -> go.Figure:
-    """What became of the candidates of each trial; of groups of trials where there are many."""
+    """Return the figure of the fate of candidates, by trial or by group of trials."""
     trials = summary.completed
     step = math.ceil(len(trials) / _MOST_BARS)
     groups = [trials[start : start + step] for start in range(0, len(trials), step)]
     names = [str(group[0].number) if step == 1 else f"{group[0].number}…" for group in groups]
 
     def total(attr: str) -> list[int]:
+        """Return the sum of a trial attribute over each group."""
         return [sum(int(number(t, attr) or 0) for t in group) for group in groups]
 
     trained = [len(group) for group in groups]
@@ -188,12 +194,11 @@ def _screening(summary: StudySummary) -> go.Figure:
 
 
 def _figure(title: str, said: str, x: str, y: str, traces: Iterable[dict[str, Any]]) -> go.Figure:
-    """A figure without plotly's template, which is larger than the data.
-
-    The title stands below the dashboard's buttons, which lie at the upper edge.
-    """
+    """Return a figure with a title, a second line in small print, two axes and its traces."""
     import plotly.graph_objects as go
 
+    # NOTE: plotly's own template is larger than the data, so the layout is spelled out. The
+    # dashboard's buttons lie at the upper edge, so the title stands below them.
     axis = {"gridcolor": "#e3e6ea", "zerolinecolor": "#c5cad1", "linecolor": "#8a919c"}
     layout = {
         "template": "none",
@@ -217,7 +222,7 @@ def _figure(title: str, said: str, x: str, y: str, traces: Iterable[dict[str, An
 
 
 def _span(values: Any) -> list[float] | None:
-    """An axis that shows all finite values with some room; None leaves it to plotly."""
+    """Return an axis range around all finite values; None leaves the range to plotly."""
     finite = np.asarray(values, dtype=float)
     finite = finite[np.isfinite(finite)]
     if not len(finite) or finite.min() == finite.max():
@@ -227,15 +232,16 @@ def _span(values: Any) -> list[float] | None:
 
 
 def _text(words: str) -> str:
-    """Words as they are: plotly reads some markup in them."""
+    """Return words that plotly shows as they are, although it reads some markup."""
     return html.escape(printable(shortened(words, 40)), quote=False)
 
 
 def _short(values: Any) -> list[float | None]:
-    """Numbers with five digits: their text is stored; infinite ones are gaps."""
+    """Return numbers with five digits, as their text is stored; infinite ones are gaps."""
     return [float(f"{v:.5g}") if math.isfinite(v) else None for v in np.asarray(values).tolist()]
 
 
 def _whole(values: Any) -> list[int]:
+    """Return whole numbers as Python's own, which JSON can hold."""
     found: Sequence[int] = np.asarray(values, dtype=int).tolist()
     return list(found)

@@ -1,4 +1,4 @@
-"""The one note of a study: what it is about, how it goes, how to resume and to reuse it."""
+"""The note of a study: its task, its state, and how to resume and reuse it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from surrogate_nas.results.summary import StudySummary, finite
 from surrogate_nas.storage.opening import address_of
 
 BEGIN, END = "[//]: # (surrogate_nas)", "[//]: # (end of surrogate_nas)"
-"""Our part of a note lies between these; what people write before or after it is kept. Markdown
-reads them as link definitions and shows nothing, while optuna-dashboard would show a comment."""
+"""Lines around our part of a note; text that people write before or after it is kept. Markdown
+takes these lines for link definitions and shows nothing. optuna-dashboard would show a comment."""
 
 _META_FEATURES_ATTR = "meta_features"
 _OURS = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
@@ -27,7 +27,7 @@ _MOST_META_FEATURES = 30
 
 
 def merged(existing: str, ours: str) -> str:
-    """Return a note with our part put in the place of the last one, or below what was written."""
+    """Return a note with our part replaced, or put below the text of others."""
     marked = f"{BEGIN}\n\n{ours.strip()}\n\n{END}"
     if _OURS.search(existing):
         return _OURS.sub(lambda _: marked, existing, count=1)
@@ -39,7 +39,7 @@ def note(study: optuna.Study, summary: StudySummary | None) -> str:
 
     Args:
         study: The study.
-        summary: It in numbers; None with several objectives.
+        summary: The study in numbers; None with several objectives.
     """
     attrs = study.user_attrs
     task = str(attrs.get("task", ""))
@@ -54,7 +54,9 @@ def note(study: optuna.Study, summary: StudySummary | None) -> str:
 
 
 def code(words: str, most: int = 200) -> str:
-    """Return words as Markdown code, whatever is in them."""
+    """Return words as Markdown code, whatever characters they contain."""
+    # NOTE: code ends at a run of backticks as long as the one that began it, so the words'
+    # longest run is exceeded by one.
     words = printable(shortened(words, most))
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", words)), default=0))
     pad = " " if words.startswith("`") or words.endswith("`") else ""
@@ -62,6 +64,7 @@ def code(words: str, most: int = 200) -> str:
 
 
 def _state(study: optuna.Study, summary: StudySummary) -> str:
+    """Return the best result so far, or how the trials have failed."""
     best = summary.best
     if best is None:
         return (
@@ -80,7 +83,7 @@ def _state(study: optuna.Study, summary: StudySummary) -> str:
 
 
 def _worth(summary: StudySummary) -> list[str]:
-    """How much the surrogate is worth, in words and numbers."""
+    """Return sentences on how well the surrogate ranks and how much it has screened."""
     lines = []
     rho = summary.rank_correlation
     if not math.isnan(rho):
@@ -102,10 +105,12 @@ def _worth(summary: StudySummary) -> list[str]:
 
 
 def _warnings(summary: StudySummary) -> list[str]:
+    """Return a quoted line for each finding against the surrogate."""
     return [f"> **Where the surrogate does not help.** {finding}" for finding in diagnose(summary)]
 
 
 def _about(study: optuna.Study, summary: StudySummary | None) -> str:
+    """Return a table of the study's metric, space, surrogate and versions."""
     attrs = study.user_attrs
     metric = str(attrs.get("metric", "value"))
     better = (
@@ -121,7 +126,7 @@ def _about(study: optuna.Study, summary: StudySummary | None) -> str:
 
 
 def _meta_features(found: Any) -> list[str]:
-    """The task's meta-features, folded away."""
+    """Return a table of the task's meta-features, if the study has recorded any."""
     if not isinstance(found, dict):
         return []
     known = {str(name): finite(value) for name, value in found.items()}
@@ -131,6 +136,7 @@ def _meta_features(found: Any) -> list[str]:
 
 
 def _resume(study: optuna.Study) -> str:
+    """Return the lines of Python that continue the study."""
     name, address = study.study_name, address_of(study._storage)
     where = f"storage={address!r}" if address else "storage=..."
     return (
@@ -145,6 +151,7 @@ def _resume(study: optuna.Study) -> str:
 
 
 def _reuse(study: optuna.Study) -> str:
+    """Return the lines of Python that start the next study from this one."""
     address = address_of(study._storage)
     return (
         "### Reuse for the next data set\n\nThis study is a past task of its space:\n\n"
@@ -157,16 +164,19 @@ def _reuse(study: optuna.Study) -> str:
 
 
 def _block(*lines: str) -> str:
-    # A name with backticks or line breaks must not end the block.
+    """Return lines of Python as a Markdown block."""
+    # NOTE: a name with backticks or line breaks must not end the block.
     safe = [line.replace("```", "'''").replace("\n", " ") for line in lines]
     return "\n".join(["```python", *safe, "```"])
 
 
 def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
+    """Return a Markdown table of two columns."""
     lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
     lines += [f"| {_cell(left)} | {_cell(right)} |" for left, right in rows]
     return "\n".join(lines)
 
 
 def _cell(words: str) -> str:
+    """Return words that cannot leave their cell of a table."""
     return words.replace("|", "\\|").replace("\n", " ")

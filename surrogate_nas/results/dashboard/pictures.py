@@ -17,19 +17,19 @@ from surrogate_nas.storage.opening import folder_beside
 
 FILE_NAME = "architecture.svg"
 FOLDER_ATTR = "artifact_folder"
-"""User attribute of a study whose pictures are kept elsewhere than beside its storage."""
+"""User attribute: folder of the pictures, if it is not the one beside the storage."""
 
 _FINISHED_PREFIX = "dashboard:artifacts:"
-"""Where optuna-dashboard looks for a finished trial's artifacts, which Optuna cannot take any
-more: in the study, by the trial's identity."""
+"""Beginning of the study's system attributes in which optuna-dashboard looks for artifacts of
+finished trials; the trial's identity follows. Optuna itself adds artifacts to running trials."""
 
 
 @final
 class _WholeFiles(FileSystemArtifactStore):
-    """A folder of artifacts in which no half of one is left by a disk that is full.
+    """A folder of artifacts that are written as a whole, also when the disk becomes full.
 
     Args:
-        folder: Where they are.
+        folder: The folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,14 +42,15 @@ class _WholeFiles(FileSystemArtifactStore):
 
 
 def artifact_folder(study: optuna.Study, chosen: str | Path | None = None) -> Path | None:
-    """Return where a study's pictures are kept: where its user chose, or beside the storage.
+    """Return the folder of a study's pictures: the chosen one, or one beside the storage.
 
     Args:
         study: The study.
-        chosen: By the caller; what earlier callers chose is the study's attribute.
+        chosen: Folder that the caller chose. None takes the folder of earlier callers, which is
+            an attribute of the study.
 
     Returns:
-        None where neither is known, as for a database server.
+        The folder; None if none is known, as for a database server.
     """
     known = chosen if chosen is not None else study.user_attrs.get(FOLDER_ATTR)
     if isinstance(known, str | Path) and str(known):
@@ -65,8 +66,8 @@ def add_picture(
     Args:
         study: The trial's study.
         trial: A running or a finished trial.
-        svg: The picture.
-        folder: Of the artifacts; made if need be.
+        svg: The picture as SVG.
+        folder: Folder of the artifacts, made if it is missing.
 
     Raises:
         OSError: The folder cannot be written to.
@@ -79,6 +80,8 @@ def add_picture(
         if isinstance(trial, optuna.Trial):
             upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)
             return
+        # NOTE: Optuna refuses artifacts of finished trials, so the file and its record are
+        # written here, in the form that optuna-dashboard reads.
         name = str(uuid.uuid4())
         with path.open("rb") as file:
             store.write(name, file)
@@ -93,7 +96,7 @@ def add_picture(
 
 
 def has_picture(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Whether a trial has been given a picture of ours, while it ran or later."""
+    """Return whether a trial has a picture of ours, from while it ran or from later."""
     return not without_picture(study, [trial])
 
 

@@ -1,4 +1,8 @@
-"""Write a study's figures and its note to where optuna-dashboard reads them."""
+"""Write a study's figures and its note into its storage, where optuna-dashboard reads them.
+
+Storages have no locks. A worker therefore writes a lease before it writes figures, and reads back
+what it wrote, because the parts of another worker may have come between its own.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +36,14 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _LEASE = "surrogate_nas:publishing"
-"""System attribute of a study: which worker writes, since when, and what it has written."""
+"""System attribute of a study: which worker writes, since when, and how much it has written."""
 
 _LEASE_SECONDS = 10.0
 _WAIT_SECONDS = 0.05
 _ATTEMPTS = 3
 _MOST_LATE_PICTURES = 200
-"""Pictures added to finished trials at once; each stays in what the dashboard reads anew."""
+"""Most pictures added to finished trials at once. The dashboard reads the record of each again
+with every page, so thousands would make it slow."""
 
 _WORKER = uuid.uuid4().hex
 
@@ -51,20 +56,20 @@ def publish(
 ) -> None:
     """Write figures, a note and missing pictures of a study for optuna-dashboard, now.
 
-    :class:`~surrogate_nas.Objective` does this by itself while a study runs; call it for a study
-    of another objective, or to be sure that the last trial is in the figures. What the study's
-    readers wrote into its note is kept.
+    :class:`~surrogate_nas.Objective` does this by itself while a study runs. Call it for a study
+    of another objective, or to be sure that the last trial is in the figures. Text that people
+    wrote into the note is kept.
 
     Args:
         study: Any Optuna study.
-        space: Its search space, for pictures; by default what the study has recorded, or a table
-            of its parameters.
-        artifacts: The folder for pictures; by default the one of earlier calls, or a folder
-            beside the storage's file.
+        space: The search space, for pictures. By default it is the space that the study has
+            recorded, or a table of its parameters.
+        artifacts: Folder for pictures. By default it is the folder of earlier calls, or one beside
+            the storage's file.
 
     Raises:
         MissingExtraError: The extra ``dashboard`` is not installed.
-        StudyError: The folder for pictures cannot be written to; all else has been.
+        StudyError: The folder for pictures cannot be written to. Figures and note are written.
     """
     trials = study.get_trials(deepcopy=False)
     write(study, space_of(study, space), trials)
@@ -74,12 +79,13 @@ def publish(
         raise StudyError(
             expected="a folder for pictures that can be written to",
             got=f"{type(error).__name__}: {error}",
-            fix="give another one by artifacts=, and start optuna-dashboard with --artifact-dir",
+            fix="pass another folder as artifacts=, and start optuna-dashboard with "
+            "--artifact-dir on it",
         ) from error
 
 
 def require_dashboard() -> None:
-    """Refuse politely where the extra is missing.
+    """Refuse to go on where the extra is missing.
 
     Raises:
         MissingExtraError: The extra ``dashboard`` is not installed.
@@ -97,7 +103,7 @@ def require_dashboard() -> None:
 
 
 def write(study: optuna.Study, space: SearchSpace, trials: Sequence[FrozenTrial]) -> None:
-    """Write the figures and the note of a study, as its trials are known to the caller.
+    """Write the figures and the note of a study from the trials that the caller passes.
 
     Raises:
         MissingExtraError: The extra ``dashboard`` is not installed.
@@ -114,7 +120,7 @@ def write(study: optuna.Study, space: SearchSpace, trials: Sequence[FrozenTrial]
 
 
 def is_new(study: optuna.Study, n_finished: int) -> bool:
-    """Whether so many finished trials are more than has been written, and nobody is at it."""
+    """Return whether `n_finished` trials are more than are written, and nobody else writes."""
     lease = study._storage.get_study_system_attrs(study._study_id).get(_LEASE)
     if not isinstance(lease, dict):
         return True
@@ -126,7 +132,7 @@ def is_new(study: optuna.Study, n_finished: int) -> bool:
 
 
 def wait_for_others(study: optuna.Study) -> None:
-    """Wait while another worker writes, which may not have seen the last trials."""
+    """Wait while another worker writes, but no longer than a lease lasts."""
     until = time.monotonic() + _LEASE_SECONDS
     while time.monotonic() < until:
         lease = study._storage.get_study_system_attrs(study._study_id).get(_LEASE)
@@ -136,7 +142,8 @@ def wait_for_others(study: optuna.Study) -> None:
 
 
 def claim(study: optuna.Study) -> None:
-    """Tell other workers that this one writes now; at worst two do so at once."""
+    """Tell other workers that this one writes now."""
+    # NOTE: two workers may still write at once, as nothing locks. Then the figures are read back.
     _set_lease(study, {"worker": _WORKER, "since": time.time()})
 
 
@@ -146,16 +153,18 @@ def release(study: optuna.Study, n_finished: int) -> None:
 
 
 def n_finished(trials: Sequence[FrozenTrial]) -> int:
-    """Count the finished trials."""
+    """Return the number of finished trials."""
     return sum(trial.state.is_finished() for trial in trials)
 
 
 def _set_lease(study: optuna.Study, lease: Mapping[str, Any]) -> None:
+    """Store the lease, a system attribute that Optuna shows to no user."""
     study._storage.set_study_system_attr(study._study_id, _LEASE, dict(lease))
 
 
 def _save_figures(study: optuna.Study, made: Mapping[str, go.Figure]) -> None:
-    """Save figures; again where another worker's parts have come between."""
+    """Save figures, and save those again that cannot be read back."""
+    # NOTE: a figure is stored in parts, and parts of two workers may have been mixed.
     from optuna_dashboard import save_plotly_graph_object
 
     for _ in range(_ATTEMPTS):
@@ -168,7 +177,7 @@ def _save_figures(study: optuna.Study, made: Mapping[str, go.Figure]) -> None:
 
 
 def _is_whole(attrs: Mapping[str, Any], name: str) -> bool:
-    """Whether a figure, which is stored in parts, can be read back."""
+    """Return whether the parts of a figure can be read back as JSON."""
     parts: list[str] = []
     while (part := attrs.get(f"dashboard:plot_data:{name}:{len(parts)}")) is not None:
         parts.append(part)
@@ -180,7 +189,7 @@ def _is_whole(attrs: Mapping[str, Any], name: str) -> bool:
 
 
 def _save_note(study: optuna.Study, ours: str) -> None:
-    """Save our part of the note, the rest as it is; again where another worker came between."""
+    """Save our part of the note and keep the rest; again if another worker came between."""
     from optuna_dashboard import get_note, save_note
 
     for _ in range(_ATTEMPTS):
@@ -200,7 +209,7 @@ def add_late_pictures(
     trials: Sequence[FrozenTrial],
     artifacts: str | os.PathLike[str] | None,
 ) -> None:
-    """Add pictures to finished trials that have none: the best 200 of them.
+    """Add pictures to the best 200 finished trials that have none.
 
     Raises:
         OSError: The folder cannot be written to.
@@ -217,7 +226,7 @@ def add_late_pictures(
 
 
 def _place(study: optuna.Study, trial: FrozenTrial) -> tuple[bool, float]:
-    """What good trials come first by; with several objectives, the first one counts."""
+    """Return a sort key by which good trials come first, by the first objective."""
     if trial.state != TrialState.COMPLETE or not trial.values:
         return True, -float(trial.number)
     sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1.0
@@ -225,6 +234,6 @@ def _place(study: optuna.Study, trial: FrozenTrial) -> tuple[bool, float]:
 
 
 def remember_folder(study: optuna.Study, folder: Path) -> None:
-    """Write down where a study's pictures are, if that is not where they are by default."""
+    """Store the folder of a study's pictures, if it is not the default one."""
     if artifact_folder(study) != folder:
         study.set_user_attr(FOLDER_ATTR, str(folder))

@@ -24,8 +24,10 @@ FloatArray = npt.NDArray[np.float64]
 
 _LEAST_TRIALS = 12
 _MOST_TRIALS = 2000
+"""Latest trials that the trees are fitted to."""
 _FOLDS = 5
 _MOST_VALUES = 6
+"""Most different numbers that are shown one by one; more are put into three ranges."""
 _MOST_SHOWN = 15
 
 _logger = logging.getLogger(__name__)
@@ -34,7 +36,13 @@ _logger = logging.getLogger(__name__)
 @final
 @dataclass(frozen=True)
 class Effect:
-    """What one value of a choice adds to a result, on average, in the metric's units."""
+    """Mean contribution of one value of a parameter to results.
+
+    Args:
+        value: The value, or a range of values, in words.
+        effect: Mean SHAP contribution, in the metric's units.
+        n_trials: Number of trials with this value.
+    """
 
     value: str
     effect: float
@@ -47,13 +55,14 @@ class Choice:
     """How much a parameter mattered.
 
     Args:
-        name: The parameter.
-        label: The same in the space's own words.
+        name: Name of the parameter.
+        label: Name of the parameter in the space's own words.
         contribution: Mean absolute SHAP contribution, in the metric's units.
-        share: The same as a share of all parameters'.
-        importance: Optuna's importance, a share; None where it is unknown, or nothing varied.
-        best: The value that adds most.
-        worst: The value that adds least.
+        share: Contribution as a share of the sum over all parameters.
+        importance: Optuna's importance, a share; None if it is unknown or the parameter never
+            varied.
+        best: The value with the best mean contribution.
+        worst: The value with the worst mean contribution.
     """
 
     name: str
@@ -71,10 +80,10 @@ class Choices:
     """The parameters that mattered most, strongest first.
 
     Args:
-        choices: At most 15 of them.
-        n_left_out: How many parameters are not listed.
-        held_out: Rank correlation of the trees' predictions with results that they were not
-            fitted to, five-fold: how far to trust all this.
+        choices: At most 15 parameters.
+        n_left_out: Number of parameters that are not listed.
+        held_out: Rank correlation of the trees' predictions with held-out results, by five-fold
+            cross-validation. It says how far the contributions can be trusted.
     """
 
     choices: tuple[Choice, ...]
@@ -85,15 +94,16 @@ class Choices:
 def choices_of(
     study: optuna.Study, trials: Sequence[FrozenTrial], space: SearchSpace, *, maximize: bool
 ) -> Choices | None:
-    """Return which choices mattered; None where too few trials say it.
+    """Return how much each parameter mattered; None if the trials are too few to tell.
 
-    Boosted trees are fitted to the trials, and each prediction is split into what every parameter
-    contributes to it (SHAP values of trees, Lundberg et al. 2020).
+    Boosted trees are fitted to the trials. Each prediction is split into the contributions of the
+    parameters (SHAP values of trees, Lundberg et al. 2020, "From local explanations to global
+    understanding with explainable AI for trees").
 
     Args:
         study: A study with one objective.
-        trials: Its completed trials.
-        space: For the parameters' names in words.
+        trials: Completed trials of the study.
+        space: The search space, for the parameters' names in words.
         maximize: Whether larger values are better.
     """
     found = recorded_distributions(study)
@@ -106,9 +116,12 @@ def choices_of(
     widths = [
         len(d.choices) if isinstance(d, CategoricalDistribution) else 1 for d in found.values()
     ]
-    # Behind the parameters' own columns are counts of equal choices, which would take their share.
+    # NOTE: behind the parameters' own columns the encoding has counts of equal choices. They are
+    # cut off, because they would take part of the parameters' contributions.
     x = encoding.encode([t.params for t in used])[:, : sum(widths)]
     parts = np.asarray(fit_trees(x, y, seed=0).predict(x, pred_contrib=True, num_threads=1))
+    # NOTE: the last column of `parts` is the expected value, which belongs to no parameter. A
+    # category has a column for each value, and their contributions add up.
     owner = np.repeat(np.arange(len(widths)), widths)
     by_name = np.stack([parts[:, :-1][:, owner == k].sum(axis=1) for k in range(len(widths))], 1)
     strength = np.abs(by_name).mean(axis=0)
@@ -133,7 +146,7 @@ def choices_of(
 
 
 def _held_out(x: FloatArray, y: FloatArray) -> float:
-    """Rank correlation of five-fold predictions with results, folds drawn at random."""
+    """Return the rank correlation of five-fold predictions with results."""
     fold = np.random.default_rng(0).permutation(len(y)) % _FOLDS
     predicted = np.zeros(len(y))
     for k in range(_FOLDS):
@@ -146,7 +159,7 @@ def _held_out(x: FloatArray, y: FloatArray) -> float:
 def _effects(
     values: Sequence[Any], parts: FloatArray, name: str, trials: Sequence[FrozenTrial]
 ) -> list[Effect]:
-    """Mean contribution of each value; of three ranges of values where there are many."""
+    """Return the mean contribution of each value, or of three ranges if there are many."""
     there = [name in trial.params for trial in trials]
     words = [
         _spell(value) if is_there else "not there"
@@ -166,6 +179,7 @@ def _effects(
 
 
 def _range(value: float, edges: FloatArray) -> str:
+    """Return in words which third of the values a value lies in."""
     low, high = (f"{edge:.3g}" for edge in edges.tolist())
     if value <= edges[0]:
         return f"up to {low}"
@@ -173,16 +187,17 @@ def _range(value: float, edges: FloatArray) -> str:
 
 
 def _spell(value: Any) -> str:
+    """Return a value as text, numbers with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:
-    """Optuna's importances; none of a study that it refuses."""
+    """Return Optuna's importance of each parameter; an empty dict if Optuna refuses the study."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return optuna.importance.get_param_importances(study)
     except Exception as error:
-        # It refuses studies in many ways: too few trials, infinite values, nothing shared.
+        # NOTE: an evaluator may raise anything: too few trials, infinite values, nothing shared.
         _logger.info("Optuna's importances are not known: %s", error)
         return {}

@@ -1,4 +1,4 @@
-"""Everything that a report shows, as plain values; the template escapes and arranges them."""
+"""The contents of a report as plain values, which the template escapes and arranges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from surrogate_nas.storage.passwords import without_passwords
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 LEVELS = (0.5, 0.8, 0.95)
-"""Central intervals of predictions whose coverage is shown."""
+"""Probabilities of the central prediction intervals whose coverage is shown."""
 
 _MOST_ROWS = 1000
 _MOST_CHARACTERS = 300
@@ -41,11 +41,11 @@ _SIZES = (
 
 
 def content(study: optuna.Study, space: SearchSpace | None) -> dict[str, Any]:
-    """Return what the template shows.
+    """Return the values that the template shows, by name.
 
     Args:
         study: Any Optuna study.
-        space: Its search space, where the caller has it.
+        space: The search space; None takes the space that the study has recorded.
     """
     known = space_of(study, space)
     trials = study.get_trials(deepcopy=False)
@@ -67,7 +67,7 @@ def content(study: optuna.Study, space: SearchSpace | None) -> dict[str, Any]:
 def _single(
     study: optuna.Study, trials: Sequence[FrozenTrial], space: SearchSpace
 ) -> dict[str, Any]:
-    """What a study with one objective has."""
+    """Return the part of the contents that only a study with one objective has."""
     summary = summarize(study)
     best = summary.best
     surrogate = getattr(study.sampler, "surrogate", None)
@@ -98,7 +98,7 @@ def _single(
 
 
 def _several(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """What a study with several objectives has: the trials that no other beats."""
+    """Return the part of a study with several objectives: its Pareto front and trials."""
     names = study.metric_names or [f"objective {k}" for k in range(len(study.directions))]
     done = [t for t in trials if t.state == TrialState.COMPLETE and t.values is not None]
     front = {t.number for t in study.best_trials} if done else set()
@@ -130,7 +130,7 @@ def _several(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str, An
 def _numbers(
     study: optuna.Study, summary: StudySummary, best: FrozenTrial
 ) -> list[tuple[str, str]]:
-    """The answer in numbers, each with what it is."""
+    """Return the answer in numbers, each with its meaning in words."""
     metric = shortened(summary.metric)
     found = [(f"{best.value:.4g}", f"validation {metric}")]
     test_value = finite(study.user_attrs.get("test_value"))
@@ -147,7 +147,7 @@ def _numbers(
 
 
 def _rows(summary: StudySummary) -> tuple[list[dict[str, Any]], int]:
-    """The table of trials in their order; of thousands the best, and how many are left out."""
+    """Return the rows of at most 1,000 trials, the best ones, and how many are left out."""
     trials = list(summary.completed)
     if len(trials) > _MOST_ROWS:
         sign = -1.0 if summary.maximize else 1.0
@@ -157,7 +157,7 @@ def _rows(summary: StudySummary) -> tuple[list[dict[str, Any]], int]:
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
-    """One line of the table of trials."""
+    """Return one row of the table of trials."""
     words = words_of(trial)
     return {
         "number": trial.number,
@@ -171,7 +171,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    """How many trials ended in which way."""
+    """Return the number of trials in each state."""
     states = {state.name.lower(): 0 for state in TrialState}
     for trial in trials:
         states[trial.state.name.lower()] += 1
@@ -179,7 +179,7 @@ def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 
 
 def _commands(study: optuna.Study) -> list[tuple[str, str]]:
-    """Command lines that belong to the study, where its storage can be named."""
+    """Return command lines for the study; none if its storage has no address."""
     address, folder = address_of(study._storage), artifact_folder(study)
     if address is None:
         return []
@@ -193,6 +193,6 @@ def _commands(study: optuna.Study) -> list[tuple[str, str]]:
 
 
 def _spelled(value: Any) -> str:
-    """An attribute as text; of structures their JSON."""
+    """Return an attribute as text without passwords; structures as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return shortened(without_passwords(text), 2000)

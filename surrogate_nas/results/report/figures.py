@@ -1,4 +1,4 @@
-"""Figures of a report, by matplotlib as SVG: real text, no scripts, readable in greyscale."""
+"""Figures of a report as SVG, by matplotlib: real text, no scripts, readable in greyscale."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_POINTS = 1000
 
 
 class Figure(NamedTuple):
-    """A figure with its title and the words that say the same."""
+    """A figure with its title and a sentence that says the same."""
 
     title: str
     svg: str
@@ -30,11 +30,11 @@ class Figure(NamedTuple):
 
 
 def figures(summary: StudySummary, expected: ExpectedBest | None) -> list[Figure]:
-    """Return the figures that a study has something to show in.
+    """Return the figures that have something to show.
 
     Args:
         summary: The study in numbers.
-        expected: What random draws would have found, if that is known.
+        expected: Best values that random draws would have found, if the surrogate can tell.
     """
     made = []
     if summary.completed:
@@ -47,7 +47,13 @@ def figures(summary: StudySummary, expected: ExpectedBest | None) -> list[Figure
 
 
 def pareto(values: npt.NDArray[np.float64], is_best: Sequence[bool], names: list[str]) -> Figure:
-    """Draw two objectives of all trials, (n, 2), and the trials that none beats in both."""
+    """Return the figure of two objectives and their Pareto front.
+
+    Args:
+        values: Two objectives of each trial, (n, 2).
+        is_best: Whether each trial is in the front, (n,).
+        names: Names of the two objectives.
+    """
 
     def draw(axes: Any) -> None:
         best = np.array(is_best)
@@ -66,7 +72,7 @@ def pareto(values: npt.NDArray[np.float64], is_best: Sequence[bool], names: list
 
 
 def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> Figure:
-    """Every result, the best so far and the band of random draws."""
+    """Return the figure of all results, the best so far and the band of random draws."""
     values = np.array([t.value for t in summary.completed], dtype=float)
     at = np.array(spaced(len(values), _MOST_POINTS))
     best = summary.best
@@ -93,7 +99,7 @@ def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> Figure:
 
 
 def _predicted_measured(summary: StudySummary) -> Figure:
-    """Predictions, each made before its training, against results."""
+    """Return the figure of results against predictions, each made before its training."""
     at = spaced(len(summary.predicted), _MOST_POINTS)
     measured, predicted = np.array(summary.measured)[at], np.array(summary.predicted)[at]
     stds = np.array(summary.stds)[at]
@@ -108,7 +114,7 @@ def _predicted_measured(summary: StudySummary) -> Figure:
             axes.plot(ends, ends, color=_ACCENT, linestyle="--", label="perfect prediction")
         axes.set_xlabel(_label(f"measured {summary.metric}"), parse_math=False)
         axes.set_ylabel("predicted before training")
-        # The first predictions may be very uncertain; their bars go beyond the figure.
+        # NOTE: the first predictions may be very uncertain, so their bars may leave the figure.
         _zoom(axes.set_ylim, np.append(measured, predicted))
 
     rho = summary.rank_correlation
@@ -122,12 +128,13 @@ def _predicted_measured(summary: StudySummary) -> Figure:
 
 
 def _rank_correlation(summary: StudySummary) -> Figure:
-    """The rank correlation as trials come in."""
+    """Return the figure of the rank correlation as trials come in, with a limit of chance."""
     n = np.array([n for n, _ in summary.rank_correlations])
     rho = np.array([value for _, value in summary.rank_correlations])
 
     def draw(axes: Any) -> None:
-        # Without any association its standard deviation is 1 / sqrt(n - 1).
+        # NOTE: without any association the standard deviation of Spearman's ρ is
+        # 1 / sqrt(n - 1) (Kendall & Gibbons 1990).
         chance = np.minimum(1.645 / np.sqrt(n - 1), 1.0)
         axes.plot(n, rho, "o-", color=_INK, markersize=3, label="rank correlation")
         axes.plot(n, chance, ":", color=_GREY, label="chance reaches this in 5 %")
@@ -143,11 +150,12 @@ def _rank_correlation(summary: StudySummary) -> Figure:
 
 
 def _label(words: str) -> str:
+    """Return words of bounded length without invisible characters."""
     return printable(shortened(words))
 
 
 def _zoom(set_limits: Callable[..., Any], values: npt.NDArray[np.float64]) -> None:
-    """Show all finite values with some room; leave it to matplotlib where they are equal."""
+    """Set limits around all finite values; equal values leave the limits to matplotlib."""
     finite = values[np.isfinite(values)]
     if len(finite) and finite.min() < finite.max():
         room = 0.1 * (finite.max() - finite.min())
@@ -155,12 +163,17 @@ def _zoom(set_limits: Callable[..., Any], values: npt.NDArray[np.float64]) -> No
 
 
 def _svg(name: str, draw: Callable[[Any], None]) -> str:
-    """Draw a figure as an SVG element, without pyplot's global state."""
+    """Return a figure as an SVG element, drawn without pyplot's global state.
+
+    Args:
+        name: Name of the figure, unique on its page.
+        draw: Function that draws on the axes that it is given.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 
-    # Text as text: it is small, can be searched and read aloud. The salt names parts alike in
-    # each run, and apart from those of other figures on the page.
+    # NOTE: text stays text, which is small and can be searched and read aloud. The salt makes
+    # identifiers equal in each run, and different from those of other figures on the page.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"surrogate_nas {name}"}):
         canvas = Canvas(figsize=_SIZE_INCHES, layout="constrained")
         axes = canvas.add_subplot()

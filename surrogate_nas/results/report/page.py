@@ -1,4 +1,4 @@
-"""report: writes a study's page."""
+"""report: write a study as one HTML file."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ def report(
 ) -> Path:
     """Write a study as one HTML file that needs nothing from elsewhere.
 
-    The answer comes first: the best architecture, its picture, what it reached, its size. Then how
-    the search went, how far the surrogate could be trusted, which choices mattered, every trial,
-    and how it all was made. With several objectives the Pareto front takes the answer's place. Any
-    Optuna study works; what is not known of it is left out.
+    The answer comes first: the best architecture, its picture, its value and its size. Then the
+    report shows how the search went, how far the surrogate could be trusted, which choices
+    mattered, every trial, and the versions and commands. With several objectives the Pareto front
+    takes the place of the answer. Any Optuna study works, and unknown parts are left out.
 
     Args:
         study: Any Optuna study.
-        path: Where to write the HTML file; its folder must exist.
-        space: The search space, for pictures and names; by default what the study has recorded.
+        path: Path of the HTML file. Its folder must exist, and an existing file is replaced.
+        space: The search space, for pictures and names. By default it is the space that the study
+            has recorded.
 
     Returns:
-        The path.
+        The path of the file.
 
     Raises:
         MissingExtraError: The extra ``report`` is not installed.
@@ -64,17 +65,17 @@ def report(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # Of plain texts alone: pictures are markup already.
+        # NOTE: only plain texts are cleaned, because pictures are markup already.
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
     page = environment.from_string(template).render(content(study, space))
     try:
-        # Half characters, which Python's strings may hold, have no form in a file.
+        # NOTE: Python's strings may hold lone surrogates, which have no form in UTF-8.
         write_whole(target.resolve(), page.encode("utf-8", "replace"))
     except OSError as error:
         raise StudyError(
             expected=f"a report that can be written to {str(target)!r}",
             got=f"{type(error).__name__}: {error.strerror}",
-            fix="choose another folder, or make room",
+            fix="choose another folder, or make room on the disk",
         ) from error
     return target
