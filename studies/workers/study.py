@@ -22,8 +22,8 @@ from typing import Any, final
 import optuna
 
 import surrogate_nas as sn
+from surrogate_nas import attributes
 from surrogate_nas.attributes import counts
-from surrogate_nas.running.workers.coordination import WORKER
 
 HERE = Path(__file__).parent
 
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace, repeat: int) -> dict[str, Any]:
         "states": [trial.state.name for trial in trials],
         "counted": sum(map(counts, trials)),
         "keys": [space.canonical(space.from_params(trial.params)) for trial in trials],
-        "worker": [str(trial.system_attrs[WORKER]) for trial in trials],
+        "worker": [str(trial.system_attrs[attributes.WORKER]) for trial in trials],
         "times": [[(at - first).total_seconds() for at in span] for span in spans],
     }
 

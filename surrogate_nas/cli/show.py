@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import surrogate_nas as sn
+from surrogate_nas import attributes
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.errors import StudyError
 from surrogate_nas.storage.passwords import masked
@@ -85,7 +86,7 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
     if best is None or best.value is None:
         print(f"No completed trial; {summary.n_failed} failed, {summary.n_pruned} pruned.")
         return
-    words = best.user_attrs.get("architecture") or str(best.params)
+    words = best.user_attrs.get(attributes.ARCHITECTURE) or str(best.params)
     print(f"Best architecture (trial {best.number}): {words}")
     print(f"Validation {summary.metric}: {best.value:.4f}")
     if final is not None:
@@ -150,7 +151,7 @@ def _print_study(address: str, name: str) -> None:
     with reachable(address):
         summary, attrs = sn.summarize(study), study.user_attrs
     print_summary(summary, None)
-    test_value = finite(attrs.get("test_value"))
+    test_value = finite(attrs.get(attributes.TEST_VALUE))
     if test_value is not None:
         print(f"Test {summary.metric}: {test_value:.4f}")
     print_dashboard(address, study)

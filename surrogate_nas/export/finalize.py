@@ -14,10 +14,10 @@ import optuna
 import torch
 from torch import nn
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError
 from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.export.record import json_value, write_network
-from surrogate_nas.past.history import TASK_ATTR
 from surrogate_nas.results.dashboard.callback import DashboardCallback
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
@@ -105,7 +105,7 @@ def finalize(
             training, ``result`` of the error is the FinalNetwork.
     """
     best = _best_trial(study)
-    if study.user_attrs.get(TASK_ATTR, task.fingerprint) != task.fingerprint:
+    if study.user_attrs.get(attributes.TASK_FINGERPRINT, task.fingerprint) != task.fingerprint:
         raise StudyError(
             expected=f"the task that study {study.study_name!r} was made for",
             got=f"another task, {task!r}",
@@ -128,8 +128,8 @@ def finalize(
             fix="lower the Trainer's learning rate, or give it more time or memory",
         )
     assert best.value is not None
-    study.set_user_attr("test_value", test_value)
-    study.set_user_attr("test_trial", best.number)
+    study.set_user_attr(attributes.TEST_VALUE, test_value)
+    study.set_user_attr(attributes.TEST_TRIAL, best.number)
     final = FinalNetwork(
         trial_number=best.number,
         architecture=architecture,
@@ -142,7 +142,7 @@ def finalize(
         folder=place,
     )
     final = _exported(final, study.study_name, task, own, record)
-    study.set_user_attr("final_folder", final.folder.name)
+    study.set_user_attr(attributes.FINAL_FOLDER, final.folder.name)
     DashboardCallback(space).flush(study, anew=True)
     return final
 

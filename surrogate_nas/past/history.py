@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import PastTaskError, StudyError
 from surrogate_nas.past.mapping import SpaceMapping
 from surrogate_nas.past.past_task import PastTask
@@ -24,15 +25,10 @@ from surrogate_nas.past.readers.studies import OptunaReader, StoredStudy, StudyR
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions, fingerprint
 from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
 
-FINGERPRINT_ATTR = "space_fingerprint"
-SPACE_ATTR = "space"
-TASK_ATTR = "task_fingerprint"
-META_FEATURES_ATTR = "meta_features"
-
 _logger = logging.getLogger(__name__)
 
 _NAMED = 5
-_ATTRS = (FINGERPRINT_ATTR, SPACE_ATTR, META_FEATURES_ATTR)
+_ATTRS = (attributes.SPACE_FINGERPRINT, attributes.SPACE, attributes.META_FEATURES)
 _DIRECTIONS = ("minimize", "maximize")
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BEFORE_BAR = 3.0
@@ -165,7 +161,7 @@ class _Selection:
             results.params,
             results.values,
             "maximize" if study.directions == ("maximize",) else "minimize",
-            _meta_features(study.user_attrs.get(META_FEATURES_ATTR)),
+            _meta_features(study.user_attrs.get(attributes.META_FEATURES)),
             (f"Left out {n} completed trial{'s' * (n > 1)} without a value.",) if n else (),
         )
         return self._mapping.apply(task)
@@ -179,9 +175,11 @@ class _Selection:
         if not study.directions or study.directions[0] not in _DIRECTIONS:
             return "half-written, it has no direction"
         attrs = study.user_attrs
-        if attrs.get(FINGERPRINT_ATTR, self._mark) == self._mark:
+        if attrs.get(attributes.SPACE_FINGERPRINT, self._mark) == self._mark:
             return ""
-        return "" if attrs.get(SPACE_ATTR) == self._name else "its search space is another one"
+        return (
+            "" if attrs.get(attributes.SPACE) == self._name else "its search space is another one"
+        )
 
 
 def _left_out(reason: str) -> StudyError:

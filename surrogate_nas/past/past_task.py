@@ -18,6 +18,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import PastTaskError, StudyError
 from surrogate_nas.past.tables.checks import Check, Duplicates
 from surrogate_nas.past.tables.checks import Direction as Direction
@@ -30,9 +31,6 @@ Given: TypeAlias = (
     "PastTask | optuna.Study | Sequence[FrozenTrial] | "
     "tuple[Sequence[Mapping[str, Any]], Sequence[float]]"
 )
-
-INFEASIBLE = "infeasible"
-"""User attribute of a trial whose network could not be trained; its value says why."""
 
 
 @final
@@ -238,7 +236,9 @@ def from_trials(name: str, trials: Sequence[FrozenTrial], direction: Direction) 
     if not done:
         return None
     values = [t.values[0] for t in done]
-    infeasible = [t for t in trials if t.state.is_finished() and INFEASIBLE in t.user_attrs]
+    infeasible = [
+        t for t in trials if t.state.is_finished() and attributes.INFEASIBLE in t.user_attrs
+    ]
     values += [min(values) if direction == "maximize" else max(values)] * len(infeasible)
     return PastTask(name, [t.params for t in [*done, *infeasible]], values, direction)
 

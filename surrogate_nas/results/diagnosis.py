@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+from surrogate_nas import attributes
 from surrogate_nas.results.summary import StudySummary, number
 from surrogate_nas.screening.ranking import IGNORED
 
@@ -101,7 +102,7 @@ def _low_correlation(summary: StudySummary) -> Finding | None:
 def _far_from_past(summary: StudySummary) -> Finding | None:
     if len(summary.completed) < ENOUGH_FOR_TRANSFER or not summary.ignores_past:
         return None
-    looks = [number(trial, "transfer") for trial in summary.completed[-ENOUGH_LOOKS:]]
+    looks = [number(trial, attributes.TRANSFER) for trial in summary.completed[-ENOUGH_LOOKS:]]
     if any(look is not None and look >= IGNORED for look in looks):
         return None
     n = len(summary.past_task_weights)

@@ -9,16 +9,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from surrogate_nas import attributes
 from surrogate_nas.domains.space_record import read_space
 from surrogate_nas.errors import SurrogateFileError, SurrogateNasError
 from surrogate_nas.files.svg import choices_table
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace
-
-SPACE_ATTR = "space_record"
-"""User attribute of a study: what it takes to make its ready space anew."""
-
-SURROGATE_ATTR = "surrogate"
-"""User attribute of a study: where its surrogate comes from, in words."""
 
 _logger = logging.getLogger(__name__)
 
@@ -33,7 +28,7 @@ def space_of(study: optuna.Study, space: SearchSpace | None = None) -> SearchSpa
     if space is not None:
         return space
     try:
-        recorded = read_space(study.user_attrs.get(SPACE_ATTR))
+        recorded = read_space(study.user_attrs.get(attributes.SPACE_RECORD))
     except SurrogateFileError:
         recorded = None  # anybody may store anything under that name
     return recorded or ParameterSpace(recorded_distributions(study))
@@ -68,5 +63,5 @@ def picture(space: SearchSpace, params: Mapping[str, Any], words: str) -> str:
 
 def words_of(trial: FrozenTrial) -> str:
     """Return a trial's architecture in plain words, or its parameters."""
-    found = trial.user_attrs.get("architecture")
+    found = trial.user_attrs.get(attributes.ARCHITECTURE)
     return str(found) if found else ", ".join(f"{k}={v}" for k, v in trial.params.items())

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtri
 from scipy.stats import spearmanr
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import StudyError
 
 FloatArray = npt.NDArray[np.float64]
@@ -136,7 +137,10 @@ def summarize(study: optuna.Study) -> StudySummary:
 def sum_up(study: optuna.Study, trials: Sequence[FrozenTrial]) -> StudySummary:
     """Sum trials of a study with one objective up, as :func:`summarize` does all of them."""
     completed = tuple(t for t in trials if t.state == TrialState.COMPLETE)
-    predictions = [(number(t, "predicted_value"), number(t, "predicted_std")) for t in completed]
+    predictions = [
+        (number(t, attributes.PREDICTED_VALUE), number(t, attributes.PREDICTED_STD))
+        for t in completed
+    ]
     guesses = [
         (value, _value(trial), std)
         for trial, (value, std) in zip(completed, predictions, strict=True)
@@ -145,21 +149,21 @@ def sum_up(study: optuna.Study, trials: Sequence[FrozenTrial]) -> StudySummary:
     attrs = study.user_attrs
     return StudySummary(
         name=study.study_name,
-        task=str(attrs.get("task", "")),
-        metric=str(attrs.get("metric", "value")),
+        task=str(attrs.get(attributes.TASK, "")),
+        metric=str(attrs.get(attributes.METRIC, "value")),
         maximize=study.direction == StudyDirection.MAXIMIZE,
         completed=completed,
         n_failed=sum(t.state == TrialState.FAIL for t in trials),
         n_pruned=sum(t.state == TrialState.PRUNED for t in trials),
-        n_screened=_total(trials, "n_candidates"),
-        n_duplicates=_total(trials, "n_duplicates"),
-        n_infeasible=_total(trials, "n_infeasible"),
+        n_screened=_total(trials, attributes.N_CANDIDATES),
+        n_duplicates=_total(trials, attributes.N_DUPLICATES),
+        n_infeasible=_total(trials, attributes.N_INFEASIBLE),
         predicted=tuple(predicted for predicted, _, _ in guesses),
         measured=tuple(measured for _, measured, _ in guesses),
         stds=tuple(std for _, _, std in guesses),
-        transfer=finite(attrs.get("transfer")),
-        past_task_weights=_weights(attrs.get("past_task_weights")),
-        past_tasks_ignored=_names(attrs.get("past_tasks_ignored")),
+        transfer=finite(attrs.get(attributes.TRANSFER)),
+        past_task_weights=_weights(attrs.get(attributes.PAST_TASK_WEIGHTS)),
+        past_tasks_ignored=_names(attrs.get(attributes.PAST_TASKS_IGNORED)),
     )
 
 

@@ -13,6 +13,7 @@ from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore, upload
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.samplers import BaseSampler
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.files.checked_json import MOST_TEXT
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
@@ -21,9 +22,6 @@ from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 StoreLike: TypeAlias = Any
 """A folder, or any of Optuna's artifact stores."""
-
-ATTACHED = "surrogate_artifact"
-"""User attribute of a study: which artifact its surrogate is, its hash, and where it is kept."""
 
 
 def attach_surrogate(
@@ -61,7 +59,8 @@ def attach_surrogate(
                 got=f"{type(error).__name__}: {error}",
                 fix="check that the folder or bucket exists, and your rights there",
             ) from error
-    study.set_user_attr(ATTACHED, {"artifact": identity, "sha256": digest, **place})
+    record = {"artifact": identity, "sha256": digest, **place}
+    study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
 
 
 def attached_surrogate(
@@ -82,7 +81,7 @@ def attached_surrogate(
         SurrogateFileError: It is damaged, or needs `space`.
         SurrogateMismatchError: It was fitted to another space.
     """
-    record = study.user_attrs.get(ATTACHED)
+    record = study.user_attrs.get(attributes.SURROGATE_ARTIFACT)
     if record is None:
         return None
     if not isinstance(record, dict) or not {"artifact", "sha256"} <= set(record):
@@ -117,7 +116,10 @@ def with_attached(sampler: BaseSampler, study: optuna.Study) -> BaseSampler:
         StudyError: The attached surrogate is not there, or not the one that was attached.
         SurrogateMismatchError: It was fitted to another space.
     """
-    if not isinstance(sampler, SurrogateSampler) or ATTACHED not in study.user_attrs:
+    if (
+        not isinstance(sampler, SurrogateSampler)
+        or attributes.SURROGATE_ARTIFACT not in study.user_attrs
+    ):
         return sampler
     if sampler.surrogate is not None and sampler.surrogate.tasks:
         return sampler

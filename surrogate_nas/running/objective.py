@@ -19,9 +19,9 @@ import optuna
 from optuna.trial import TrialState
 from torch import nn
 
+from surrogate_nas import attributes
 from surrogate_nas.attributes import INTERRUPTED as INTERRUPTED
 from surrogate_nas.errors import StorageError, StudyError, TrainingError
-from surrogate_nas.past.past_task import INFEASIBLE
 from surrogate_nas.results.dashboard.callback import DashboardCallback
 from surrogate_nas.results.progress import ProgressBar
 from surrogate_nas.running.processes.remote_trial import Epoch, RemoteTrial, study_name
@@ -196,7 +196,7 @@ class Objective:
         with seeded(seed):
             network = space.build(architecture, self.task)
             description = space.describe(architecture)
-        trial.set_user_attr("architecture", space.summary(architecture))
+        trial.set_user_attr(attributes.ARCHITECTURE, space.summary(architecture))
         for name, number in description.items():
             trial.set_user_attr(name, number)
         place = self._warm_up(trial, network, architecture)
@@ -212,10 +212,10 @@ class Objective:
         )
         if self.warm_weights is not None and place and outcome.stop_reason in _WHOLE:
             self.warm_weights.keep(network, place, outcome.value)
-        trial.set_user_attr("train_seconds", outcome.train_seconds)
-        trial.set_user_attr("epochs", outcome.epochs)
-        trial.set_user_attr("images_per_second", outcome.images_per_second)
-        trial.set_user_attr("stop_reason", outcome.stop_reason.value)
+        trial.set_user_attr(attributes.TRAIN_SECONDS, outcome.train_seconds)
+        trial.set_user_attr(attributes.EPOCHS, outcome.epochs)
+        trial.set_user_attr(attributes.IMAGES_PER_SECOND, outcome.images_per_second)
+        trial.set_user_attr(attributes.STOP_REASON, outcome.stop_reason.value)
         return outcome
 
     def _warm_up(
@@ -227,13 +227,13 @@ class Objective:
         place = (type(self.space).__name__, self.space.canonical(architecture), self.task)
         start = self.warm_weights.start(network, place)
         if start is not None:
-            trial.set_user_attr("warm_share", round(start.share, 4))
-            trial.set_user_attr("warm_from", start.architecture)
+            trial.set_user_attr(attributes.WARM_SHARE, round(start.share, 4))
+            trial.set_user_attr(attributes.WARM_FROM, start.architecture)
         return place
 
     def note_settings(self, study: optuna.Study) -> None:
         """Write down in a study how its networks are trained."""
-        study.set_user_attr("trainer", asdict(self.trainer))
+        study.set_user_attr(attributes.TRAINER, asdict(self.trainer))
 
     def for_worker(self) -> Objective:
         """Return this objective for a process that does not have the study."""
@@ -273,8 +273,8 @@ def _value(trial: optuna.trial.BaseTrial, outcome: Outcome) -> float:
 def _infeasible(trial: optuna.trial.BaseTrial) -> Exception:
     """Mark a trial that ran out of memory, and return what to raise."""
     reason = StopReason.OUT_OF_MEMORY.value
-    trial.set_user_attr("stop_reason", reason)
-    trial.set_user_attr(INFEASIBLE, reason)
+    trial.set_user_attr(attributes.STOP_REASON, reason)
+    trial.set_user_attr(attributes.INFEASIBLE, reason)
     if is_bug(trial):
         return TrainingError(
             expected="memory for two inputs at a time of at least one architecture",
@@ -287,9 +287,9 @@ def _infeasible(trial: optuna.trial.BaseTrial) -> Exception:
 
 def note_error(trial: optuna.trial.BaseTrial, error: BaseException) -> None:
     """Write down by which error a trial failed, unless that is known."""
-    if "stop_reason" not in trial.user_attrs:
+    if attributes.STOP_REASON not in trial.user_attrs:
         text = f"{ERROR}{type(error).__name__}: {error}"
-        trial.set_user_attr("stop_reason", text[:500])
+        trial.set_user_attr(attributes.STOP_REASON, text[:500])
 
 
 def is_bug(trial: optuna.trial.BaseTrial) -> bool:
@@ -300,9 +300,9 @@ def is_bug(trial: optuna.trial.BaseTrial) -> bool:
         return True
     n_errors = 0
     for other in trial.study.get_trials(deepcopy=False):
-        is_infeasible = INFEASIBLE in other.user_attrs and other.number != trial.number
+        is_infeasible = attributes.INFEASIBLE in other.user_attrs and other.number != trial.number
         if other.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_infeasible:
             return False
-        by_error = str(other.user_attrs.get("stop_reason", "")).startswith(ERROR)
+        by_error = str(other.user_attrs.get(attributes.STOP_REASON, "")).startswith(ERROR)
         n_errors += is_infeasible or (other.state is TrialState.FAIL and by_error)
     return n_errors >= _TOLERATED_ERRORS

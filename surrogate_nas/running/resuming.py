@@ -24,6 +24,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.attributes import INTERRUPTED
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.running.processes.remote_trial import study_name
@@ -33,19 +34,13 @@ if sys.platform != "win32":
 
 _logger = logging.getLogger(__name__)
 
-CONTINUES = "continues_trial"
-"""User attribute: number of the first of the trials that evaluate the same again."""
-_ATTEMPT = "attempt"
-LOCK = "surrogate_nas:lock"
-"""System attribute: the file that is locked while the trial runs."""
-
 _MOST_ATTEMPTS = 3
 """An architecture in whose trials so many processes died is given up."""
 
 
 def origin(trial: optuna.trial.BaseTrial) -> int:
     """Return the number of the trial that this one evaluates again; its own if it is new."""
-    number = trial.user_attrs.get(CONTINUES, trial.number)
+    number = trial.user_attrs.get(attributes.CONTINUES_TRIAL, trial.number)
     return number if isinstance(number, int) else trial.number
 
 
@@ -58,10 +53,11 @@ def checkpoint_path(folder: Path, trial: optuna.trial.BaseTrial) -> Path:
 
 def enqueue_again(trial: optuna.trial.BaseTrial) -> None:
     """Put the parameters of a trial that is being stopped first in the queue of its study."""
-    trial.set_user_attr("stop_reason", INTERRUPTED)
+    trial.set_user_attr(attributes.STOP_REASON, INTERRUPTED)
     if isinstance(trial, optuna.Trial) and trial.params:
-        kept = {name: trial.user_attrs[name] for name in (_ATTEMPT,) if name in trial.user_attrs}
-        attrs = {CONTINUES: origin(trial), **kept}
+        attrs = {attributes.CONTINUES_TRIAL: origin(trial)}
+        if attributes.ATTEMPT in trial.user_attrs:
+            attrs[attributes.ATTEMPT] = trial.user_attrs[attributes.ATTEMPT]
         trial.study.enqueue_trial(trial.params, user_attrs=attrs)
 
 
@@ -76,7 +72,9 @@ def running(folder: Path, trial: optuna.Trial) -> Iterator[None]:
     with file:
         try:
             if _take(file):
-                trial.study._storage.set_trial_system_attr(trial._trial_id, LOCK, str(path))
+                trial.study._storage.set_trial_system_attr(
+                    trial._trial_id, attributes.LOCK, str(path)
+                )
             yield
         finally:
             path.unlink(missing_ok=True)
@@ -102,12 +100,13 @@ def recover(study: optuna.Study) -> list[int]:
         The numbers of these trials.
     """
     states = (TrialState.RUNNING,)
-    stale = [t for t in study.get_trials(deepcopy=False, states=states) if LOCK in t.system_attrs]
+    trials = study.get_trials(deepcopy=False, states=states)
+    stale = [t for t in trials if attributes.LOCK in t.system_attrs]
     return [trial.number for trial in stale if _recover(study, trial)]
 
 
 def _recover(study: optuna.Study, trial: FrozenTrial) -> bool:
-    path = Path(str(trial.system_attrs[LOCK]))
+    path = Path(str(trial.system_attrs[attributes.LOCK]))
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))
@@ -124,7 +123,7 @@ def _recover(study: optuna.Study, trial: FrozenTrial) -> bool:
 
 def clear_lock(trial: FrozenTrial) -> None:
     """Remove what a dead process has left of a trial's lock, where that is on this machine."""
-    path = Path(str(trial.system_attrs.get(LOCK, "")))
+    path = Path(str(trial.system_attrs.get(attributes.LOCK, "")))
     if not (path.name.startswith("running-") and path.suffix == ".lock"):
         return
     with contextlib.suppress(OSError), path.open("rb") as file:
@@ -142,7 +141,7 @@ def fail_dead(study: optuna.Study, trial: FrozenTrial) -> bool:
     is_given_up = attempt >= _MOST_ATTEMPTS
     reason = f"its process died {attempt} times" if is_given_up else INTERRUPTED
     try:
-        study._storage.set_trial_user_attr(trial._trial_id, "stop_reason", reason)
+        study._storage.set_trial_user_attr(trial._trial_id, attributes.STOP_REASON, reason)
         study.tell(trial.number, state=TrialState.FAIL)
     except (UpdateFinishedTrialError, ValueError):
         if study._storage.get_trial(trial._trial_id).state.is_finished():
@@ -151,13 +150,14 @@ def fail_dead(study: optuna.Study, trial: FrozenTrial) -> bool:
     _logger.warning("The process of trial %d has died.", trial.number)
     if not trial.params or is_given_up:
         return False
-    attrs = {CONTINUES: trial.user_attrs.get(CONTINUES, trial.number)}
-    study.enqueue_trial(trial.params, user_attrs={**attrs, _ATTEMPT: attempt + 1})
+    first = trial.user_attrs.get(attributes.CONTINUES_TRIAL, trial.number)
+    attrs = {attributes.CONTINUES_TRIAL: first, attributes.ATTEMPT: attempt + 1}
+    study.enqueue_trial(trial.params, user_attrs=attrs)
     return True
 
 
 def _attempt(trial: FrozenTrial) -> int:
-    attempt = trial.user_attrs.get(_ATTEMPT, 1)
+    attempt = trial.user_attrs.get(attributes.ATTEMPT, 1)
     return attempt if isinstance(attempt, int) else 1
 
 

@@ -10,12 +10,10 @@ from typing import Any
 
 import optuna
 
-from surrogate_nas import pretrained
+from surrogate_nas import attributes, pretrained
 from surrogate_nas.domains.space_record import write_space
 from surrogate_nas.errors import StudyError
-from surrogate_nas.past.history import FINGERPRINT_ATTR, META_FEATURES_ATTR, TASK_ATTR
-from surrogate_nas.results.recorded_space import SPACE_ATTR, SURROGATE_ATTR
-from surrogate_nas.running.attached import ATTACHED, with_attached
+from surrogate_nas.running.attached import with_attached
 from surrogate_nas.running.resuming import recover
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.screening.base_proposals import BaseSamplerLike
@@ -24,8 +22,6 @@ from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.task import Task
 
-FORMAT_ATTR = "surrogate_nas_format"
-"""User attribute of a study: the format of what this package writes into it and its trials."""
 FORMAT = 1
 """Raised only if versions before and after could not work on one study side by side."""
 
@@ -92,8 +88,8 @@ def create_study(
             load_if_exists=True,
         )
         if _mark(study, task, space) and seed is not None:
-            study.set_user_attr("seed", seed)
-        if surrogate is None and ATTACHED in study.user_attrs:
+            study.set_user_attr(attributes.SEED, seed)
+        if surrogate is None and attributes.SURROGATE_ARTIFACT in study.user_attrs:
             study.sampler = with_attached(sampler, study)
         else:
             _note_origin(study, surrogate, sampler.surrogate)
@@ -119,30 +115,33 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
         Whether it is written down for the first time.
     """
     marks: dict[str, Any] = {
-        FINGERPRINT_ATTR: fingerprint(distributions(space)),
-        TASK_ATTR: task.fingerprint,
+        attributes.SPACE_FINGERPRINT: fingerprint(distributions(space)),
+        attributes.TASK_FINGERPRINT: task.fingerprint,
     }
     found = study.user_attrs
     trials = study.get_trials(deepcopy=False)
     check_format(study)
     directions = ", ".join(direction.name.lower() for direction in study.directions)
     _check(study, "direction", directions, task.direction)
-    words = {FINGERPRINT_ATTR: "search space", TASK_ATTR: "task (data, split or metric)"}
+    words = {
+        attributes.SPACE_FINGERPRINT: "search space",
+        attributes.TASK_FINGERPRINT: "task (data, split or metric)",
+    }
     for attr, mark in marks.items():
         if attr in found or trials:
             _check(study, words[attr], found.get(attr, "unknown"), mark)
-    if FINGERPRINT_ATTR in found and TASK_ATTR in found:
+    if attributes.SPACE_FINGERPRINT in found and attributes.TASK_FINGERPRINT in found:
         return False
     # In this order: optuna-dashboard shows the first five, the others on further pages.
     marks = {
-        "task": task.name,
-        "metric": task.metric.name,
-        "space": type(space).__name__,
+        attributes.TASK: task.name,
+        attributes.METRIC: task.metric.name,
+        attributes.SPACE: type(space).__name__,
         **marks,
-        SPACE_ATTR: write_space(space),
-        META_FEATURES_ATTR: task.meta_features,
-        "surrogate_nas_version": version("surrogate-nas"),
-        FORMAT_ATTR: FORMAT,
+        attributes.SPACE_RECORD: write_space(space),
+        attributes.META_FEATURES: task.meta_features,
+        attributes.VERSION: version("surrogate-nas"),
+        attributes.FORMAT: FORMAT,
     }
     for attr, mark in marks.items():
         study.set_user_attr(attr, mark)
@@ -156,9 +155,9 @@ def check_format(study: optuna.Study) -> None:
         StudyError: Its format is not this version's. Studies without one are of the first.
     """
     attrs = study.user_attrs
-    found = attrs.get(FORMAT_ATTR, 1)
+    found = attrs.get(attributes.FORMAT, 1)
     if found != FORMAT:
-        author = attrs.get("surrogate_nas_version", "of unknown version")
+        author = attrs.get(attributes.VERSION, "of unknown version")
         raise StudyError(
             expected=f"study {study.study_name!r} in format {FORMAT}, which surrogate-nas "
             f"{version('surrogate-nas')} reads and writes",
@@ -184,8 +183,8 @@ def _note_origin(
         else:
             digest = hashlib.sha256(Path(given).read_bytes()).hexdigest()
             source = f"file {Path(given).name}, SHA-256 {digest[:16]}…; {known}"
-    if study.user_attrs.get(SURROGATE_ATTR) != source:
-        study.set_user_attr(SURROGATE_ATTR, source)
+    if study.user_attrs.get(attributes.SURROGATE) != source:
+        study.set_user_attr(attributes.SURROGATE, source)
 
 
 def _check(study: optuna.Study, what: str, found: str, wanted: str) -> None:

@@ -15,10 +15,11 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.screening.acquisition import ACQUISITIONS
 from surrogate_nas.screening.base_proposals import BaseSamplerLike, Shadow
-from surrogate_nas.screening.known_trials import PLAN, Screens
+from surrogate_nas.screening.known_trials import Screens
 from surrogate_nas.screening.pool import Pool
 from surrogate_nas.screening.ranking import PoolMix, Screened, ScreeningRules, screen
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
@@ -268,7 +269,9 @@ class SurrogateSampler(BaseSampler):
         with self._choosing:
             for attempt in range(_ATTEMPTS + _LAST_ATTEMPTS):
                 chosen = self._screened(screens, study, trial, attempt)
-                storage.set_trial_system_attr(trial._trial_id, PLAN, chosen.candidate.params)
+                storage.set_trial_system_attr(
+                    trial._trial_id, attributes.PLANNED_PARAMS, chosen.candidate.params
+                )
                 # Of two workers that choose the same at once, one at least sees the other here.
                 taken = screens.known(_others(study, trial)).keys
                 if chosen.is_repeat or chosen.candidate.key not in taken:
@@ -286,7 +289,7 @@ class SurrogateSampler(BaseSampler):
     ) -> Screened:
         known = screens.known(_others(study, trial))
         rng = np.random.default_rng([self._seed, trial.number, attempt])
-        fixed = trial.system_attrs.get("fixed_params", {})
+        fixed = trial.system_attrs.get(attributes.FIXED_PARAMS, {})
         pool = Pool(screens.space, screens.limits, frozenset(known.keys), fixed, rng)
         rules = self._rules
         # Two workers that choose the best of all at once would go on choosing the same.

@@ -24,6 +24,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.space import SearchSpace
 
 BaseSamplerLike: TypeAlias = BaseSampler | Callable[[int], BaseSampler]
@@ -151,7 +152,9 @@ class _Shared(FrozenTrial):
 
     def __init__(self, trial: FrozenTrial) -> None:
         self.__dict__.update(trial.__dict__)
-        self.system_attrs = {k: v for k, v in trial.system_attrs.items() if k != "fixed_params"}
+        own = dict(trial.system_attrs)
+        own.pop(attributes.FIXED_PARAMS, None)
+        self.system_attrs = own
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
         twin = copy.copy(self)

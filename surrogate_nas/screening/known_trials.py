@@ -8,6 +8,7 @@ from typing import Any, final
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.past.past_task import Direction, from_trials
 from surrogate_nas.screening.pool import Limits
@@ -16,9 +17,6 @@ from surrogate_nas.screening.whole_space import WholeSpace
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.surrogate.curves import stages
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
-
-PLAN = "surrogate_nas:params"
-"""System attribute: what a trial was given, before its objective has asked for all of it."""
 
 
 @final
@@ -112,4 +110,5 @@ class Screens:
 def planned(trial: FrozenTrial) -> dict[str, Any]:
     """A trial's parameters, those included that its objective has not asked for yet."""
     attrs = trial.system_attrs
-    return {**attrs.get("fixed_params", {}), **attrs.get(PLAN, {}), **trial.params}
+    fixed, plan = attrs.get(attributes.FIXED_PARAMS, {}), attrs.get(attributes.PLANNED_PARAMS, {})
+    return {**fixed, **plan, **trial.params}

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from surrogate_nas import attributes
 from surrogate_nas.past.past_task import Direction, PastTask
 from surrogate_nas.screening.acquisition import ACQUISITIONS
 from surrogate_nas.screening.pool import Candidate, Pool
@@ -116,8 +117,16 @@ class Screened:
 
     def attributes(self) -> dict[str, float]:
         """Return what is stored with the trial: flat, numeric, known values only."""
-        apart = ("candidate", "past_tasks")
-        named = {name: value for name, value in vars(self).items() if name not in apart}
+        named = {
+            attributes.N_CANDIDATES: self.n_candidates,
+            attributes.N_DUPLICATES: self.n_duplicates,
+            attributes.N_INFEASIBLE: self.n_infeasible,
+            attributes.PREDICTED_VALUE: self.predicted_value,
+            attributes.PREDICTED_STD: self.predicted_std,
+            attributes.PREDICTED_RANK: self.predicted_rank,
+            attributes.ACQUISITION: self.acquisition,
+            attributes.TRANSFER: self.transfer,
+        }
         return {name: value for name, value in named.items() if value is not None}
 
     def study_attributes(self) -> dict[str, Any]:
@@ -129,11 +138,11 @@ class Screened:
         off = [name for name, w in self.past_tasks.items() if is_off or abs(w) < least]
         strongest = sorted(self.past_tasks, key=lambda name: -abs(self.past_tasks[name]))
         return {
-            "transfer": round(self.transfer, 4),
-            "past_task_weights": {
+            attributes.TRANSFER: round(self.transfer, 4),
+            attributes.PAST_TASK_WEIGHTS: {
                 name: round(self.past_tasks[name], 4) for name in strongest[:_MOST_NAMED]
             },
-            "past_tasks_ignored": off[:_MOST_NAMED],
+            attributes.PAST_TASKS_IGNORED: off[:_MOST_NAMED],
         }
 
 

@@ -34,6 +34,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import StorageError
 
 P = ParamSpec("P")
@@ -43,9 +44,6 @@ _logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 300.0
 """How long an operation waits for a server that is away."""
-
-TOKEN = "surrogate_nas:write"
-"""System attribute of a trial, seen in the database alone: the last write of its state."""
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -175,7 +173,7 @@ class PatientDatabase(RDBStorage):
             if template_trial is None
             else copy.copy(template_trial)
         )
-        template.system_attrs = {**template.system_attrs, TOKEN: token}
+        template.system_attrs = {**template.system_attrs, attributes.WRITE_TOKEN: token}
         create = super()._create_new_trial
         try:
             return _without_token(self.wait_out(lambda: create(study_id, template)))
@@ -192,7 +190,11 @@ class PatientDatabase(RDBStorage):
 
         Optuna calls this holding a lock on the study, for each of its own attempts, too.
         """
-        token = None if template_trial is None else template_trial.system_attrs.get(TOKEN)
+        token = (
+            None
+            if template_trial is None
+            else template_trial.system_attrs.get(attributes.WRITE_TOKEN)
+        )
         if token in self._begun:
             of_study = models.TrialModel.study_id == study_id
             found = _signed(session, token).filter(of_study).one_or_none()
@@ -227,7 +229,7 @@ class PatientDatabase(RDBStorage):
         trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
         if state is not TrialState.RUNNING or trial.state == TrialState.WAITING:
             self._set_trial_attr_without_commit(
-                session, models.TrialSystemAttributeModel, trial_id, TOKEN, token
+                session, models.TrialSystemAttributeModel, trial_id, attributes.WRITE_TOKEN, token
             )
 
     def _is_signed(self, trial_id: int, token: str) -> bool:
@@ -259,13 +261,15 @@ def _signed(session: sa.orm.Session, token: str | None) -> sa.orm.Query[models.T
     attribute = models.TrialSystemAttributeModel
     is_token = attribute.value_json == json.dumps(token)
     return (
-        session.query(models.TrialModel).join(attribute).filter(attribute.key == TOKEN, is_token)
+        session.query(models.TrialModel)
+        .join(attribute)
+        .filter(attribute.key == attributes.WRITE_TOKEN, is_token)
     )
 
 
 def _without_token(trial: FrozenTrial) -> FrozenTrial:
     """Hide the token: it is nothing that samplers, or copies of a trial, should have."""
-    trial.system_attrs.pop(TOKEN, None)
+    trial.system_attrs.pop(attributes.WRITE_TOKEN, None)
     return trial
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.past.past_task import Direction, signed
 from surrogate_nas.surrogate.model.scaling import TargetScale
 
@@ -145,7 +146,7 @@ def lead(
 
 def _goes_on(trial: FrozenTrial) -> bool:
     if trial.state == TrialState.PRUNED:
-        return trial.user_attrs.get("stop_reason") in _ENDED_BY_PRUNER
+        return trial.user_attrs.get(attributes.STOP_REASON) in _ENDED_BY_PRUNER
     return trial.state == TrialState.RUNNING
 
 

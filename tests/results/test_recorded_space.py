@@ -8,8 +8,9 @@ import torch
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import create_trial
 
+from surrogate_nas import attributes
 from surrogate_nas.domains.space_record import write_space
-from surrogate_nas.results.recorded_space import SPACE_ATTR, picture, space_of, words_of
+from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.space import Architecture, ParameterSpace, SearchSpace, TaskShape
 from surrogate_nas.spaces import CellSpace
 from tests.files.test_svg import words_of as words_in
@@ -19,7 +20,7 @@ from tests.results.test_pictures import CELL
 def test_a_recorded_space_is_made_anew() -> None:
     """Another process needs nothing but the storage."""
     study = optuna.create_study()
-    study.set_user_attr(SPACE_ATTR, write_space(CellSpace(max_depth=2)))
+    study.set_user_attr(attributes.SPACE_RECORD, write_space(CellSpace(max_depth=2)))
 
     found = space_of(study)
     assert isinstance(found, CellSpace)
@@ -33,7 +34,7 @@ def test_what_others_stored_is_not_taken_for_a_space(found: Any) -> None:
     """The bare parameters are left, and nothing is run."""
     study = optuna.create_study()
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 2)
-    study.set_user_attr(SPACE_ATTR, found)
+    study.set_user_attr(attributes.SPACE_RECORD, found)
 
     assert isinstance(space_of(study), ParameterSpace)
 

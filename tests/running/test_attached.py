@@ -15,8 +15,9 @@ from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 import surrogate_nas as sn
+from surrogate_nas import attributes
 from surrogate_nas.errors import MissingExtraError, StudyError, SurrogateMismatchError
-from surrogate_nas.running.attached import ATTACHED, with_attached
+from surrogate_nas.running.attached import with_attached
 from tests.helpers.surrogates import fit
 from tests.helpers.toys import ToySpace, ToyTask
 
@@ -35,7 +36,7 @@ def names(surrogate: sn.MetaSurrogate | None) -> list[Any]:
 
 
 def file_of(study: optuna.Study) -> Path:
-    record = study.user_attrs[ATTACHED]
+    record = study.user_attrs[attributes.SURROGATE_ARTIFACT]
     return Path(str(record["folder"])) / str(record["artifact"])
 
 
@@ -48,7 +49,9 @@ def test_a_folder_is_found_by_its_record(kind: type[Any], tmp_path: Path) -> Non
     sn.attach_surrogate(study, SURROGATE, kind(tmp_path / "artifacts"))
     assert names(sn.attached_surrogate(study, space=ToySpace())) == ["past 0", "past 1"]
     meta = optuna.artifacts.get_all_artifact_meta(study)
-    assert [one.artifact_id for one in meta] == [study.user_attrs[ATTACHED]["artifact"]]
+    assert [one.artifact_id for one in meta] == [
+        study.user_attrs[attributes.SURROGATE_ARTIFACT]["artifact"]
+    ]
 
 
 def test_a_surrogate_that_has_changed_is_refused(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_a_surrogate_that_has_changed_is_refused(tmp_path: Path) -> None:
     file_of(study).unlink()
     with pytest.raises(StudyError, match=r"it in folder .*; got nothing of that name there"):
         sn.attached_surrogate(study)
-    study.set_user_attr(ATTACHED, "elsewhere")
+    study.set_user_attr(attributes.SURROGATE_ARTIFACT, "elsewhere")
     with pytest.raises(StudyError, match="a record of one; got 'elsewhere'"):
         sn.attached_surrogate(study)
 
@@ -70,7 +73,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     """A study's attributes may be anybody's text."""
     study = optuna.create_study()
     record = {"artifact": "../../etc/passwd", "sha256": "0", "folder": str(tmp_path)}
-    study.set_user_attr(ATTACHED, record)
+    study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
     with pytest.raises(StudyError, match="ValueError"):
         sn.attached_surrogate(study)
 
@@ -79,7 +82,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     study = optuna.create_study()
     record = {"artifact": "pipe", "sha256": "0", "folder": str(tmp_path)}
-    study.set_user_attr(ATTACHED, record)
+    study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
     with pytest.raises(StudyError, match="'pipe', which is none"):
         sn.attached_surrogate(study)
 
@@ -87,7 +90,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_an_endpoint_that_is_none_is_refused() -> None:
     study = optuna.create_study()
     record = {"artifact": "a", "sha256": "0", "bucket": "b", "endpoint": "nowhere"}
-    study.set_user_attr(ATTACHED, record)
+    study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
     with pytest.raises(StudyError, match="Invalid endpoint: nowhere"):
         sn.attached_surrogate(study)
 
@@ -99,7 +102,7 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
         sn.attach_surrogate(study, SURROGATE, tmp_path / "file" / "folder")
     with pytest.raises(StudyError, match="an artifact store that can be written"):
         sn.attach_surrogate(study, SURROGATE, FileSystemArtifactStore(tmp_path / "none"))
-    assert ATTACHED not in study.user_attrs
+    assert attributes.SURROGATE_ARTIFACT not in study.user_attrs
 
 
 @final
@@ -208,13 +211,13 @@ def test_a_bucket_is_found_by_its_record(s3: str) -> None:
     study = optuna.create_study()
     client = boto3.client("s3", endpoint_url=s3)
     sn.attach_surrogate(study, SURROGATE, Boto3ArtifactStore("surrogates", client))
-    record = study.user_attrs[ATTACHED]
+    record = study.user_attrs[attributes.SURROGATE_ARTIFACT]
     assert {name: record[name] for name in ("bucket", "endpoint")} == {
         "bucket": "surrogates",
         "endpoint": s3,
     }
     assert names(sn.attached_surrogate(study, space=ToySpace())) == ["past 0", "past 1"]
-    study.set_user_attr(ATTACHED, {**record, "artifact": "none"})
+    study.set_user_attr(attributes.SURROGATE_ARTIFACT, {**record, "artifact": "none"})
     with pytest.raises(StudyError, match="it in bucket surrogates; got nothing of that name"):
         sn.attached_surrogate(study)
     client.close()
@@ -223,6 +226,8 @@ def test_a_bucket_is_found_by_its_record(s3: str) -> None:
 def test_a_bucket_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "boto3", None)
     study = optuna.create_study()
-    study.set_user_attr(ATTACHED, {"artifact": "a", "sha256": "0", "bucket": "b"})
+    study.set_user_attr(
+        attributes.SURROGATE_ARTIFACT, {"artifact": "a", "sha256": "0", "bucket": "b"}
+    )
     with pytest.raises(MissingExtraError, match="boto3"):
         sn.attached_surrogate(study)

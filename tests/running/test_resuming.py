@@ -10,10 +10,10 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.resuming import (
-    LOCK,
     checkpoint_path,
     enqueue_again,
     origin,
@@ -87,7 +87,7 @@ def test_a_killed_study_is_continued_by_the_same_lines(
 def note_lock(trial: optuna.Trial, lock: Path) -> None:
     """Say of a trial that it runs, with a lock that nobody holds."""
     lock.touch()
-    trial.study._storage.set_trial_system_attr(trial._trial_id, LOCK, str(lock))
+    trial.study._storage.set_trial_system_attr(trial._trial_id, attributes.LOCK, str(lock))
 
 
 def stale(study: optuna.Study, lock: Path) -> optuna.Trial:
@@ -131,7 +131,7 @@ def test_a_trial_that_runs_is_left_alone(tmp_path: Path) -> None:
     study = optuna.create_study()
     trial = study.ask()
     with running(tmp_path / "new", trial):
-        path = Path(study.trials[0].system_attrs[LOCK])
+        path = Path(study.trials[0].system_attrs[attributes.LOCK])
         assert path.parent == tmp_path / "new"
         assert recover(study) == []
     assert not path.exists()

@@ -16,9 +16,10 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import StorageError
 from surrogate_nas.storage.opening import open_storage
-from surrogate_nas.storage.server import REPEATABLE, TOKEN, PatientDatabase, open_database
+from surrogate_nas.storage.server import REPEATABLE, PatientDatabase, open_database
 from tests.helpers.network import Network
 from tests.helpers.postgres import PostgresServer
 
@@ -176,7 +177,7 @@ def test_each_write_is_done_once_though_answers_are_lost(
     assert [trial.value for trial in (*trials[:2], *trials[3:])] == values
     assert [trial.params["x"] for trial in trials[:2]] == [0.5, -0.5]
     assert all(len(t.intermediate_values) == 3 for t in (*trials[:2], *trials[3:]))
-    assert all(TOKEN not in trial.system_attrs for trial in trials)
+    assert all(attributes.WRITE_TOKEN not in trial.system_attrs for trial in trials)
 
 
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING])

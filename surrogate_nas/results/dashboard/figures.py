@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from surrogate_nas import attributes
 from surrogate_nas.files.svg import printable, shortened
 from surrogate_nas.results.expected import ExpectedBest
 from surrogate_nas.results.summary import StudySummary, number, spaced
@@ -169,11 +170,13 @@ def _screening(summary: StudySummary) -> go.Figure:
         return [sum(int(number(t, attr) or 0) for t in group) for group in groups]
 
     trained = [len(group) for group in groups]
-    screened = [max(n - k, 0) for n, k in zip(total("n_candidates"), trained, strict=True)]
+    screened = [
+        max(n - k, 0) for n, k in zip(total(attributes.N_CANDIDATES), trained, strict=True)
+    ]
     parts = (
         ("predicted to be worse", screened, _BLUE, ""),
-        ("an equivalent one was tried", total("n_duplicates"), "#a9cbe8", "/"),
-        ("beyond a limit", total("n_infeasible"), "#f0d5a0", "x"),
+        ("an equivalent one was tried", total(attributes.N_DUPLICATES), "#a9cbe8", "/"),
+        ("beyond a limit", total(attributes.N_INFEASIBLE), "#f0d5a0", "x"),
         ("trained", trained, _ORANGE, ""),
     )
     bars = [

@@ -10,10 +10,11 @@ from typing import Any
 
 import optuna
 
+from surrogate_nas import attributes
 from surrogate_nas.files.svg import printable, shortened
 from surrogate_nas.results.diagnosis import diagnose
 from surrogate_nas.results.expected import WORDS
-from surrogate_nas.results.recorded_space import SURROGATE_ATTR, words_of
+from surrogate_nas.results.recorded_space import words_of
 from surrogate_nas.results.summary import StudySummary, finite
 from surrogate_nas.storage.opening import address_of
 
@@ -21,7 +22,6 @@ BEGIN, END = "[//]: # (surrogate_nas)", "[//]: # (end of surrogate_nas)"
 """Lines around our part of a note; text that people write before or after it is kept. Markdown
 takes these lines for link definitions and shows nothing. optuna-dashboard would show a comment."""
 
-_META_FEATURES_ATTR = "meta_features"
 _OURS = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 _MOST_META_FEATURES = 30
 
@@ -42,14 +42,14 @@ def note(study: optuna.Study, summary: StudySummary | None) -> str:
         summary: The study in numbers; None with several objectives.
     """
     attrs = study.user_attrs
-    task = str(attrs.get("task", ""))
+    task = str(attrs.get(attributes.TASK, ""))
     title = f"Search on {code(task)}" if task else f"Study {code(study.study_name)}"
     parts = [f"## {title}"]
     if summary is None:
         parts.append("Several objectives: *Pareto front* above shows the best trade-offs.")
     else:
         parts += [_state(study, summary), *_worth(summary), *_warnings(summary)]
-    parts += [_about(study, summary), *_meta_features(attrs.get(_META_FEATURES_ATTR))]
+    parts += [_about(study, summary), *_meta_features(attrs.get(attributes.META_FEATURES))]
     return "\n\n".join([*parts, _resume(study), _reuse(study)])
 
 
@@ -76,7 +76,7 @@ def _state(study: optuna.Study, summary: StudySummary) -> str:
         f"after {len(summary.completed)} trainings",
         f"**Architecture:** {code(words_of(best), 600)}",
     ]
-    test_value = finite(study.user_attrs.get("test_value"))
+    test_value = finite(study.user_attrs.get(attributes.TEST_VALUE))
     if test_value is not None:
         lines.append(f"**Test value of the final network:** {test_value:.4g} (measured once)")
     return "  \n".join(lines)
@@ -112,14 +112,14 @@ def _warnings(summary: StudySummary) -> list[str]:
 def _about(study: optuna.Study, summary: StudySummary | None) -> str:
     """Return a table of the study's metric, space, surrogate and versions."""
     attrs = study.user_attrs
-    metric = str(attrs.get("metric", "value"))
+    metric = str(attrs.get(attributes.METRIC, "value"))
     better = (
         "" if summary is None else f" ({'larger' if summary.maximize else 'smaller'} is better)"
     )
     rows = [
         ("metric", code(metric) + better),
-        ("search space", code(str(attrs.get("space", "not recorded")))),
-        ("surrogate", code(str(attrs.get(SURROGATE_ATTR, "not recorded")))),
+        ("search space", code(str(attrs.get(attributes.SPACE, "not recorded")))),
+        ("surrogate", code(str(attrs.get(attributes.SURROGATE, "not recorded")))),
         ("made with", f"surrogate-nas {version('surrogate-nas')}, optuna {version('optuna')}"),
     ]
     return _table(("", ""), rows)

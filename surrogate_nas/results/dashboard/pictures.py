@@ -12,16 +12,11 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.trial import FrozenTrial
 
+from surrogate_nas import attributes
 from surrogate_nas.files.atomic import write_whole
 from surrogate_nas.storage.opening import folder_beside
 
 FILE_NAME = "architecture.svg"
-FOLDER_ATTR = "artifact_folder"
-"""User attribute: folder of the pictures, if it is not the one beside the storage."""
-
-_FINISHED_PREFIX = "dashboard:artifacts:"
-"""Beginning of the study's system attributes in which optuna-dashboard looks for artifacts of
-finished trials; the trial's identity follows. Optuna itself adds artifacts to running trials."""
 
 
 @final
@@ -52,7 +47,7 @@ def artifact_folder(study: optuna.Study, chosen: str | Path | None = None) -> Pa
     Returns:
         The folder; None if none is known, as for a database server.
     """
-    known = chosen if chosen is not None else study.user_attrs.get(FOLDER_ATTR)
+    known = chosen if chosen is not None else study.user_attrs.get(attributes.ARTIFACT_FOLDER)
     if isinstance(known, str | Path) and str(known):
         return Path(known)
     return folder_beside(study._storage, "artifacts")
@@ -91,8 +86,11 @@ def add_picture(
         "mimetype": "image/svg+xml",
         "encoding": None,
     }
-    key = f"{_FINISHED_PREFIX}{trial._trial_id}:{name}"
-    study._storage.set_study_system_attr(study._study_id, key, json.dumps(meta))
+    study._storage.set_study_system_attr(
+        study._study_id,
+        f"{attributes.FINISHED_ARTIFACTS}{trial._trial_id}:{name}",
+        json.dumps(meta),
+    )
 
 
 def has_picture(study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -103,8 +101,8 @@ def has_picture(study: optuna.Study, trial: FrozenTrial) -> bool:
 def without_picture(study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that have no picture of ours yet."""
     attrs = study._storage.get_study_system_attrs(study._study_id)
-    told = [key for key in attrs if key.startswith(_FINISHED_PREFIX)]
-    later = {key.removeprefix(_FINISHED_PREFIX).split(":")[0] for key in told}
+    told = [key for key in attrs if key.startswith(attributes.FINISHED_ARTIFACTS)]
+    later = {key.removeprefix(attributes.FINISHED_ARTIFACTS).split(":")[0] for key in told}
     return [
         trial
         for trial in trials

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.results.dashboard.figures import figures
 from surrogate_nas.results.dashboard.note import BEGIN, END, merged, note
 from surrogate_nas.results.dashboard.pictures import (
-    FOLDER_ATTR,
     add_picture,
     artifact_folder,
     without_picture,
@@ -34,9 +34,6 @@ from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-_LEASE = "surrogate_nas:publishing"
-"""System attribute of a study: which worker writes, since when, and how much it has written."""
 
 _LEASE_SECONDS = 10.0
 _WAIT_SECONDS = 0.05
@@ -121,7 +118,7 @@ def write(study: optuna.Study, space: SearchSpace, trials: Sequence[FrozenTrial]
 
 def is_new(study: optuna.Study, n_finished: int) -> bool:
     """Return whether `n_finished` trials are more than are written, and nobody else writes."""
-    lease = study._storage.get_study_system_attrs(study._study_id).get(_LEASE)
+    lease = study._storage.get_study_system_attrs(study._study_id).get(attributes.PUBLISHING)
     if not isinstance(lease, dict):
         return True
     worker, since, written = (lease.get(key) for key in ("worker", "since", "written"))
@@ -135,7 +132,7 @@ def wait_for_others(study: optuna.Study) -> None:
     """Wait while another worker writes, but no longer than a lease lasts."""
     until = time.monotonic() + _LEASE_SECONDS
     while time.monotonic() < until:
-        lease = study._storage.get_study_system_attrs(study._study_id).get(_LEASE)
+        lease = study._storage.get_study_system_attrs(study._study_id).get(attributes.PUBLISHING)
         if not isinstance(lease, dict) or "since" not in lease or lease.get("worker") == _WORKER:
             return
         time.sleep(_WAIT_SECONDS)
@@ -159,7 +156,7 @@ def n_finished(trials: Sequence[FrozenTrial]) -> int:
 
 def _set_lease(study: optuna.Study, lease: Mapping[str, Any]) -> None:
     """Store the lease, a system attribute that Optuna shows to no user."""
-    study._storage.set_study_system_attr(study._study_id, _LEASE, dict(lease))
+    study._storage.set_study_system_attr(study._study_id, attributes.PUBLISHING, dict(lease))
 
 
 def _save_figures(study: optuna.Study, made: Mapping[str, go.Figure]) -> None:
@@ -179,7 +176,7 @@ def _save_figures(study: optuna.Study, made: Mapping[str, go.Figure]) -> None:
 def _is_whole(attrs: Mapping[str, Any], name: str) -> bool:
     """Return whether the parts of a figure can be read back as JSON."""
     parts: list[str] = []
-    while (part := attrs.get(f"dashboard:plot_data:{name}:{len(parts)}")) is not None:
+    while (part := attrs.get(f"{attributes.PLOT_DATA}{name}:{len(parts)}")) is not None:
         parts.append(part)
     try:
         json.loads("".join(parts))
@@ -236,4 +233,4 @@ def _place(study: optuna.Study, trial: FrozenTrial) -> tuple[bool, float]:
 def remember_folder(study: optuna.Study, folder: Path) -> None:
     """Store the folder of a study's pictures, if it is not the default one."""
     if artifact_folder(study) != folder:
-        study.set_user_attr(FOLDER_ATTR, str(folder))
+        study.set_user_attr(attributes.ARTIFACT_FOLDER, str(folder))

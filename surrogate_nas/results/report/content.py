@@ -13,11 +13,12 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.files.svg import shortened
 from surrogate_nas.results.dashboard.pictures import artifact_folder
 from surrogate_nas.results.diagnosis import diagnose
 from surrogate_nas.results.expected import expected_best
-from surrogate_nas.results.recorded_space import SPACE_ATTR, picture, space_of, words_of
+from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.results.report.choices import choices_of
 from surrogate_nas.results.report.figures import figures, pareto
 from surrogate_nas.results.summary import StudySummary, finite, number, summarize
@@ -33,10 +34,10 @@ _MOST_ROWS = 1000
 _MOST_CHARACTERS = 300
 _VERSIONS = ("surrogate-nas", "optuna", "torch", "lightgbm", "scikit-learn", "numpy")
 _SIZES = (
-    ("parameters", "parameters"),
-    ("multiply_accumulates", "multiply-accumulates for one input"),
-    ("images_per_second", "inputs a second in training"),
-    ("train_seconds", "seconds of training"),
+    (attributes.PARAMETERS, "parameters"),
+    (attributes.MULTIPLY_ACCUMULATES, "multiply-accumulates for one input"),
+    (attributes.IMAGES_PER_SECOND, "inputs a second in training"),
+    (attributes.TRAIN_SECONDS, "seconds of training"),
 )
 
 
@@ -55,9 +56,11 @@ def content(study: optuna.Study, space: SearchSpace | None) -> dict[str, Any]:
     attrs = study.user_attrs
     return {
         "name": study.study_name,
-        "task": str(attrs.get("task", "")),
+        "task": str(attrs.get(attributes.TASK, "")),
         "counts": _counts(trials),
-        "attributes": {k: _spelled(v) for k, v in sorted(attrs.items()) if k != SPACE_ATTR},
+        "attributes": {
+            k: _spelled(v) for k, v in sorted(attrs.items()) if k != attributes.SPACE_RECORD
+        },
         "versions": {name: version(name) for name in _VERSIONS},
         "commands": _commands(study),
         **parts,
@@ -133,7 +136,7 @@ def _numbers(
     """Return the answer in numbers, each with its meaning in words."""
     metric = shortened(summary.metric)
     found = [(f"{best.value:.4g}", f"validation {metric}")]
-    test_value = finite(study.user_attrs.get("test_value"))
+    test_value = finite(study.user_attrs.get(attributes.TEST_VALUE))
     if test_value is not None:
         found.insert(0, (f"{test_value:.4g}", f"test {metric}, retrained, measured once"))
     for attr, words in _SIZES:
@@ -162,10 +165,10 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "values": trial.values,
-        "predicted": number(trial, "predicted_value"),
-        "std": number(trial, "predicted_std"),
-        "parameters": number(trial, "parameters"),
-        "seconds": number(trial, "train_seconds"),
+        "predicted": number(trial, attributes.PREDICTED_VALUE),
+        "std": number(trial, attributes.PREDICTED_STD),
+        "parameters": number(trial, attributes.PARAMETERS),
+        "seconds": number(trial, attributes.TRAIN_SECONDS),
         "words": words if len(words) <= _MOST_CHARACTERS else shortened(words, _MOST_CHARACTERS),
     }
 

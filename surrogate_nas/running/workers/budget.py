@@ -13,12 +13,11 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.attributes import counts
 from surrogate_nas.running.resuming import clear_lock, fail_dead
-from surrogate_nas.running.workers.coordination import WORKER, Coordination
+from surrogate_nas.running.workers.coordination import Coordination
 
-_STOP = "surrogate_nas:stop"
-"""System attribute of a study: the last run of workers that is to begin no more trials."""
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 2.0
 
@@ -78,7 +77,8 @@ class BudgetedStudy(optuna.Study):
         while True:
             if self._is_stopped():
                 raise KeyboardInterrupt
-            if self._storage.get_study_system_attrs(self._study_id).get(_STOP) == self._run:
+            attrs = self._storage.get_study_system_attrs(self._study_id)
+            if attrs.get(attributes.STOPPED_RUN) == self._run:
                 raise BudgetMet
             if self._has_room():
                 trial = self._claimed(fixed_distributions)
@@ -133,13 +133,14 @@ class BudgetedStudy(optuna.Study):
         return self._storage.create_new_trial(self._study_id, new)
 
     def _mark(self, trial_id: int) -> None:
-        self._storage.set_trial_system_attr(trial_id, WORKER, self._name)
+        self._storage.set_trial_system_attr(trial_id, attributes.WORKER, self._name)
         self._coordination.note(trial_id)
 
 
 def _owned(trials: Collection[FrozenTrial]) -> list[FrozenTrial]:
     """Return the running trials that belong to workers."""
-    return [t for t in trials if t.state is TrialState.RUNNING and WORKER in t.system_attrs]
+    running = [t for t in trials if t.state is TrialState.RUNNING]
+    return [t for t in running if attributes.WORKER in t.system_attrs]
 
 
 def bury(study: optuna.Study, coordination: Coordination, names: Collection[str]) -> list[int]:
@@ -155,7 +156,7 @@ def bury(study: optuna.Study, coordination: Coordination, names: Collection[str]
     """
     with coordination.exclusive():
         left = _owned(study.get_trials(deepcopy=False))
-        left = [trial for trial in left if trial.system_attrs[WORKER] in names]
+        left = [trial for trial in left if trial.system_attrs[attributes.WORKER] in names]
         for trial in left:
             _give_away(study, trial)
     return [trial.number for trial in left]
@@ -168,4 +169,4 @@ def _give_away(study: optuna.Study, trial: FrozenTrial) -> None:
 
 def begin_no_more(study: optuna.Study, run: str) -> None:
     """Let the workers of a run end after the trials that they have."""
-    study._storage.set_study_system_attr(study._study_id, _STOP, run)
+    study._storage.set_study_system_attr(study._study_id, attributes.STOPPED_RUN, run)

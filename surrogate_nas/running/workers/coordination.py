@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.trial import FrozenTrial
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import StudyError
 from surrogate_nas.running.workers.address import Address
 from surrogate_nas.storage.server import PatientDatabase
@@ -35,10 +36,6 @@ R = TypeVar("R")
 
 _logger = logging.getLogger(__name__)
 
-WORKER = "surrogate_nas:worker"
-"""System attribute of a trial: the name of the worker that has it."""
-_LOCK = "surrogate_nas:lock"
-"""System attribute of a study: its row is what a database server locks."""
 _BEATS = 6
 """Signs of life within the time after which a trial is taken for dead."""
 _LONGEST_CLAIM_SECONDS = 60
@@ -154,9 +151,9 @@ class _Files(Coordination):
             yield lambda: True
 
     def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        names = {str(trial.system_attrs[WORKER]) for trial in trials}
+        names = {str(trial.system_attrs[attributes.WORKER]) for trial in trials}
         gone = {name for name in names if not self._is_alive(name)}
-        return [trial for trial in trials if trial.system_attrs[WORKER] in gone]
+        return [trial for trial in trials if trial.system_attrs[attributes.WORKER] in gone]
 
     def _is_alive(self, name: str) -> bool:
         # A name is somebody else's text: it must not lead out of the folder.
@@ -209,7 +206,7 @@ class _Server(Coordination):
         self._engine = self._backend.engine
         self._study_id = study_id
         self._dead_after = dead_after
-        storage.set_study_system_attr(study_id, _LOCK, "")
+        storage.set_study_system_attr(study_id, attributes.LOCK, "")
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Callable[[], bool]]:
@@ -223,7 +220,7 @@ class _Server(Coordination):
     def _connection_with_lock(self) -> sa.Connection:
         """Wait for the lock; a connection has it until it is closed."""
         row = sa.select(_ATTRIBUTES.c.value_json).where(
-            _ATTRIBUTES.c.study_id == self._study_id, _ATTRIBUTES.c.key == _LOCK
+            _ATTRIBUTES.c.study_id == self._study_id, _ATTRIBUTES.c.key == attributes.LOCK
         )
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(self._engine.connect())

@@ -22,6 +22,7 @@ import torch
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.attributes import INTERRUPTED
 from surrogate_nas.running.attached import with_attached
 from surrogate_nas.running.objective import Objective, is_bug, note_error
@@ -154,7 +155,10 @@ def _was_taken(storage: BaseStorage, trial_id: int) -> bool:
     So it is where nobody has heard of this worker for long; what the other one finds counts.
     """
     trial = storage.get_trial(trial_id)
-    return trial.state is TrialState.FAIL and trial.user_attrs.get("stop_reason") == INTERRUPTED
+    return (
+        trial.state is TrialState.FAIL
+        and trial.user_attrs.get(attributes.STOP_REASON) == INTERRUPTED
+    )
 
 
 def _seed(description: Description) -> None:
@@ -247,7 +251,7 @@ class _Guarded:
             with self._coordination.beating(trial._trial_id), self._stop.may_raise():
                 return self._objective(trial)
         except KeyboardInterrupt:
-            if trial.user_attrs.get("stop_reason") != INTERRUPTED:
+            if trial.user_attrs.get(attributes.STOP_REASON) != INTERRUPTED:
                 enqueue_again(trial)
             raise
         except optuna.exceptions.OptunaError:

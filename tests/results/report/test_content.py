@@ -11,8 +11,8 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
+from surrogate_nas import attributes
 from surrogate_nas.domains.space_record import write_space
-from surrogate_nas.results.recorded_space import SPACE_ATTR
 from surrogate_nas.results.report.page import report
 from surrogate_nas.spaces import CellSpace
 from tests.results.dashboard.test_figures import searched
@@ -65,7 +65,7 @@ def test_several_objectives_without_results_say_so(tmp_path: Path) -> None:
 def test_the_best_architecture_has_its_picture(tmp_path: Path) -> None:
     """From the space that the study has recorded."""
     study = optuna.create_study()
-    study.set_user_attr(SPACE_ATTR, write_space(CellSpace()))
+    study.set_user_attr(attributes.SPACE_RECORD, write_space(CellSpace()))
     study.enqueue_trial(CELL)
     study.optimize(lambda t: float(CellSpace().suggest(t)["width"] < 0), 1)
 
@@ -96,7 +96,7 @@ def test_where_the_surrogate_does_not_help_the_report_says_so(tmp_path: Path) ->
 def test_which_choices_mattered_is_said_in_the_space_s_words(tmp_path: Path) -> None:
     """And how far the trees that say it can be trusted."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.set_user_attr(SPACE_ATTR, write_space(CellSpace()))
+    study.set_user_attr(attributes.SPACE_RECORD, write_space(CellSpace()))
     study.optimize(lambda t: 1.0 * (CellSpace().suggest(t)["op_3"] == "conv_3x3"), 40)
     said = words(study, tmp_path)
 

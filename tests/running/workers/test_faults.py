@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.results.dashboard import publish as pages
 from surrogate_nas.running.workers.run import run_workers
 from surrogate_nas.storage.opening import open_storage
@@ -69,7 +70,7 @@ def test_a_clock_that_jumps_loses_no_figures(jumps: list[float], jump: float) ->
     """Another worker's mark that it writes is never believed for longer than it lasts."""
     study = optuna.create_study()
     lease: dict[str, Any] = {"worker": "another", "since": time.time()}
-    study._storage.set_study_system_attr(study._study_id, pages._LEASE, lease)
+    study._storage.set_study_system_attr(study._study_id, attributes.PUBLISHING, lease)
     assert not pages.is_new(study, 1)
 
     jumps[0] = jump

@@ -12,9 +12,8 @@ from typing import final
 import numpy as np
 import optuna
 
-from surrogate_nas import MetaSurrogate, PastTask, attach_surrogate, attached_surrogate
+from surrogate_nas import MetaSurrogate, PastTask, attach_surrogate, attached_surrogate, attributes
 from surrogate_nas.errors import StudyError, SurrogateFileError, SurrogateMismatchError
-from surrogate_nas.running.attached import ATTACHED
 from tests.safety.fuzz.mutations import BYTES, Mutation, Rng, deepen, dumps, on_json
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
 from tests.safety.fuzz.readers.surrogate import change_text, draw
@@ -68,7 +67,7 @@ class AttachedReader(Reader):
         past = PastTask("past", draw(suggest, 20, rng), rng.random(20).tolist())
         study = optuna.create_study()
         attach_surrogate(study, MetaSurrogate.fit(suggest, [past], seed=0), folder / "store")
-        self._record = study.user_attrs[ATTACHED]
+        self._record = study.user_attrs[attributes.SURROGATE_ARTIFACT]
         self._artifact = folder / "store" / self._record["artifact"]
         os.mkfifo(folder / "store" / "pipe")
         (folder / "store" / "folder").mkdir()
@@ -87,7 +86,7 @@ class AttachedReader(Reader):
             record = {**record, "sha256": hashlib.sha256(data).hexdigest()}
         self._artifact.write_bytes(data)
         study = optuna.create_study()
-        study.set_user_attr(ATTACHED, record)
+        study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
         try:
             found = attached_surrogate(study)
         except (StudyError, SurrogateFileError, SurrogateMismatchError):
