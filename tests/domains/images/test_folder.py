@@ -148,9 +148,14 @@ def hidden(folder: Path) -> None:
     (folder / ".cache").mkdir()
 
 
+def files_of_systems(folder: Path) -> None:
+    (folder / "cat" / "Thumbs.db").write_text("written by a system")
+    (folder / "labels.csv").write_text("a,b")
+
+
 def other_endings(folder: Path) -> None:
     (folder / "cat" / "notes.txt").write_text("about cats")
-    (folder / "labels.csv").write_text("a,b")
+    (folder / "dog" / "0.svg").write_text("<svg/>")
 
 
 def links_outside(folder: Path) -> None:
@@ -167,13 +172,154 @@ def folder_named_like_an_image(folder: Path) -> None:
     (folder / "cat" / "more.png").mkdir()
 
 
-@pytest.mark.parametrize(
-    "change", [hidden, other_endings, links_outside, broken_link, folder_named_like_an_image]
-)
+def images_outside_of_classes(folder: Path) -> None:
+    save(folder / "preview.png", pixels(6, 5))
+
+
+def images_too_deep(folder: Path) -> None:
+    save(folder / "cat" / "blurred" / "0.png", pixels(6, 5))
+
+
+@pytest.mark.parametrize("change", [hidden, files_of_systems, folder_named_like_an_image])
 def test_what_is_no_image_of_the_folder_is_ignored(folder: Path, change: Change) -> None:
     before = from_folder(folder).fingerprint
     change(folder)
     assert from_folder(folder).fingerprint == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_endings, r"2 without the ending .* \(such as cat.notes.txt\)"),
+        (links_outside, r"1 links that lead out .* \(such as cat.link.png\)"),
+        (broken_link, r"1 links that lead out of the folder or nowhere"),
+        (images_outside_of_classes, r"1 images outside .* \(such as preview.png\)"),
+        (images_too_deep, r"1 folders of images inside .* \(such as cat.blurred\)"),
+    ],
+)
+def test_one_warning_counts_the_files_that_are_left_out(
+    folder: Path, change: Change, message: str
+) -> None:
+    before = from_folder(folder).fingerprint
+    change(folder)
+    with pytest.warns(UserWarning, match=message) as caught:
+        assert from_folder(folder).fingerprint == before
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jpe", "JPG", "jp2", "avif", "tga"])
+def test_every_ending_of_a_format_is_read(folder: Path, ending: str) -> None:
+    kind = {"jp2": "JPEG2000", "avif": "AVIF", "tga": "TGA"}.get(ending, "JPEG")
+    if kind not in Image.SAVE and kind not in (Image.init() or Image.SAVE):
+        pytest.skip(f"Pillow here cannot write {kind}")
+    Image.fromarray(pixels(6, 5)).save(folder / "cat" / f"zzz.{ending}", format=kind)
+    task = from_folder(folder)
+    assert len(task.train) + len(task.validation) + len(task.test) == 25
+
+
+def test_a_format_that_starts_another_program_is_never_opened(folder: Path) -> None:
+    (folder / "cat" / "zzz.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n")
+    with pytest.raises(TaskError, match=r"1 unreadable: cat.zzz.png"):
+        from_folder(folder)
+
+
+# Names of splits
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("train", "valid", "test"),
+        ("training", "validation", "testing"),
+        ("Train", "Val", "Test"),
+        ("TRAIN", "dev", "test"),
+    ],
+)
+def test_usual_names_of_splits_are_known(tmp_path: Path, train: str, val: str, test: str) -> None:
+    for part, n in ((train, 10), (val, 3), (test, 4)):
+        fill(tmp_path / part, n)
+    task = from_folder(tmp_path, name="pets")
+    assert (len(task.train), len(task.validation), len(task.test)) == (20, 6, 8)
+
+
+def test_folders_of_tools_beside_the_splits_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    for part, n in (("train", 10), ("test", 4)):
+        fill(tmp_path / part, n)
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "resize.py").write_text("pass")
+    with pytest.warns(UserWarning, match=r"1 folders without images .* \(such as scripts\)"):
+        assert len(from_folder(tmp_path).test) == 8
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("train", "val", "valid"), "two folders of one split: val, valid"),
+        (("train", "test", "unlabeled"), "folders of images beside them: unlabeled"),
+        (("val", "test"), "folders of other splits only: test, val"),
+    ],
+)
+def test_ambiguous_folders_of_splits_are_refused_by_name(
+    tmp_path: Path, folders: tuple[str, ...], message: str
+) -> None:
+    for part in folders:
+        fill(tmp_path / part, 4)
+    with pytest.raises(TaskError, match=message):
+        from_folder(tmp_path)
+
+
+# Pixels of 32 bits
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1.0), ("int32", 70_000)])
+def test_wide_pixels_are_scaled_by_the_range_of_all_images(
+    tmp_path: Path, dtype: str, scale: float
+) -> None:
+    for name, level in (("dark", 0.25), ("bright", 0.75)):
+        for index in range(10):
+            wide = np.full((4, 4), level * scale, dtype=dtype)
+            wide[0, 0] = (index == 0 and name == "bright") * scale
+            path = tmp_path / name / f"{index}.tif"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(wide).save(path)
+    task = from_folder(tmp_path)
+    parts = torch.cat([p.inputs for p in (task.train, task.validation, task.test)])
+    assert parts.unique().tolist() == [0, 64, 191, 255]
+
+
+def test_wide_and_narrow_pixels_together_are_refused(folder: Path) -> None:
+    Image.fromarray(np.full((6, 5), 0.5, dtype=np.float32)).save(folder / "cat" / "wide.tif")
+    with pytest.raises(TaskError, match=r"32 bits a pixel in cat.wide.tif, a byte .* in cat.000"):
+        from_folder(folder)
+
+
+def test_wide_pixels_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    for name in ("dark", "bright"):
+        (tmp_path / name).mkdir()
+        for index in range(10):
+            value = np.nan if (name, index) == ("dark", 3) else 0.5
+            wide = np.full((4, 4), value, dtype=np.float32)
+            Image.fromarray(wide).save(tmp_path / name / f"{index}.tif")
+    with pytest.raises(TaskError, match=r"NaN or infinite in dark.3.tif"):
+        from_folder(tmp_path)
+
+
+# Memory
+
+
+def test_images_that_unfold_to_too_much_are_refused_before_any_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("an image was read"))
+    with pytest.raises(TaskError, match="24 images that unfold to 2,160 bytes") as error:
+        from_folder(folder, max_bytes=2159)
+    assert "max_bytes" in error.value.fix
+
+
+def test_the_bound_on_memory_counts_resized_images_and_can_be_raised(folder: Path) -> None:
+    assert from_folder(folder, max_bytes=2160).input_shape == (1, 6, 5)
+    assert from_folder(folder, image_size=2, max_bytes=24 * 12).input_shape == (1, 2, 2)
 
 
 def test_links_inside_the_folder_are_followed(folder: Path) -> None:
@@ -232,7 +378,7 @@ def test_images_as_large_as_a_bomb_are_unreadable(
 def test_beyond_the_most_pixels_only_a_photo_is_read_and_only_to_be_made_smaller(
     folder: Path, monkeypatch: pytest.MonkeyPatch, ending: str, is_read: bool
 ) -> None:
-    monkeypatch.setattr("surrogate_nas.domains.images.folder._MOST_PIXELS", 100 * 100)
+    monkeypatch.setattr("surrogate_nas.domains.images.image_files.MOST_PIXELS", 100 * 100)
     Image.new("RGB", (160, 160), "white").save(folder / "cat" / f"large.{ending}")
     with pytest.raises(TaskError, match=rf"1 unreadable: cat.large.{ending}"):
         from_folder(folder)
@@ -303,6 +449,9 @@ def test_folders_without_images_are_refused(folder: Path, change: Change, messag
         ({"on_unreadable": "ignore"}, "'refuse' or 'skip'"),
         ({"image_size": (0, 5)}, r"\(height, width\)"),
         ({"image_size": (5,)}, r"\(height, width\)"),
+        ({"image_size": 0}, r"\(height, width\)"),
+        ({"image_size": 4.5}, r"\(height, width\)"),
+        ({"max_bytes": 0}, "max_bytes of at least 1"),
     ],
 )
 def test_unknown_options_are_refused(folder: Path, options: Any, message: str) -> None:
