@@ -18,6 +18,7 @@ from surrogate_nas.domains.images.cleaning import (
     class_names,
     common_type,
     enumerated,
+    require_one_scale,
     to_tensor,
 )
 from surrogate_nas.domains.images.images import ClassWeights, ImageTask
@@ -106,6 +107,8 @@ def from_arrays(
     wanted = {part: share for part, share in shares.items() if part not in given}
     parts = {**_split((images, targets), wanted, names, seed), **given}
     pixel_type = common_type([part[0] for part in parts.values()])
+    if given:
+        require_one_scale({"x": images, **{f"x_{part}": data[0] for part, data in given.items()}})
     train, validation, test = (
         Split(to_tensor(parts[part][0], pixel_type), _targets(parts[part][1]))
         for part in ("train", "val", "test")
@@ -143,6 +146,8 @@ def _read(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Array, Array]:
 def _encoded(data: tuple[Array, Array], values: Array, what: str) -> Labeled:
     """Replace labels by their positions among the sorted values (k,) that training knows."""
     images, labels = data
+    if values.dtype.kind == "u" and labels.dtype.kind == "i" and labels.min() >= 0:
+        labels = labels.astype(np.uint64)
     is_comparable = labels.dtype.kind == values.dtype.kind
     is_known = np.isin(labels, values) if is_comparable else np.zeros(len(labels), dtype=bool)
     if not is_known.all():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,11 @@ Ints = npt.NDArray[np.int64]
 PixelType = Literal["uint8", "float32"]
 
 _CHANNELS = (1, 3, 4)
+_LARGEST = np.iinfo(np.int64).max
+_MOST_RATIO = 10.0
+"""Ratio of two splits' pixels above which their scales are taken to differ."""
+_SAMPLE = 100_000
+"""Pixels of a split that say which scale it has."""
 
 
 def as_array(values: Any, what: str) -> Array:
@@ -38,10 +44,24 @@ def as_array(values: Any, what: str) -> Array:
             return np.asarray(items)
         except ValueError:
             raise _ragged([_shape(item) for item in items], what) from None
+    _refuse_masked(values, what)
     array = np.asarray(values)
     if array.dtype == object and array.ndim == 1 and _holds_arrays(array[:1]):
         return as_array(list(array), what)
     return array
+
+
+def _refuse_masked(values: Any, what: str) -> None:
+    """Refuse an array of which entries are masked: NumPy would read what lies under the mask."""
+    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else np.zeros(1)
+    if mask.any():
+        first = tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
+        at = first[0] if len(first) == 1 else first
+        raise TaskError(
+            expected=f"{what} without missing entries",
+            got=f"{int(mask.sum())} masked entries, the first at {at}",
+            fix="fill them by numpy.ma.filled, or drop these rows",
+        )
 
 
 def _holds_arrays(values: Iterable[Any]) -> bool:
@@ -79,7 +99,15 @@ def as_images(values: Any, what: str) -> Array:
     Raises:
         TaskError: It is something else, empty, or some pixel is not finite.
     """
+    _refuse_other_forms(values, what)
     images = as_array(values, what)
+    if images.dtype.kind in "USO" and images.size and _is_path(images.flat[0]):
+        raise TaskError(
+            expected=f"{what} as an array of pixels",
+            got=f"paths of files, such as {str(images.flat[0])!r}",
+            fix="read the files into one array, or put them into one folder a class and call "
+            "from_folder",
+        )
     if images.dtype.kind not in "biuf":
         raise TaskError(
             expected=f"{what} as an array of integers, floats or bools",
@@ -106,6 +134,31 @@ def as_images(values: Any, what: str) -> Array:
     if is_single:
         return images[:, None]
     return images if images.shape[1] in _CHANNELS else np.moveaxis(images, 3, 1)
+
+
+def _refuse_other_forms(values: Any, what: str) -> None:
+    """Refuse data sets that are no arrays, in the name of what they are."""
+    kinds = {cls.__name__ for cls in type(values).__mro__}
+    modules = {cls.__module__.partition(".")[0] for cls in type(values).__mro__}
+    if kinds & {"Dataset", "IterableDataset", "DataLoader"}:
+        library = "Hugging Face" if "datasets" in modules else "PyTorch"
+        got = f"a {type(values).__name__} of {library}"
+        fix = "collect its images into one array and its labels into another"
+    elif "DataFrame" in kinds:
+        got = "a data frame, whose rows are no images"
+        fix = "pass an array of shape (n, height, width), made for example by numpy.stack"
+    elif isinstance(values, str | os.PathLike):
+        got = f"the path {os.fspath(values)!r}"
+        fix = "call from_folder for a folder of images, or from_npz for a .npz file"
+    else:
+        return
+    raise TaskError(expected=f"{what} as an array of pixels", got=got, fix=fix)
+
+
+def _is_path(value: Any) -> bool:
+    """Whether a value is a text or path that ends like a file."""
+    is_text = isinstance(value, str | os.PathLike)
+    return is_text and bool(os.path.splitext(os.fspath(value))[1])
 
 
 def _require_finite(images: Array, what: str) -> None:
@@ -142,6 +195,30 @@ def common_type(parts: Sequence[Array]) -> PixelType:
     return "uint8" if is_byte else "float32"
 
 
+def require_one_scale(parts: Mapping[str, Array]) -> None:
+    """Refuse splits whose pixels are on different scales, such as 0 to 1 and 0 to 255.
+
+    Args:
+        parts: The images (n, channels, height, width) of each split, by its argument's name.
+
+    Raises:
+        TaskError: Large pixels of one split are more than ten times those of another one.
+    """
+    scales = {}
+    for name, images in parts.items():
+        flat = images.reshape(-1)
+        step = max(1, flat.size // _SAMPLE)
+        # NOTE: a quantile, as one outlier says nothing about the scale of the others.
+        scales[name] = float(np.quantile(np.abs(flat[::step].astype(np.float64)), 0.999))
+    low, high = min(scales, key=scales.__getitem__), max(scales, key=scales.__getitem__)
+    if scales[high] > _MOST_RATIO * scales[low] > 0:
+        raise TaskError(
+            expected="pixels of one scale in all splits",
+            got=f"pixels up to {scales[low]:.4g} in {low} and up to {scales[high]:.4g} in {high}",
+            fix="scale all splits alike, for example to 0 to 255 or to 0 to 1",
+        )
+
+
 def to_tensor(images: Array, pixel_type: PixelType) -> torch.Tensor:
     """Copy images into a contiguous tensor; True becomes 255."""
     pixels = np.array(images, dtype=pixel_type, order="C")
@@ -151,13 +228,14 @@ def to_tensor(images: Array, pixel_type: PixelType) -> torch.Tensor:
 def as_labels(values: Any, what: str) -> Array:
     """Return labels as a vector (n,) of int64, bool or str.
 
-    A column (n, 1) and floats that are whole numbers are accepted.
+    A column (n, 1) and floats that are whole numbers are accepted. Whole numbers beyond int64 stay
+    uint64.
 
     Raises:
-        TaskError: They are something else.
+        TaskError: They are something else, or some label is missing.
     """
-    if isinstance(values, list | tuple) and any(isinstance(value, str) for value in values):
-        labels = np.array(values, dtype=object)  # NumPy would turn a NaN among them into "nan"
+    if isinstance(values, list | tuple) and any(_keeps_its_type(value) for value in values):
+        labels = np.array([None, *values], dtype=object)[1:]  # None keeps each label's own type
     else:
         labels = as_array(values, what)
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -169,18 +247,62 @@ def as_labels(values: Any, what: str) -> Array:
             fix="use argmax(axis=1) if the labels are one-hot",
         )
     if labels.dtype.kind == "O":
+        _refuse_missing(labels, what)
         labels = _from_objects(labels)
     if labels.dtype.kind == "f":
         labels = _from_floats(labels, what)
     if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "replace")
+        labels = _decoded(labels, what)
     if labels.dtype.kind not in "biuU":
         raise TaskError(
             expected=f"{what} as integers, strings or bools",
             got=f"an array of type {labels.dtype}",
             fix="convert the labels to one of these",
         )
-    return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels
+    is_wide = labels.dtype.kind == "u" and labels.size > 0 and labels.max() > _LARGEST
+    return labels.astype(np.int64) if labels.dtype.kind in "iu" and not is_wide else labels
+
+
+def _keeps_its_type(value: Any) -> bool:
+    """Whether NumPy's choice of one type for all labels would change this one.
+
+    A NaN among texts would become "nan", and whole numbers beyond int64 would become floats that
+    several of them share.
+    """
+    is_large = isinstance(value, int) and abs(value) > _LARGEST
+    return value is None or isinstance(value, str | bytes) or is_large
+
+
+def _refuse_missing(labels: Array, what: str) -> None:
+    """Refuse labels among which some are None, NaN or pandas' missing values."""
+    missing = [
+        k
+        for k, label in enumerate(labels.tolist())
+        if label is None
+        or type(label).__name__ in ("NAType", "NaTType")
+        or (isinstance(label, float) and label != label)
+    ]
+    if missing:
+        raise TaskError(
+            expected=f"a label for each image in {what}",
+            got=f"{len(missing)} missing labels, the first at index {missing[0]}",
+            fix="drop these images, or give each of them the class it belongs to",
+        )
+
+
+def _decoded(labels: Array, what: str) -> Array:
+    """Decode labels (n,) of bytes as UTF-8."""
+    texts = []
+    for k, label in enumerate(labels.tolist()):
+        try:
+            texts.append(label.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise TaskError(
+                expected=f"{what} as text, or as bytes in UTF-8",
+                got=f"{label!r} at index {k}",
+                fix="decode the labels in the encoding that they were written in",
+            ) from error
+    return np.array(texts)
 
 
 def _from_objects(labels: Array) -> Array:
@@ -189,11 +311,18 @@ def _from_objects(labels: Array) -> Array:
         (str, (str,)),
         (bool, (bool, np.bool_)),
         (np.int64, (int, np.integer)),
+        (bytes, (bytes,)),
         (np.float64, (float, int, np.floating, np.integer)),
     )
     for kind, accepted in kinds:
         if all(isinstance(label, accepted) for label in labels):
-            return labels.astype(kind)
+            is_number = kind is np.int64
+            try:
+                return labels.astype(kind)
+            except OverflowError:
+                # NOTE: beyond int64 whole numbers are kept apart as uint64, or as their text.
+                is_unsigned = is_number and min(labels) >= 0 and max(labels) < 2**64
+                return labels.astype(np.uint64) if is_unsigned else labels.astype(str)
     return labels
 
 

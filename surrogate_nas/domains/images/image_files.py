@@ -105,8 +105,9 @@ def pixels_of(file: Path, image_size: Size | None) -> Pixels | None:
     if image_size is not None:
         height, width = image_size
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    dtype = np.float64 if image.mode in ("I", "F") else np.uint8
-    return np.array(image, dtype=dtype)
+    if image.mode in ("I", "F"):
+        return np.array(image, dtype=np.float64)
+    return np.array(image, dtype=np.uint8)
 
 
 def _n_pixels(image: Image.Image) -> int:

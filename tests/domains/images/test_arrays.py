@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -310,7 +311,7 @@ def test_labels_out_of_the_range_of_class_names_are_refused(shift: int) -> None:
         ([0.0, 1.5] * 30, "1.5 at index 1, and 29 more"),
         ([0.0, np.nan] * 30, "nan at index 1"),
         ([0.0, np.inf] * 30, "inf at index 1"),
-        (["a", np.nan] * 30, "type object"),
+        (["a", np.nan] * 30, "30 missing labels"),
         (["a", 1] * 30, "type object"),
         ([1j, 2j] * 30, "type complex128"),
         (np.eye(2)[labels(60)], "argmax"),
@@ -379,3 +380,108 @@ def test_digits() -> None:
 def test_digits_take_metric_and_seed() -> None:
     assert digits(metric="roc_auc").metric.name == "roc_auc"
     assert digits(seed=1).fingerprint == digits(seed=1).fingerprint != digits().fingerprint
+
+
+# Labels at the edges of their types
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "classes"),
+    [
+        (5, 2**63 + 7, ("5", "9223372036854775815")),
+        (2**63 + 6, 2**63 + 7, ("9223372036854775814", "9223372036854775815")),
+        (1, 2**70, ("1", "1180591620717411303424")),
+        (-5, 2**63 + 7, ("-5", "9223372036854775815")),
+    ],
+)
+@pytest.mark.parametrize("as_list", [True, False])
+def test_whole_numbers_beyond_int64_are_kept_apart(
+    low: int, high: int, classes: tuple[str, ...], as_list: bool
+) -> None:
+    y: Any = [low, high] * 10
+    if not as_list:
+        y = np.array(y, dtype="uint64" if low >= 0 and high < 2**64 else object)
+    task = from_arrays(pixels(20, 4, 4), y, name="ids")
+    assert sorted(task.classes) == sorted(classes)
+    assert sorted(torch.unique(task.test.targets).tolist()) == [0, 1]
+
+
+def test_a_test_split_of_small_ids_fits_training_ids_beyond_int64() -> None:
+    y = np.array([5, 2**63 + 7] * 10, dtype="uint64")
+    task = from_arrays(
+        pixels(20, 4, 4), y, name="ids", x_test=pixels(2, 4, 4), y_test=np.array([5, 5])
+    )
+    assert task.test.targets.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([None, "a"] * 10, "10 missing labels, the first at index 0"),
+        (["a", float("nan")] * 10, "10 missing labels, the first at index 1"),
+        (np.array([1, None] * 10, dtype=object), "10 missing labels, the first at index 1"),
+        (
+            np.ma.masked_equal(np.arange(20) % 4, 3),
+            "5 masked entries, the first at 3",
+        ),
+        ([b"a", b"\xff"] * 10, r"b'\\xff' at index 1"),
+        (np.array([b"a", b"\xff"] * 10), r"b'\\xff' at index 1"),
+    ],
+)
+def test_missing_and_undecodable_labels_are_refused_by_position(y: Any, message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        from_arrays(pixels(20, 4, 4), y, name="t")
+
+
+def test_labels_in_bytes_are_text() -> None:
+    task = from_arrays(pixels(20, 4, 4), ["ä".encode(), b"b"] * 10, name="t")
+    assert task.classes == ("b", "ä")
+
+
+def test_masked_pixels_are_refused_by_position() -> None:
+    masked = np.ma.masked_less(pixels(20, 4, 4).astype(float), -1.0)
+    masked[3, 1, 2] = np.ma.masked
+    with pytest.raises(TaskError, match=r"1 masked entries, the first at \(3, 1, 2\)"):
+        from_arrays(masked, [0, 1] * 10, name="t")
+
+
+# Forms that are no arrays, and splits on other scales
+
+
+class _Dataset(torch.utils.data.Dataset[int]):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+class DataFrame:
+    """Stands for pandas' own."""
+
+
+@pytest.mark.parametrize(
+    ("x", "got", "fix"),
+    [
+        (_Dataset(), "a _Dataset of PyTorch", "one array"),
+        (torch.utils.data.DataLoader(_Dataset()), "a DataLoader of PyTorch", "one array"),
+        (DataFrame(), "a data frame", "numpy.stack"),
+        ("photos/", "the path 'photos/'", "from_folder"),
+        (Path("data.npz"), "the path 'data.npz'", "from_npz"),
+        (["a/1.png", "b/2.png"], "paths of files, such as 'a/1.png'", "from_folder"),
+    ],
+)
+def test_other_forms_of_images_are_named(x: Any, got: str, fix: str) -> None:
+    with pytest.raises(TaskError) as error:
+        from_arrays(x, [0, 1], name="t")
+    assert got in error.value.got
+    assert fix in error.value.fix
+
+
+@pytest.mark.parametrize(("mine", "others"), [(1.0, 255.0), (255.0, 1.0), (16.0, 1.0)])
+def test_splits_on_different_scales_are_refused(mine: float, others: float) -> None:
+    rng = np.random.default_rng(0)
+    x, x_test = rng.random((20, 1, 4, 4)) * mine, rng.random((4, 1, 4, 4)) * others
+    with pytest.raises(TaskError, match=r"pixels up to .* in x_?.* and up to"):
+        from_arrays(x, [0, 1] * 10, name="t", x_test=x_test, y_test=[0, 1] * 2)
+    assert from_arrays(x, [0, 1] * 10, name="t", x_test=x_test / others * mine, y_test=[0, 1] * 2)
