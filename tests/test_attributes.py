@@ -24,6 +24,16 @@ from tests.helpers.toys import ToySpace, ToyTask
 PACKAGE = Path(surrogate_nas.__file__).parent
 PAGE = PACKAGE.parent / "docs" / "results.md"
 
+WRITERS = {"set_user_attr": 0, "set_system_attr": 0}
+WRITERS |= {
+    f"set_{owner}_{kind}_attr": 1 for owner in ("study", "trial") for kind in ("user", "system")
+}
+FUNCTIONS = {"set_study_system_attr": 1, "set_trial_system_attr": 2, "set_trial_user_attr": 2}
+"""Functions of storage/optuna_private that write an attribute by its name."""
+HELPERS = {"number": 1, "_total": 1, "total": 0}
+"""Functions of results/ that read an attribute by its name."""
+GETTERS = re.compile(r"(get_)?(study|trial)_(user|system)_attrs")
+
 COMPUTED = {
     "draw": {"set_user_attr"},  # a trial without a study
     "past/readers/sql": {"_study"},  # only what its caller asks for
@@ -35,16 +45,9 @@ COMPUTED = {
     "running/study": {"_mark"},
     "samplers/surrogate_sampler": {"_choose"},  # Screened.attributes, study_attributes
     "screening/base_proposals": {"__init__", "proposals"},  # counters of the base sampler
+    "storage/optuna_private": set(FUNCTIONS),
 }
 """Functions whose names of attributes are variables, by module."""
-
-WRITERS = {"set_user_attr": 0, "set_system_attr": 0}
-WRITERS |= {
-    f"set_{owner}_{kind}_attr": 1 for owner in ("study", "trial") for kind in ("user", "system")
-}
-HELPERS = {"number": 1, "_total": 1, "total": 0}
-"""Functions of results/ that read an attribute by its name."""
-GETTERS = re.compile(r"get_(study|trial)_(user|system)_attrs")
 
 
 def constants() -> dict[str, str]:
@@ -92,12 +95,19 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, list[ast.AST]]]:
     yield "", [n for n in ast.walk(tree) if id(n) not in inner]
 
 
+def name_of(function: ast.expr) -> str:
+    """Name of a function or method."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
 def are_attributes(node: ast.AST, aliases: set[str]) -> bool:
     """Whether an expression is the attributes of a study or trial."""
     if isinstance(node, ast.Attribute):
         return node.attr in ("user_attrs", "system_attrs")
     if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Attribute) and bool(GETTERS.fullmatch(node.func.attr))
+        return bool(GETTERS.fullmatch(name_of(node.func)))
     return isinstance(node, ast.Name) and node.id in aliases
 
 
@@ -123,7 +133,7 @@ def keys(nodes: Iterable[ast.AST], takers: Mapping[str, int]) -> Iterator[ast.ex
 
     Args:
         nodes: Of a function.
-        takers: Position of such a name among the arguments of some functions.
+        takers: Position of such a name among the arguments of functions that are no methods.
     """
     nodes = list(nodes)
     aliases = aliases_of(nodes)
@@ -148,9 +158,9 @@ def keys_of_call(
     node: ast.Call, aliases: set[str], takers: Mapping[str, int]
 ) -> Iterator[ast.expr]:
     function = node.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if name in takers and len(node.args) > takers[name]:
-        yield node.args[takers[name]]
+    place = (WRITERS if isinstance(function, ast.Attribute) else takers).get(name_of(function))
+    if place is not None and len(node.args) > place:
+        yield node.args[place]
     is_read = isinstance(function, ast.Attribute) and function.attr in ("get", "pop", "setdefault")
     if is_read and are_attributes(function.value, aliases):  # type: ignore[attr-defined]
         yield node.args[0]
@@ -174,7 +184,7 @@ def is_constant(node: ast.expr) -> bool:
 def strangers(source: str, module: str) -> list[str]:
     """Names of attributes in a module that are no constants."""
     found = []
-    takers = WRITERS | (HELPERS if module.startswith("results/") else {})
+    takers = FUNCTIONS | (HELPERS if module.startswith("results/") else {})
     for function, nodes in functions(ast.parse(source)):
         is_computed = function in COMPUTED.get(module, ())
         for key in keys(nodes, takers):
@@ -204,6 +214,9 @@ def test_no_other_string_is_an_attribute() -> None:
         "'seed' in trial.system_attrs",
         "known, n = study.user_attrs, 1\n    known.get('seed')",
         "storage.get_study_system_attrs(study_id).get('seed')",
+        "set_study_system_attr(study, 'seed', 1)",
+        "set_trial_user_attr(study, trial, 'seed', 1)",
+        "study_system_attrs(study).get('seed')",
         "study.enqueue_trial({}, user_attrs={'seed': 1})",
         "number(trial, 'seed')",
     ],

@@ -11,6 +11,7 @@ import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
 from surrogate_nas.errors import StudyError
+from surrogate_nas.storage.optuna_private import storage_of
 from surrogate_nas.storage.passwords import masked
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _search(arguments: argparse.Namespace) -> None:
         file=sys.stderr if shows_bar else sys.stdout,
     )
     pages = sn.DashboardCallback(space.for_task(task), artifacts=arguments.artifacts)
-    checkpoints = arguments.checkpoints or folder_beside(study._storage, "checkpoints")
+    checkpoints = arguments.checkpoints or folder_beside(storage_of(study), "checkpoints")
     objective = sn.Objective(
         task, space, trainer, checkpoints=checkpoints, dashboard=pages, progress=progress
     )

@@ -18,6 +18,7 @@ from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.files.checked_json import MOST_TEXT
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import SpaceLike
+from surrogate_nas.storage.optuna_private import folder_of
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 StoreLike: TypeAlias = Any
@@ -148,7 +149,7 @@ def _store(given: StoreLike) -> tuple[Any, dict[str, str]]:
             ) from error
         return FileSystemArtifactStore(folder), {"folder": str(folder)}
     if isinstance(given, FileSystemArtifactStore):
-        return given, {"folder": str(Path(given._base_path).resolve())}
+        return given, {"folder": str(folder_of(given).resolve())}
     if isinstance(given, Boto3ArtifactStore):
         endpoint = getattr(getattr(given.client, "meta", None), "endpoint_url", None)
         return given, {"bucket": given.bucket, **({"endpoint": endpoint} if endpoint else {})}
@@ -180,7 +181,7 @@ def _require_file(store: Any, name: str) -> None:
         StudyError: It is none.
     """
     if isinstance(store, FileSystemArtifactStore):
-        path = Path(store._base_path) / name
+        path = folder_of(store) / name
         if path.exists() and not path.is_file():
             raise _refused(f"a file in {path.parent}", f"{path.name!r}, which is none")
 

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias, final
 import optuna
 import torch
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import RDBStorage, _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
@@ -28,6 +27,14 @@ from surrogate_nas.running.processes.messages import Ended, Ready, Start, portab
 from surrogate_nas.running.processes.pool import Pool, Worker
 from surrogate_nas.running.processes.remote_trial import IS_BUG, Call, Epoch, answer
 from surrogate_nas.running.resuming import enqueue_again, fail_dead, recover, running
+from surrogate_nas.storage.optuna_private import (
+    as_database,
+    id_of,
+    in_loop,
+    is_stopped,
+    storage_of,
+    stored_trial,
+)
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.interruption import terminable
 
@@ -178,7 +185,7 @@ class _Run:
 
     def run(self) -> None:
         """Run all trials; when anything stops that, leave none of them running."""
-        with _in_loop(self._study):
+        with in_loop(self._study):
             try:
                 while self._n_to_start or self._training:
                     self._step()
@@ -194,7 +201,7 @@ class _Run:
 
     def _step(self) -> None:
         """Give every idle worker a trial, then wait for the next thing that happens."""
-        if self._study._stop_flag:
+        if is_stopped(self._study):
             self._n_to_start = 0
         while self._idle and self._n_to_start:
             self._start(self._idle.pop(0))
@@ -280,7 +287,7 @@ class _Run:
             return
         trial = self._end(worker)
         if may_go_on and self._checkpoints is not None:
-            frozen = self._study._storage.get_trial(trial._trial_id)
+            frozen = stored_trial(self._study, trial)
             self._n_to_start += fail_dead(self._study, frozen)
             return
         error = TrainingError(
@@ -299,12 +306,12 @@ class _Run:
 
     def _beat(self) -> None:
         """Record that the running trials are alive, where the storage wants to know."""
-        storage, now = self._study._storage, time.monotonic()
+        database, now = as_database(storage_of(self._study)), time.monotonic()
         is_due = self._beats is not None and now >= self._next_beat
-        if is_due and isinstance(storage, RDBStorage | _CachedStorage):
+        if is_due and database is not None:
             self._next_beat = now + (self._beats or 0)
             for trial in self._training.values():
-                storage.record_heartbeat(trial._trial_id)
+                database.record_heartbeat(id_of(trial))
 
     def _end_overdue(self) -> None:
         """End workers that hang: their training should have ended itself by now."""
@@ -346,21 +353,8 @@ def _is_value(value: Any) -> bool:
 
 
 def _heartbeat_seconds(study: optuna.Study) -> int | None:
-    storage = study._storage
-    if isinstance(storage, RDBStorage | _CachedStorage):
-        return storage.get_heartbeat_interval()
-    return None
-
-
-@contextlib.contextmanager
-def _in_loop(study: optuna.Study) -> Iterator[None]:
-    """Let callbacks call ``study.stop()``, which Optuna allows within its own loop alone."""
-    study._stop_flag = False
-    study._thread_local.in_optimize_loop = True
-    try:
-        yield
-    finally:
-        study._thread_local.in_optimize_loop = False
+    database = as_database(storage_of(study))
+    return None if database is None else database.get_heartbeat_interval()
 
 
 @contextlib.contextmanager

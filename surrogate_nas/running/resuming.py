@@ -28,6 +28,11 @@ from surrogate_nas import attributes
 from surrogate_nas.attributes import INTERRUPTED
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.running.processes.remote_trial import study_name
+from surrogate_nas.storage.optuna_private import (
+    set_trial_system_attr,
+    set_trial_user_attr,
+    stored_trial,
+)
 
 if sys.platform != "win32":
     import fcntl
@@ -72,9 +77,7 @@ def running(folder: Path, trial: optuna.Trial) -> Iterator[None]:
     with file:
         try:
             if _take(file):
-                trial.study._storage.set_trial_system_attr(
-                    trial._trial_id, attributes.LOCK, str(path)
-                )
+                set_trial_system_attr(trial.study, trial, attributes.LOCK, str(path))
             yield
         finally:
             path.unlink(missing_ok=True)
@@ -114,7 +117,7 @@ def _recover(study: optuna.Study, trial: FrozenTrial) -> bool:
             return False  # of another machine, or of a trial that has just ended
         if not _take(file):
             return False
-        if study._storage.get_trial(trial._trial_id).state is not TrialState.RUNNING:
+        if stored_trial(study, trial).state is not TrialState.RUNNING:
             return False  # another process was faster
         fail_dead(study, trial)
         path.unlink(missing_ok=True)
@@ -141,10 +144,10 @@ def fail_dead(study: optuna.Study, trial: FrozenTrial) -> bool:
     is_given_up = attempt >= _MOST_ATTEMPTS
     reason = f"its process died {attempt} times" if is_given_up else INTERRUPTED
     try:
-        study._storage.set_trial_user_attr(trial._trial_id, attributes.STOP_REASON, reason)
+        set_trial_user_attr(study, trial, attributes.STOP_REASON, reason)
         study.tell(trial.number, state=TrialState.FAIL)
     except (UpdateFinishedTrialError, ValueError):
-        if study._storage.get_trial(trial._trial_id).state.is_finished():
+        if stored_trial(study, trial).state.is_finished():
             return False  # another process was faster
         raise
     _logger.warning("The process of trial %d has died.", trial.number)

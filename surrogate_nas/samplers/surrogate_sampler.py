@@ -23,6 +23,12 @@ from surrogate_nas.screening.known_trials import Screens
 from surrogate_nas.screening.pool import Pool
 from surrogate_nas.screening.ranking import PoolMix, Screened, ScreeningRules, screen
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
+from surrogate_nas.storage.optuna_private import (
+    id_of,
+    set_trial_system_attr,
+    set_trial_user_attr,
+    stored_trials,
+)
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 _SEEDS = 2**32
@@ -223,7 +229,7 @@ class SurrogateSampler(BaseSampler):
         if screens is None:
             return self._base.infer_relative_search_space(study, trial)
         chosen = self._choose(screens, study, trial)
-        self._local.chosen = (trial._trial_id, chosen.candidate.params)
+        self._local.chosen = (id_of(trial), chosen.candidate.params)
         return chosen.candidate.distributions
 
     def sample_relative(
@@ -232,7 +238,7 @@ class SurrogateSampler(BaseSampler):
         """Return the chosen candidate's values for the parameters of the search space."""
         owner, params = getattr(self._local, "chosen", (None, {}))
         self._local.chosen = (None, {})
-        if owner == trial._trial_id:
+        if owner == id_of(trial):
             return {name: value for name, value in params.items() if name in search_space}
         if self._passes(study) or not search_space:
             return self._base.sample_relative(study, trial, search_space)
@@ -265,23 +271,21 @@ class SurrogateSampler(BaseSampler):
 
     def _choose(self, screens: Screens, study: optuna.Study, trial: FrozenTrial) -> Screened:
         """Screen a pool for one trial and store with it what was chosen and predicted."""
-        storage = study._storage
         with self._choosing:
             for attempt in range(_ATTEMPTS + _LAST_ATTEMPTS):
                 chosen = self._screened(screens, study, trial, attempt)
-                storage.set_trial_system_attr(
-                    trial._trial_id, attributes.PLANNED_PARAMS, chosen.candidate.params
-                )
+                plan = chosen.candidate.params
+                set_trial_system_attr(study, trial, attributes.PLANNED_PARAMS, plan)
                 # Of two workers that choose the same at once, one at least sees the other here.
                 taken = screens.known(_others(study, trial)).keys
                 if chosen.is_repeat or chosen.candidate.key not in taken:
                     break
         for key, value in chosen.candidate.system_attrs.items():
-            storage.set_trial_system_attr(trial._trial_id, key, value)
+            set_trial_system_attr(study, trial, key, value)
         for key, number in chosen.attributes().items():
-            storage.set_trial_user_attr(trial._trial_id, key, number)
+            set_trial_user_attr(study, trial, key, number)
         for key, value in chosen.study_attributes().items():
-            storage.set_study_user_attr(study._study_id, key, value)
+            study.set_user_attr(key, value)
         return chosen
 
     def _screened(
@@ -311,5 +315,5 @@ class SurrogateSampler(BaseSampler):
 
 def _others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
     """All trials of a study but one; a study that a pruner has filtered shows all of them, too."""
-    trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-    return [other for other in trials if other._trial_id != trial._trial_id]
+    own = id_of(trial)
+    return [other for other in stored_trials(study) if id_of(other) != own]

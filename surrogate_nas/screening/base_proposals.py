@@ -26,6 +26,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.storage.optuna_private import (
+    MEMORY_LOGGER,
+    set_study_system_attr,
+    stored_trial,
+    study_system_attrs,
+)
 
 BaseSamplerLike: TypeAlias = BaseSampler | Callable[[int], BaseSampler]
 
@@ -47,7 +53,7 @@ class _NoShadows(logging.Filter):
         return _NAME not in record.getMessage()
 
 
-logging.getLogger("optuna.storages._in_memory").addFilter(_NoShadows())
+logging.getLogger(MEMORY_LOGGER).addFilter(_NoShadows())
 
 
 @final
@@ -91,11 +97,11 @@ class Shadow:
         for _ in range(n):
             trial = self._study.ask()
             space.suggest(trial)
-            attrs = self._study._storage.get_trial(trial._trial_id).system_attrs
+            attrs = stored_trial(self._study, trial).system_attrs
             yield trial.params, attrs
         for key, value in _counters(self._study).items():
             if self._counters.get(key) != value:
-                self._real._storage.set_study_system_attr(self._real._study_id, key, value)
+                set_study_system_attr(self._real, key, value)
 
 
 def seeded(base: BaseSamplerLike, seed: int) -> BaseSampler:
@@ -135,7 +141,7 @@ def _counters(study: optuna.Study) -> dict[str, int]:
 
     Other attributes hold identities of trials (NSGA-II's parents), which differ in the shadow.
     """
-    attrs = study._storage.get_study_system_attrs(study._study_id)
+    attrs = study_system_attrs(study)
     return {k: v for k, v in attrs.items() if isinstance(v, int) and not isinstance(v, bool)}
 
 

@@ -7,7 +7,8 @@ import os
 from typing import IO, Any, final
 
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import get_lock_file
+
+from surrogate_nas.storage.optuna_private import journal_lock, journal_path
 
 
 @final
@@ -26,7 +27,7 @@ class JournalFile(JournalFileBackend):
             OSError: There is no room.
         """
         lines = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
-        with get_lock_file(self._lock), open(self._file_path, "rb+", buffering=0) as file:
+        with journal_lock(self), open(str(journal_path(self)), "rb+", buffering=0) as file:
             end = _end_of_lines(file)
             file.seek(end)
             try:

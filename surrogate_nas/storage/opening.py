@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.errors import StorageError
 from surrogate_nas.storage.journal import JournalFile
+from surrogate_nas.storage.optuna_private import backend_of, journal_path
 from surrogate_nas.storage.passwords import masked, refuse_unescaped, secrets_of
 from surrogate_nas.storage.server import open_database, with_tables, words_of
 
@@ -124,12 +125,11 @@ def reachable(storage: StorageLike) -> Iterator[None]:
 
 def address_of(storage: BaseStorage) -> str | None:
     """Return where a storage object is kept, without its password; None if that is unknown."""
-    backend = getattr(storage, "_backend", storage)
+    backend = backend_of(storage)
     url = getattr(backend, "url", None)
     if isinstance(url, str):
         return masked(url)
-    path = getattr(backend, "_file_path", None)
-    return path if isinstance(path, str) else None
+    return journal_path(backend)
 
 
 def folder_beside(storage: BaseStorage, what: str) -> Path | None:
@@ -137,9 +137,9 @@ def folder_beside(storage: BaseStorage, what: str) -> Path | None:
 
     ``nas-artifacts`` beside ``nas.db`` for "artifacts"; None for a storage that is no file here.
     """
-    backend = getattr(storage, "_backend", storage)
+    backend = backend_of(storage)
     engine = getattr(backend, "engine", None)
-    name = getattr(backend, "_file_path", None)
+    name = journal_path(backend)
     if engine is not None and engine.url.get_backend_name() == "sqlite":
         name = engine.url.database
     if not isinstance(name, str) or name in ("", ":memory:") or name.startswith("file:"):

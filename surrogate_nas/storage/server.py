@@ -21,8 +21,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, final
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import (
     DBAPIError,
@@ -36,6 +34,13 @@ from sqlalchemy.exc import (
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import StorageError
+from surrogate_nas.storage.optuna_private import (
+    CALLED_BY_STORE,
+    HookedDatabase,
+    Session,
+    StoredSystemAttribute,
+    StoredTrial,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,7 +68,7 @@ _FORGET_DEAD_CLIENTS = "set idle_in_transaction_session_timeout = '60s'"
 
 
 @final
-class PatientDatabase(RDBStorage):
+class PatientDatabase(HookedDatabase):
     """An RDBStorage that outlasts restarts of its server, and times without a network.
 
     An operation that fails by its connection is tried again until `patience_seconds` are over;
@@ -163,46 +168,35 @@ class PatientDatabase(RDBStorage):
             fix="start the search again when the server is back; what was told is kept",
         )
 
-    def _create_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None = None
-    ) -> FrozenTrial:
+    def create_stored(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
         """Create a trial, once, with a token in its attributes."""
         token = uuid.uuid4().hex
-        template = (
-            create_trial(state=TrialState.RUNNING)
-            if template_trial is None
-            else copy.copy(template_trial)
+        signed = (
+            create_trial(state=TrialState.RUNNING) if template is None else copy.copy(template)
         )
-        template.system_attrs = {**template.system_attrs, attributes.WRITE_TOKEN: token}
-        create = super()._create_new_trial
+        signed.system_attrs = {**signed.system_attrs, attributes.WRITE_TOKEN: token}
+        create = super().create_stored
         try:
-            return _without_token(self.wait_out(lambda: create(study_id, template)))
+            return _without_token(self.wait_out(lambda: create(study_id, signed)))
         finally:
             self._begun.discard(token)
 
-    def _get_prepared_new_trial(
-        self,
-        study_id: int,
-        template_trial: FrozenTrial | None,
-        session: sa.orm.Session,
-    ) -> models.TrialModel:
+    def prepare_stored(
+        self, study_id: int, template: FrozenTrial | None, session: Session
+    ) -> StoredTrial:
         """Add a trial's rows, or find those of an attempt whose answer was lost.
 
         Optuna calls this holding a lock on the study, for each of its own attempts, too.
         """
-        token = (
-            None
-            if template_trial is None
-            else template_trial.system_attrs.get(attributes.WRITE_TOKEN)
-        )
+        token = None if template is None else template.system_attrs.get(attributes.WRITE_TOKEN)
         if token in self._begun:
-            of_study = models.TrialModel.study_id == study_id
+            of_study = StoredTrial.study_id == study_id
             found = _signed(session, token).filter(of_study).one_or_none()
             if found is not None:
                 return found
         elif token is not None:
             self._begun.add(token)
-        return super()._get_prepared_new_trial(study_id, template_trial, session)
+        return super().prepare_stored(study_id, template, session)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -218,36 +212,36 @@ class PatientDatabase(RDBStorage):
             if was_repeated and self._is_signed(trial_id, token):
                 return True
             # One session a thread: what is added here is committed with the change, or not at all.
-            with _create_scoped_session(self.scoped_session) as session:
+            with self.session() as session:
                 self._sign(session, trial_id, state, token)
                 return change(trial_id, state, values)
 
         return self.wait_out(attempt)
 
-    def _sign(self, session: sa.orm.Session, trial_id: int, state: TrialState, token: str) -> None:
+    def _sign(self, session: Session, trial_id: int, state: TrialState, token: str) -> None:
         """Add the token to a trial whose state may be changed."""
-        trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+        trial = StoredTrial.find_or_raise_by_id(trial_id, session, for_update=True)
         if state is not TrialState.RUNNING or trial.state == TrialState.WAITING:
-            self._set_trial_attr_without_commit(
-                session, models.TrialSystemAttributeModel, trial_id, attributes.WRITE_TOKEN, token
-            )
+            self.add_system_attr(session, trial_id, attributes.WRITE_TOKEN, token)
 
     def _is_signed(self, trial_id: int, token: str) -> bool:
         """Whether a write took effect whose answer was lost."""
-        with _create_scoped_session(self.scoped_session) as session:
-            of_trial = models.TrialModel.trial_id == trial_id
+        with self.session() as session:
+            of_trial = StoredTrial.trial_id == trial_id
             return _signed(session, token).filter(of_trial).one_or_none() is not None
 
     def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
         """Return a trial's system attributes."""
         return self.get_trial(trial_id).system_attrs
 
-    def _build_frozen_trial_from_trial_model(self, trial: models.TrialModel) -> FrozenTrial:
-        return _without_token(super()._build_frozen_trial_from_trial_model(trial))
+    def read_stored(self, trial: StoredTrial) -> FrozenTrial:
+        """Make a trial of its rows, without the token."""
+        return _without_token(super().read_stored(trial))
 
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+    def stale_ids(self, study_id: int) -> list[int]:
         """Find trials without heartbeats; after an outage, when others had time for one."""
-        stale = self.wait_out(lambda: RDBStorage._get_stale_trial_ids(self, study_id))
+        find = super().stale_ids
+        stale = self.wait_out(lambda: find(study_id))
         grace = self.grace_period or 2 * (self.heartbeat_interval or 0)
         return [] if self.was_away_within(grace) else stale
 
@@ -256,12 +250,12 @@ class PatientDatabase(RDBStorage):
         return time.monotonic() - self._last_away < seconds
 
 
-def _signed(session: sa.orm.Session, token: str | None) -> sa.orm.Query[models.TrialModel]:
+def _signed(session: Session, token: str | None) -> sa.orm.Query[StoredTrial]:
     """Ask for the trials whose last write has a token."""
-    attribute = models.TrialSystemAttributeModel
+    attribute = StoredSystemAttribute
     is_token = attribute.value_json == json.dumps(token)
     return (
-        session.query(models.TrialModel)
+        session.query(StoredTrial)
         .join(attribute)
         .filter(attribute.key == attributes.WRITE_TOKEN, is_token)
     )
@@ -286,9 +280,7 @@ def _repeatable(
 
 
 REPEATABLE = (
-    "_get_best_trial_id",
-    "_get_trials",
-    "_set_trial_param",
+    *CALLED_BY_STORE,
     "get_all_studies",
     "get_study_directions",
     "get_study_id_from_name",
@@ -306,8 +298,7 @@ REPEATABLE = (
     "set_trial_system_attr",
     "set_trial_user_attr",
 )
-"""Methods that read, or write what is the same after writing it twice. Optuna's cache calls those
-that begin with an underscore."""
+"""Methods that read, or that have the same effect when they write twice."""
 
 for _name in REPEATABLE:
     setattr(PatientDatabase, _name, _repeatable(getattr(RDBStorage, _name)))

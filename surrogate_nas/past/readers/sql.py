@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.past.readers.studies import DAMAGE, Results, StoredStudy, StudyReader, readable
+from surrogate_nas.storage.optuna_private import backend_of
 
 _logger = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ def unwrapped(storage: BaseStorage) -> BaseStorage:
 
     That store keeps every trial it was ever asked for, of all states, as long as it lives.
     """
-    inner = getattr(storage, "_backend", None)
+    inner = backend_of(storage)
     return inner if isinstance(inner, RDBStorage) else storage
 
 

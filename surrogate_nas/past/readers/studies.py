@@ -19,6 +19,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.errors import StorageError, StudyError
+from surrogate_nas.storage.optuna_private import id_of
 
 DAMAGE = (
     ValueError,
@@ -111,7 +112,7 @@ class OptunaReader(StudyReader):
             ) from error
         return [
             StoredStudy(
-                s._study_id,
+                id_of(s),
                 s.study_name if isinstance(s.study_name, str) else f"{s.study_name!r:.80}",
                 tuple(direction.name.lower() for direction in s.directions),
                 s.user_attrs,

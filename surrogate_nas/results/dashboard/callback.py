@@ -21,6 +21,7 @@ from surrogate_nas.results.dashboard import publish as pages
 from surrogate_nas.results.dashboard.pictures import add_picture, artifact_folder, has_picture
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.storage.optuna_private import id_of, storage_of
 
 _logger = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class DashboardCallback:
         if self._affords(self._picture_cost):
             self._keep(trial.study, trial, draw)
         else:
-            self._undrawn[trial._trial_id] = draw
+            self._undrawn[id_of(trial)] = draw
 
     def _keep(
         self, study: optuna.Study, trial: optuna.Trial | FrozenTrial, draw: Callable[[], str]
@@ -170,7 +171,7 @@ class DashboardCallback:
         """Refresh after a training has ended, before Optuna has stored its value."""
         # NOTE: an objective has no hook after that, and the page would lag one trial behind.
         if isinstance(trial, optuna.Trial):
-            self.refresh(trial.study, (trial._trial_id, value))
+            self.refresh(trial.study, (id_of(trial), value))
 
     def refresh(self, study: optuna.Study, just_now: tuple[int, float] | None = None) -> None:
         """Write figures and note, if trials have finished since the last time and time allows.
@@ -286,7 +287,7 @@ def flush_stale() -> None:
 
 def _is_in_memory(study: optuna.Study) -> bool:
     """Return whether a study is in memory, where no dashboard can read it."""
-    return isinstance(study._storage, InMemoryStorage)
+    return isinstance(storage_of(study), InMemoryStorage)
 
 
 def _with_result(
@@ -297,7 +298,7 @@ def _with_result(
         return list(trials)
     found = list(trials)
     for place, trial in enumerate(found):
-        if trial._trial_id == just_now[0] and trial.state == TrialState.RUNNING:
+        if id_of(trial) == just_now[0] and trial.state == TrialState.RUNNING:
             done = copy.copy(trial)
             done.state = TrialState.COMPLETE
             done.values = [just_now[1]]

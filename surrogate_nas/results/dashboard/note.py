@@ -17,6 +17,7 @@ from surrogate_nas.results.expected import WORDS
 from surrogate_nas.results.recorded_space import words_of
 from surrogate_nas.results.summary import StudySummary, finite
 from surrogate_nas.storage.opening import address_of
+from surrogate_nas.storage.optuna_private import storage_of
 
 BEGIN, END = "[//]: # (surrogate_nas)", "[//]: # (end of surrogate_nas)"
 """Lines around our part of a note; text that people write before or after it is kept. Markdown
@@ -137,7 +138,7 @@ def _meta_features(found: Any) -> list[str]:
 
 def _resume(study: optuna.Study) -> str:
     """Return the lines of Python that continue the study."""
-    name, address = study.study_name, address_of(study._storage)
+    name, address = study.study_name, address_of(storage_of(study))
     where = f"storage={address!r}" if address else "storage=..."
     return (
         "### Resume\n\nRun the same lines again, with the same task and space; a stopped study "
@@ -152,7 +153,7 @@ def _resume(study: optuna.Study) -> str:
 
 def _reuse(study: optuna.Study) -> str:
     """Return the lines of Python that start the next study from this one."""
-    address = address_of(study._storage)
+    address = address_of(storage_of(study))
     return (
         "### Reuse for the next data set\n\nThis study is a past task of its space:\n\n"
         + _block(

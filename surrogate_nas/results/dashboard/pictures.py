@@ -15,6 +15,12 @@ from optuna.trial import FrozenTrial
 from surrogate_nas import attributes
 from surrogate_nas.files.atomic import write_whole
 from surrogate_nas.storage.opening import folder_beside
+from surrogate_nas.storage.optuna_private import (
+    id_of,
+    set_study_system_attr,
+    storage_of,
+    study_system_attrs,
+)
 
 FILE_NAME = "architecture.svg"
 
@@ -50,7 +56,7 @@ def artifact_folder(study: optuna.Study, chosen: str | Path | None = None) -> Pa
     known = chosen if chosen is not None else study.user_attrs.get(attributes.ARTIFACT_FOLDER)
     if isinstance(known, str | Path) and str(known):
         return Path(known)
-    return folder_beside(study._storage, "artifacts")
+    return folder_beside(storage_of(study), "artifacts")
 
 
 def add_picture(
@@ -86,9 +92,9 @@ def add_picture(
         "mimetype": "image/svg+xml",
         "encoding": None,
     }
-    study._storage.set_study_system_attr(
-        study._study_id,
-        f"{attributes.FINISHED_ARTIFACTS}{trial._trial_id}:{name}",
+    set_study_system_attr(
+        study,
+        f"{attributes.FINISHED_ARTIFACTS}{id_of(trial)}:{name}",
         json.dumps(meta),
     )
 
@@ -100,13 +106,13 @@ def has_picture(study: optuna.Study, trial: FrozenTrial) -> bool:
 
 def without_picture(study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that have no picture of ours yet."""
-    attrs = study._storage.get_study_system_attrs(study._study_id)
+    attrs = study_system_attrs(study)
     told = [key for key in attrs if key.startswith(attributes.FINISHED_ARTIFACTS)]
     later = {key.removeprefix(attributes.FINISHED_ARTIFACTS).split(":")[0] for key in told}
     return [
         trial
         for trial in trials
-        if str(trial._trial_id) not in later
+        if str(id_of(trial)) not in later
         and FILE_NAME
-        not in {meta.filename for meta in get_all_artifact_meta(trial, storage=study._storage)}
+        not in {meta.filename for meta in get_all_artifact_meta(trial, storage=storage_of(study))}
     ]

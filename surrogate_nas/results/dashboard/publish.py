@@ -30,6 +30,7 @@ from surrogate_nas.results.expected import expected_best
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.results.summary import sum_up
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.storage.optuna_private import set_study_system_attr, study_system_attrs
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def write(study: optuna.Study, space: SearchSpace, trials: Sequence[FrozenTrial]
 
 def is_new(study: optuna.Study, n_finished: int) -> bool:
     """Return whether `n_finished` trials are more than are written, and nobody else writes."""
-    lease = study._storage.get_study_system_attrs(study._study_id).get(attributes.PUBLISHING)
+    lease = study_system_attrs(study).get(attributes.PUBLISHING)
     if not isinstance(lease, dict):
         return True
     worker, since, written = (lease.get(key) for key in ("worker", "since", "written"))
@@ -132,7 +133,7 @@ def wait_for_others(study: optuna.Study) -> None:
     """Wait while another worker writes, but no longer than a lease lasts."""
     until = time.monotonic() + _LEASE_SECONDS
     while time.monotonic() < until:
-        lease = study._storage.get_study_system_attrs(study._study_id).get(attributes.PUBLISHING)
+        lease = study_system_attrs(study).get(attributes.PUBLISHING)
         if not isinstance(lease, dict) or "since" not in lease or lease.get("worker") == _WORKER:
             return
         time.sleep(_WAIT_SECONDS)
@@ -156,7 +157,7 @@ def n_finished(trials: Sequence[FrozenTrial]) -> int:
 
 def _set_lease(study: optuna.Study, lease: Mapping[str, Any]) -> None:
     """Store the lease, a system attribute that Optuna shows to no user."""
-    study._storage.set_study_system_attr(study._study_id, attributes.PUBLISHING, dict(lease))
+    set_study_system_attr(study, attributes.PUBLISHING, dict(lease))
 
 
 def _save_figures(study: optuna.Study, made: Mapping[str, go.Figure]) -> None:
@@ -167,7 +168,7 @@ def _save_figures(study: optuna.Study, made: Mapping[str, go.Figure]) -> None:
     for _ in range(_ATTEMPTS):
         for name, figure in made.items():
             save_plotly_graph_object(study, figure, graph_object_id=name)
-        attrs = study._storage.get_study_system_attrs(study._study_id)
+        attrs = study_system_attrs(study)
         made = {name: figure for name, figure in made.items() if not _is_whole(attrs, name)}
         if not made:
             return

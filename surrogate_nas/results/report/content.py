@@ -24,6 +24,7 @@ from surrogate_nas.results.report.figures import figures, pareto
 from surrogate_nas.results.summary import StudySummary, finite, number, summarize
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.storage.opening import address_of
+from surrogate_nas.storage.optuna_private import storage_of
 from surrogate_nas.storage.passwords import without_passwords
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
@@ -183,7 +184,7 @@ def _counts(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 
 def _commands(study: optuna.Study) -> list[tuple[str, str]]:
     """Return command lines for the study; none if its storage has no address."""
-    address, folder = address_of(study._storage), artifact_folder(study)
+    address, folder = address_of(storage_of(study)), artifact_folder(study)
     if address is None:
         return []
     where = f"--storage {shlex.quote(address)} --name {shlex.quote(study.study_name)}"

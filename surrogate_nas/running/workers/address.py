@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from surrogate_nas.errors import StudyError
 from surrogate_nas.storage.opening import address_of, open_storage
+from surrogate_nas.storage.optuna_private import backend_of, journal_path
 from surrogate_nas.storage.server import PatientDatabase
 
 _BUSY_SECONDS = 60.0
@@ -57,7 +58,7 @@ def address_to_share(storage: BaseStorage) -> Address:
     Raises:
         StudyError: It is in memory, or of a kind that only its maker can open.
     """
-    backend = getattr(storage, "_backend", storage)
+    backend = backend_of(storage)
     if isinstance(backend, RDBStorage):
         url = sa.engine.make_url(backend.url)
         if isinstance(backend, PatientDatabase):
@@ -67,8 +68,8 @@ def address_to_share(storage: BaseStorage) -> Address:
         name = url.database
         if name and name != ":memory:" and not name.startswith("file:"):
             return _sqlite(url, backend)
-    path = getattr(backend, "_file_path", None)
-    if isinstance(path, str):
+    path = journal_path(backend)
+    if path is not None:
         resolved = Path(path).resolve()
         return Address(str(resolved), file=resolved)
     raise StudyError(

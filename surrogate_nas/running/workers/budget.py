@@ -17,6 +17,12 @@ from surrogate_nas import attributes
 from surrogate_nas.attributes import counts
 from surrogate_nas.running.resuming import clear_lock, fail_dead
 from surrogate_nas.running.workers.coordination import Coordination
+from surrogate_nas.storage.optuna_private import (
+    id_of,
+    set_study_system_attr,
+    storage_of,
+    study_system_attrs,
+)
 
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 2.0
@@ -77,8 +83,7 @@ class BudgetedStudy(optuna.Study):
         while True:
             if self._is_stopped():
                 raise KeyboardInterrupt
-            attrs = self._storage.get_study_system_attrs(self._study_id)
-            if attrs.get(attributes.STOPPED_RUN) == self._run:
+            if study_system_attrs(self).get(attributes.STOPPED_RUN) == self._run:
                 raise BudgetMet
             if self._has_room():
                 trial = self._claimed(fixed_distributions)
@@ -94,13 +99,13 @@ class BudgetedStudy(optuna.Study):
             BudgetMet: And none is needed later.
         """
         trials = self.get_trials(deepcopy=False)
-        dead = {trial._trial_id for trial in self._coordination.dead(_owned(trials))}
+        dead = {id_of(trial) for trial in self._coordination.dead(_owned(trials))}
         if dead:  # their workers may have finished them between that reading and their own end
             trials = self.get_trials(deepcopy=False)
         n_done = sum(counts(trial) for trial in trials)
         if n_done >= self._n_trials:
             raise BudgetMet
-        n_open = sum(trial._trial_id not in dead for trial in _owned(trials))
+        n_open = sum(id_of(trial) not in dead for trial in _owned(trials))
         return n_done + n_open < self._n_trials
 
     def _claimed(
@@ -117,23 +122,23 @@ class BudgetedStudy(optuna.Study):
             marked = self._next_waiting()
             self._mark(marked)
             asked = super().ask(fixed_distributions)
-            if asked._trial_id != marked:  # somebody who is no worker has taken that one
-                self._mark(asked._trial_id)
+            if id_of(asked) != marked:  # somebody who is no worker has taken that one
+                self._mark(id_of(asked))
             if is_held():
                 return asked
-        self._storage.set_trial_state_values(asked._trial_id, TrialState.WAITING)
+        storage_of(self).set_trial_state_values(id_of(asked), TrialState.WAITING)
         return None
 
     def _next_waiting(self) -> int:
         """The trial that will be asked for next; made if the queue is empty."""
         waiting = self.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if waiting:
-            return waiting[0]._trial_id
+            return id_of(waiting[0])
         new = optuna.trial.create_trial(state=TrialState.WAITING)
-        return self._storage.create_new_trial(self._study_id, new)
+        return storage_of(self).create_new_trial(id_of(self), new)
 
     def _mark(self, trial_id: int) -> None:
-        self._storage.set_trial_system_attr(trial_id, attributes.WORKER, self._name)
+        storage_of(self).set_trial_system_attr(trial_id, attributes.WORKER, self._name)
         self._coordination.note(trial_id)
 
 
@@ -169,4 +174,4 @@ def _give_away(study: optuna.Study, trial: FrozenTrial) -> None:
 
 def begin_no_more(study: optuna.Study, run: str) -> None:
     """Let the workers of a run end after the trials that they have."""
-    study._storage.set_study_system_attr(study._study_id, attributes.STOPPED_RUN, run)
+    set_study_system_attr(study, attributes.STOPPED_RUN, run)

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, final
 
 import sqlalchemy as sa
-from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import StudyError
 from surrogate_nas.running.workers.address import Address
+from surrogate_nas.storage.optuna_private import Database, as_database, backend_of, id_of
 from surrogate_nas.storage.server import PatientDatabase
 
 if sys.platform != "win32":
@@ -97,14 +98,20 @@ def coordinate(
         dead_after: Seconds without a sign of life after which a trial is taken for dead.
 
     Raises:
-        StudyError: Files cannot be locked here.
+        StudyError: Files cannot be locked here, or the storage is neither a file nor a server.
     """
     made: Coordination
     if address.file is not None:
         made = _Files(address.file, name)
     else:
-        assert isinstance(storage, RDBStorage | _CachedStorage)
-        made = _Server(storage, study_id, dead_after)
+        database = as_database(storage)
+        if database is None:
+            raise StudyError(
+                expected="a study in a file or on a database server",
+                got=type(storage).__name__,
+                fix='create the study with for example storage="nas.journal"',
+            )
+        made = _Server(database, study_id, dead_after)
     try:
         yield made
     finally:
@@ -198,12 +205,10 @@ class _Server(Coordination):
         dead_after: Seconds of silence of a trial.
     """
 
-    def __init__(
-        self, storage: RDBStorage | _CachedStorage, study_id: int, dead_after: float
-    ) -> None:
+    def __init__(self, storage: Database, study_id: int, dead_after: float) -> None:
         self._storage = storage
-        self._backend = storage._backend if isinstance(storage, _CachedStorage) else storage
-        self._engine = self._backend.engine
+        self._backend: RDBStorage = backend_of(storage)
+        self._engine: sa.Engine = self._backend.engine
         self._study_id = study_id
         self._dead_after = dead_after
         storage.set_study_system_attr(study_id, attributes.LOCK, "")
@@ -244,12 +249,12 @@ class _Server(Coordination):
 
     def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """See :class:`Coordination`; after an outage nobody is for a while."""
-        ids = [trial._trial_id for trial in trials]
+        ids = [id_of(trial) for trial in trials]
         alive = self._patiently(lambda: self._alive(ids)) if ids else set()
         backend = self._backend
         if isinstance(backend, PatientDatabase) and backend.was_away_within(self._dead_after):
             return []
-        return [trial for trial in trials if trial._trial_id not in alive]
+        return [trial for trial in trials if id_of(trial) not in alive]
 
     def _alive(self, ids: Sequence[int]) -> set[int]:
         with self._engine.connect() as connection:

@@ -31,6 +31,7 @@ from surrogate_nas.running.workers.devices import check_count, chosen_devices, n
 from surrogate_nas.running.workers.local import Local
 from surrogate_nas.running.workers.placement import Placement
 from surrogate_nas.running.workers.worker import Description, End
+from surrogate_nas.storage.optuna_private import id_of, in_loop, is_stopped, storage_of
 from surrogate_nas.training.interruption import terminable
 
 Callback: TypeAlias = Callable[[optuna.Study, FrozenTrial], None]
@@ -98,7 +99,7 @@ def run_workers(
     """
     check_count("n_trials", n_trials)
     check_count("n_workers", 1 if n_workers is None else n_workers)
-    address = address_to_share(study._storage)
+    address = address_to_share(storage_of(study))
     with_attached(study.sampler, study)  # what every worker will look for
     if isinstance(objective, Objective):
         objective.check_direction(study)
@@ -123,7 +124,7 @@ def run_workers(
         seed=_seed(seed),
         dead_after=dead_after,
     )
-    with coordinate(address, study._storage, study._study_id, None, dead_after) as coordination:
+    with coordinate(address, storage_of(study), id_of(study), None, dead_after) as coordination:
         view = _View(study, objective, n_trials, callbacks, show_progress_bar)
         _Run(study, first, names, n_workers, placement, coordination, view).run()
 
@@ -225,9 +226,7 @@ class _Run:
 
     def run(self) -> None:
         """Start workers and wait for them; whatever happens, leave none, and no trial running."""
-        self._study._stop_flag = False
-        self._study._thread_local.in_optimize_loop = True  # for callbacks that stop the study
-        with terminable():
+        with terminable(), in_loop(self._study):
             try:
                 self._watch()
             except BaseException:
@@ -237,7 +236,6 @@ class _Run:
                     self._view.look()
                 raise
             finally:
-                self._study._thread_local.in_optimize_loop = False
                 self._placement.stop(_GRACE_SECONDS)
                 self._view.close()
 
@@ -258,7 +256,7 @@ class _Run:
 
     def _end_early(self) -> None:
         """Let workers end after the trials that they have, if a callback has stopped the study."""
-        if self._study._stop_flag and not self._is_ending:
+        if is_stopped(self._study) and not self._is_ending:
             self._is_ending = True
             begin_no_more(self._study, self._first.run)
 

@@ -31,6 +31,7 @@ from surrogate_nas.running.resuming import enqueue_again
 from surrogate_nas.running.workers.address import Address
 from surrogate_nas.running.workers.budget import BudgetedStudy, BudgetMet, begin_no_more
 from surrogate_nas.running.workers.coordination import Coordination, coordinate
+from surrogate_nas.storage.optuna_private import id_of
 from surrogate_nas.training.interruption import Terminated, is_in_storage, send_again
 
 How: TypeAlias = Literal["done", "stopped", "failed", "died"]
@@ -246,9 +247,9 @@ class _Guarded:
         Raises:
             Exception: What would hit every trial.
         """
-        self.trial_id = trial._trial_id
+        self.trial_id = id_of(trial)
         try:
-            with self._coordination.beating(trial._trial_id), self._stop.may_raise():
+            with self._coordination.beating(id_of(trial)), self._stop.may_raise():
                 return self._objective(trial)
         except KeyboardInterrupt:
             if trial.user_attrs.get(attributes.STOP_REASON) != INTERRUPTED:
