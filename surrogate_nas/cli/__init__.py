@@ -1,7 +1,7 @@
-"""The command line: arguments -> the calls of the Python API; no logic of its own.
+"""The command line: it turns arguments into calls of the Python API.
 
-Nothing here imports PyTorch, Optuna or LightGBM before a command runs: help, versions and
-mistakes in the arguments are told at once.
+No module here imports PyTorch, Optuna or LightGBM before a command runs. So help, the version and
+mistakes in the arguments appear at once.
 """
 
 from __future__ import annotations
@@ -34,14 +34,19 @@ _CLOSED = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 2 for bad input, 130 for Ctrl-C.
+    """Run the command line.
 
-    141 means that the reader of the output went away, as in ``surrogate-nas show FILE | head``.
+    Args:
+        argv: Arguments without the program's name. None takes those of the process.
+
+    Returns:
+        Exit code: 0 for success, 2 for bad input, 130 for Ctrl-C. 141 means that the reader of the
+        output has closed it, as in ``surrogate-nas show FILE | head``.
     """
     arguments = _parser().parse_args(argv)
     import optuna
 
-    # Our objective says why a trial failed; Optuna would add a traceback to each Ctrl-C.
+    # NOTE: the Objective says why a trial failed, and Optuna would add a traceback to each Ctrl-C.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -51,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"surrogate-nas: {without_passwords(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # Whoever reads the output has closed it, as head does; there is nobody to tell.
+        # NOTE: the reader of the output has closed it, as head does. Without this, Python would
+        # print a traceback when it flushes standard output at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _CLOSED
     except KeyboardInterrupt:
@@ -80,13 +86,14 @@ def _say(
 
 @final
 class _Parser(argparse.ArgumentParser):
-    """Repeats what it does not understand without the passwords in it."""
+    """A parser whose errors repeat the user's arguments without passwords."""
 
     def error(self, message: str) -> NoReturn:
         super().error(without_passwords(message))
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; each command sets its function as ``run``."""
     parser: argparse.ArgumentParser = _Parser(
         prog="surrogate-nas",
         description="Neural architecture search as ordinary Optuna studies: a surrogate screens "

@@ -1,4 +1,4 @@
-"""``python -m surrogate_nas.cli``: the command line without its script."""
+"""The command line as ``python -m surrogate_nas.cli``, where its script is not installed."""
 
 from __future__ import annotations
 

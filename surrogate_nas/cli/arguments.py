@@ -1,4 +1,4 @@
-"""What several commands share: kinds of arguments, the task and the space that they name."""
+"""Arguments that several commands share, and the task, space and Trainer that they name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SPACES = {"cell": "CellSpace", "convnet": "ConvNetSpace"}
 
 
 def spaces() -> dict[str, type[ReadySpace]]:
-    """Return the ready spaces by the names that --space takes."""
+    """Return name -> class of the ready spaces, by the names that --space accepts."""
     return {name: getattr(sn.spaces, kind) for name, kind in _SPACES.items()}
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add what names a data set."""
+    """Add the arguments that name a data set and its metric."""
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -38,36 +38,40 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         help="resize a folder's images to N×N pixels; needed if their sizes differ",
     )
     data.add_argument(
-        "--skip-unreadable", action="store_true", help="skip files that cannot be read, by name"
+        "--skip-unreadable",
+        action="store_true",
+        help="skip files that cannot be read, and name them",
     )
 
 
 def add_space(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add what names a search space."""
+    """Add the arguments that name a search space."""
     group.add_argument(
         "--space", choices=sorted(_SPACES), default="cell", help="default: %(default)s"
     )
     group.add_argument(
         "--search-training",
         action="store_true",
-        help="the space has learning rate, weight decay and augmentation, too",
+        help="search learning rate, weight decay and augmentation, too",
     )
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
-    """Add how networks are trained."""
+    """Add the arguments of the Trainer."""
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=positive, default=15, help="default: %(default)s")
     training.add_argument("--batch-size", type=positive, default=64, help="default: %(default)s")
     training.add_argument(
         "--device", type=device, help="default: cuda if there is a GPU, else cpu"
     )
-    training.add_argument("--time-limit", type=float, metavar="SECONDS", help="of one training")
+    training.add_argument(
+        "--time-limit", type=float, metavar="SECONDS", help="longest time of one training"
+    )
     training.add_argument("--seed", type=seed, default=0, help="default: %(default)s")
 
 
 def task(arguments: argparse.Namespace) -> sn.Task:
-    """Return the task that --data names."""
+    """Return the task that --data names: digits, a folder of images or an .npz file."""
     if arguments.data == "digits" and not Path("digits").exists():
         return sn.tasks.digits(metric=arguments.metric, seed=0)
     if Path(arguments.data).is_dir():
@@ -87,7 +91,7 @@ def space(arguments: argparse.Namespace) -> sn.SearchSpace:
 
 
 def trainer(arguments: argparse.Namespace) -> sn.Trainer:
-    """Return the Trainer that the group of :func:`add_training` describes."""
+    """Return the Trainer that the arguments of :func:`add_training` describe."""
     return sn.Trainer(
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
@@ -98,21 +102,22 @@ def trainer(arguments: argparse.Namespace) -> sn.Trainer:
 
 
 def positive(text: str) -> int:
-    """Read a whole number from 1."""
+    """Return a whole number from 1."""
     return _whole(text, 1, sys.maxsize)
 
 
 def concurrent(text: str) -> int | Literal["auto"]:
-    """Read how many candidates to train, or workers to have, at once."""
+    """Return a number of candidates or workers at once: "auto" or a whole number from 1."""
     return "auto" if text == "auto" else positive(text)
 
 
 def seed(text: str) -> int:
-    """Read a seed."""
+    """Return a seed that numpy accepts."""
     return _whole(text, 0, 2**32 - 1)
 
 
 def _whole(text: str, low: int, high: int) -> int:
+    """Return a whole number in [low, high], or raise the error that argparse shows."""
     number = int(text) if text.removeprefix("-").isdecimal() else low - 1
     if not low <= number <= high:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
@@ -120,9 +125,10 @@ def _whole(text: str, low: int, high: int) -> int:
 
 
 def device(text: str) -> str:
-    """Read the name of a device that can be used here."""
+    """Return the name of a device that can be used here."""
     import torch
 
+    # NOTE: PyTorch accepts any well-formed name, so only a tensor shows if the device works.
     try:
         torch.empty(0, device=text)
     except (RuntimeError, AssertionError) as error:
@@ -132,14 +138,14 @@ def device(text: str) -> str:
 
 
 def file(text: str) -> Path:
-    """Read the path of a file to be written."""
+    """Return the path of a file to be written, whose folder exists."""
     if not Path(text).resolve().parent.is_dir() or Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file in a folder that exists")
     return Path(text)
 
 
 def limit(text: str) -> tuple[str, float]:
-    """Read NAME=NUMBER."""
+    """Return the name and the number of NAME=NUMBER."""
     name, _, number = text.partition("=")
     try:
         return name, float(number)

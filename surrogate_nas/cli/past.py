@@ -1,4 +1,4 @@
-"""``fit`` and ``evaluate``: past tasks -> a surrogate file, or what it would have been worth."""
+"""The commands ``fit`` and ``evaluate``: a surrogate from past tasks, and a test of its worth."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from surrogate_nas.errors import PastTaskError
 
 
 def add_commands(commands: shared.Commands) -> None:
-    """Add both commands to the parser."""
+    """Add ``fit`` and ``evaluate`` to the parser."""
     fit = commands.add_parser(
         "fit",
         help="fit a surrogate to past studies or tables, for searches to come",
         description="Fit a surrogate to past tasks and write it to a file for --surrogate.",
     )
     _add_past(fit)
-    fit.add_argument("--out", type=shared.file, required=True, metavar="FILE", help="to write")
+    fit.add_argument(
+        "--out", type=shared.file, required=True, metavar="FILE", help="file to write"
+    )
     fit.add_argument("--seed", type=shared.seed, default=0, help="default: %(default)s")
     fit.set_defaults(run=_fit)
     evaluate = commands.add_parser(
@@ -35,7 +37,7 @@ def add_commands(commands: shared.Commands) -> None:
 
 
 def _add_past(parser: argparse.ArgumentParser) -> None:
-    """Add where past tasks come from."""
+    """Add the arguments that name sources of past tasks."""
     past = parser.add_argument_group("past tasks, from one source or several")
     shared.add_space(past)
     past.add_argument(
@@ -58,26 +60,26 @@ def _add_past(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="CSV",
-        help="a table with a column for each parameter, and those below; repeatable",
+        help="a table with a column for each parameter and one for the value; repeatable",
     )
     past.add_argument("--value", default="value", metavar="COLUMN", help="default: %(default)s")
     past.add_argument(
         "--task",
         metavar="COLUMN",
-        help="names the task of each row; default: a table is one task",
+        help="column that names the task of each row; default: a table is one task",
     )
     past.add_argument(
         "--direction",
         choices=("maximize", "minimize"),
-        help="of a table's values; default: as the column's name says",
+        help="direction of a table's values; default: as the column's name says",
     )
     past.add_argument(
-        "--shipped", action="store_true", help="the history that ships with this package"
+        "--shipped", action="store_true", help="add the history that ships with this package"
     )
 
 
 def _past_tasks(arguments: argparse.Namespace) -> list[sn.PastTask]:
-    """Read past tasks from everywhere they are said to be."""
+    """Return the past tasks of all sources that the arguments name."""
     space = shared.space(arguments)
     past: list[sn.PastTask] = []
     for storage in arguments.storage:
@@ -89,7 +91,7 @@ def _past_tasks(arguments: argparse.Namespace) -> list[sn.PastTask]:
     past = [task for task in past if task.name not in arguments.exclude]
     if not past:
         raise PastTaskError(
-            expected="past tasks",
+            expected="at least one past task",
             got="none",
             fix="name a source of them with --storage, --table or --shipped",
         )
@@ -99,6 +101,7 @@ def _past_tasks(arguments: argparse.Namespace) -> list[sn.PastTask]:
 def _from_table(
     table: Path, arguments: argparse.Namespace, space: sn.SearchSpace
 ) -> list[sn.PastTask]:
+    """Return the past tasks of one table: a single one, or one a value of the task's column."""
     value, direction = arguments.value, arguments.direction
     if arguments.task is None:
         return [sn.PastTask.from_csv(table, value=value, direction=direction, space=space)]
@@ -106,6 +109,7 @@ def _from_table(
 
 
 def _fit(arguments: argparse.Namespace) -> None:
+    """Fit a surrogate, save it, and print what it knows."""
     past = _past_tasks(arguments)
     surrogate = sn.MetaSurrogate.fit(shared.space(arguments), past, seed=arguments.seed)
     surrogate.save(arguments.out)
@@ -114,6 +118,7 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    """Leave each past task out in turn, and print what the others would have been worth."""
     past = _past_tasks(arguments)
     progress = _show_progress if sys.stderr.isatty() else None
     space = shared.space(arguments)
@@ -121,6 +126,6 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _show_progress(done: int, total: int) -> None:
-    """One line that is written over; gone at the end."""
+    """Show the progress on one line, which is cleared at the end."""
     said = f"left out {done} of {total} past tasks" if done < total else ""
     print(f"\r{said:<60}\r{said}", end="", file=sys.stderr, flush=True)

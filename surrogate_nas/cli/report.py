@@ -1,4 +1,4 @@
-"""``report``: a stored study -> an HTML report, and what optuna-dashboard shows of it."""
+"""The command ``report``: write a stored study as an HTML file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from surrogate_nas.cli.show import load_study, print_dashboard
 
 
 def add_command(commands: shared.Commands) -> None:
-    """Add the command to the parser."""
+    """Add ``report`` to the parser."""
     report = commands.add_parser(
         "report",
         help="write a study as one HTML file",
@@ -26,6 +26,7 @@ def add_command(commands: shared.Commands) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
+    """Write the report, and print its path and the command for the dashboard."""
     from surrogate_nas.storage.opening import reachable
 
     study = load_study(arguments.storage, arguments.name)

@@ -1,4 +1,4 @@
-"""``search`` and ``finalize``: a data set -> a study -> a network to take along."""
+"""The commands ``search`` and ``finalize``: from a data set to a study and a final network."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _BASES = {
     "nsga2": "NSGAIISampler",
     "gp": "GPSampler",
 }
-"""The names that --base takes, and Optuna's samplers."""
+"""Name that --base accepts -> class of Optuna's sampler."""
 
 
 def add_commands(commands: shared.Commands) -> None:
-    """Add both commands to the parser."""
+    """Add ``search`` and ``finalize`` to the parser."""
     search = commands.add_parser(
         "search",
         help="search an architecture for a data set, or continue a search",
@@ -58,6 +58,7 @@ def add_commands(commands: shared.Commands) -> None:
 
 
 def _add_search_arguments(search: argparse.ArgumentParser) -> None:
+    """Add the arguments of the search: space, budget, sampler, workers."""
     what = search.add_argument_group("search")
     shared.add_space(what)
     what.add_argument(
@@ -65,7 +66,7 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
         type=shared.positive,
         default=30,
         metavar="N",
-        help="in all; default: %(default)s",
+        help="trials that the study has in all at the end; default: %(default)s",
     )
     what.add_argument(
         "--limit",
@@ -89,7 +90,8 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
         type=shared.positive,
         default=256,
         metavar="N",
-        help="screened for each training, 1 switches screening off; default: %(default)s",
+        help="candidates to screen for each training; 1 switches screening off; default: "
+        "%(default)s",
     )
     at_once = what.add_mutually_exclusive_group()
     at_once.add_argument(
@@ -103,15 +105,15 @@ def _add_search_arguments(search: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--ray",
         metavar="HOST:PORT",
-        help="places the workers on the machines of the Ray cluster with its head there, as many "
-        "as have room unless --workers says how many (extra 'ray')",
+        help="head of a Ray cluster, on whose machines the workers run; as many as have room, "
+        "unless --workers says how many (extra 'ray')",
     )
     what.add_argument(
         "--gpus-per-worker",
         type=float,
         default=0.0,
         metavar="N",
-        help="of the Ray cluster, for each worker: 0.5 puts two on a GPU; default: 0, on CPUs",
+        help="GPUs of the Ray cluster for each worker: 0.5 puts two on a GPU; default: 0, on CPUs",
     )
     at_once.add_argument(
         "--concurrent",
@@ -131,7 +133,9 @@ def _add_results(search: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="an Optuna storage; default: %(default)s",
     )
-    where.add_argument("--name", metavar="NAME", help="of the study; default: the data's name")
+    where.add_argument(
+        "--name", metavar="NAME", help="name of the study; default: the data's name"
+    )
     _add_folder(where)
     where.add_argument(
         "--search-only",
@@ -145,19 +149,21 @@ def _add_results(search: argparse.ArgumentParser) -> None:
         "--artifacts",
         type=Path,
         metavar="FOLDER",
-        help="of architecture pictures for optuna-dashboard; default: beside the storage's file",
+        help="folder of architecture pictures for optuna-dashboard; default: beside the storage's "
+        "file",
     )
     where.add_argument(
         "--checkpoints",
         type=Path,
         metavar="FOLDER",
-        help="of running trainings, which go on from there after whatever stops them; default: "
-        "beside the storage's file",
+        help="folder of checkpoints, from which interrupted trainings resume; default: beside the "
+        "storage's file",
     )
     where.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def _add_folder(group: argparse._ArgumentGroup) -> None:
+    """Add the folder of the final network."""
     group.add_argument(
         "--folder",
         type=_new_folder,
@@ -167,7 +173,8 @@ def _add_folder(group: argparse._ArgumentGroup) -> None:
 
 
 def _new_folder(text: str) -> Path:
-    """Read the path of a folder to be made; known before hours of search, not after."""
+    """Return the path of a folder to be made."""
+    # NOTE: checked here, so that a mistake is told before hours of search and not after.
     path = Path(text)
     if path.exists() or not path.resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a new folder in one that exists")
@@ -175,6 +182,7 @@ def _new_folder(text: str) -> Path:
 
 
 def _search(arguments: argparse.Namespace) -> None:
+    """Create or continue a study, retrain its best architecture, and print the result."""
     import torch
 
     from surrogate_nas.storage.opening import folder_beside
@@ -222,7 +230,7 @@ def _search(arguments: argparse.Namespace) -> None:
 
 
 def base_sampler(name: str, seed: int) -> BaseSampler:
-    """Make the sampler that --base names."""
+    """Return a sampler of the class that --base names."""
     import optuna
 
     sampler: BaseSampler = getattr(optuna.samplers, _BASES[name])(seed=seed)
@@ -230,7 +238,7 @@ def base_sampler(name: str, seed: int) -> BaseSampler:
 
 
 def _placement(arguments: argparse.Namespace) -> sn.RayCluster | None:
-    """Join the Ray cluster, if there is to be one; None is this machine."""
+    """Return a connection to the Ray cluster; None means this machine."""
     if arguments.ray is None and not arguments.gpus_per_worker:
         return None
     if arguments.ray is None or arguments.concurrent != 1:
@@ -249,6 +257,7 @@ def _run(
     progress: sn.ProgressBar,
     placement: sn.RayCluster | None,
 ) -> None:
+    """Run the study with workers, or in this process, up to its number of trials."""
     from surrogate_nas.running.optimize import continue_study
 
     if arguments.workers is not None or placement is not None:
@@ -271,6 +280,7 @@ def _run(
 
 
 def _finalize(arguments: argparse.Namespace) -> None:
+    """Retrain, test and export the best architecture of a stored study."""
     task, space = shared.task(arguments), shared.space(arguments)
     study = load_study(arguments.storage, arguments.name)
     final = _finish(study, task, space, shared.trainer(arguments), arguments.folder)
@@ -284,5 +294,6 @@ def _finish(
     trainer: sn.Trainer,
     folder: Path | None,
 ) -> sn.FinalNetwork:
+    """Return the final network, and say first that retraining takes a while."""
     print("Retraining the best architecture on training and validation data ...", flush=True)
     return sn.finalize(study, task, space, trainer, folder=folder)

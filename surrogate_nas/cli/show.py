@@ -1,4 +1,4 @@
-"""``show``: what a study has come to, or what a surrogate knows."""
+"""The command ``show``: the result of a study, or the past tasks of a surrogate."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     import optuna
 
 _NAMED = 3
+"""Past tasks or meta-features that are printed by name; more are counted."""
 
 
 def add_command(commands: shared.Commands) -> None:
-    """Add the command to the parser."""
+    """Add ``show`` to the parser."""
     show = commands.add_parser(
         "show",
         help="sum up a study or a surrogate file, or list the studies of a storage",
@@ -43,10 +44,10 @@ def add_command(commands: shared.Commands) -> None:
 
 
 def load_study(address: str, name: str) -> optuna.Study:
-    """Return a study of a storage.
+    """Return a study of a storage, with an error that lists the names if it is not there.
 
     Raises:
-        StudyError: There is none of this name.
+        StudyError: The storage has no study of this name.
         StorageError: The storage cannot be reached.
     """
     import optuna
@@ -66,7 +67,7 @@ def load_study(address: str, name: str) -> optuna.Study:
 
 
 def _transfer_words(summary: sn.StudySummary) -> str:
-    """What past tasks are worth to a study."""
+    """Return a sentence on how much past tasks count in a study."""
     ignored = summary.past_tasks_ignored
     weights = {n: w for n, w in summary.past_task_weights.items() if n not in ignored}
     if not weights:
@@ -78,7 +79,7 @@ def _transfer_words(summary: sn.StudySummary) -> str:
 
 
 def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> None:
-    """Print what a study has come to, the answer first."""
+    """Print the result of a study: the best architecture, its values, then the search."""
     from surrogate_nas.results.diagnosis import diagnose
 
     best = summary.best
@@ -110,7 +111,7 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
 
 
 def print_dashboard(storage: str, study: optuna.Study) -> None:
-    """Print the exact command that opens a storage in optuna-dashboard, this environment's."""
+    """Print the command that opens a storage in this environment's optuna-dashboard."""
     from surrogate_nas.results.dashboard.pictures import artifact_folder
 
     folder = artifact_folder(study)
@@ -123,9 +124,11 @@ def print_dashboard(storage: str, study: optuna.Study) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
+    """Print a surrogate, a study, or the names of a storage's studies."""
     from surrogate_nas.storage.opening import open_storage, reachable
 
-    if "://" in (arguments.surrogate or ""):  # no file is named so, and what is meant is clear
+    # NOTE: no file has "://" in its name, so an address in its place is meant as --storage.
+    if "://" in (arguments.surrogate or ""):
         arguments.storage, arguments.surrogate = arguments.surrogate, None
     if arguments.surrogate == "pretrained":
         for kind in shared.spaces().values():
@@ -144,6 +147,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _print_study(address: str, name: str) -> None:
+    """Print a stored study, its test value, and the command for the dashboard."""
     from surrogate_nas.results.summary import finite
     from surrogate_nas.storage.opening import reachable
 
@@ -158,11 +162,12 @@ def _print_study(address: str, name: str) -> None:
 
 
 def _names(storage: optuna.storages.BaseStorage) -> list[str]:
+    """Return the names of a storage's studies, sorted."""
     return sorted(study.study_name for study in storage.get_all_studies())
 
 
 def print_surrogate(surrogate: sn.MetaSurrogate) -> None:
-    """Print what a surrogate knows: its space, and a line for each past task."""
+    """Print a surrogate's space, and a line for each past task."""
     space, names = surrogate.encoding.space, list(surrogate.encoding.distributions)
     pairs = sum(task["pairs"] for task in surrogate.tasks)
     print(f"Surrogate of {type(space).__name__} ({', '.join(names)})")
@@ -179,7 +184,8 @@ def print_surrogate(surrogate: sn.MetaSurrogate) -> None:
 
 
 def _features(task: dict[str, Any]) -> str:
-    """The meta-features that are known, the first few by name."""
+    """Return the known meta-features as text, the first few by name."""
+    # NOTE: an unknown meta-feature is NaN, the only value unequal to itself.
     known = [f"{n} {v:.4g}" for n, v in (task["meta_features"] or {}).items() if v == v]
     more = f", and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
     return ", ".join(known[:_NAMED]) + more or "none"

@@ -168,11 +168,11 @@ def test_a_search_starts_from_what_ships(run: Run) -> None:
     ("arguments", "message"),
     [
         (["fit", "--storage", "sqlite:///past.db"], "required: --out"),
-        (["fit", "--out", "x.surrogate"], "Expected past tasks; got none"),
+        (["fit", "--out", "x.surrogate"], "Expected at least one past task; got none"),
         (["fit", "--table", "no.csv", "--out", "x.surrogate"], "no.csv"),
         (["fit", "--shipped", "--out", "no/x.surrogate"], "a file in a folder that exists"),
         (["fit", "--storage", "sqlite:///no/nas.db", "--out", "x.surrogate"], "unable to open"),
-        (["evaluate"], "Expected past tasks; got none"),
+        (["evaluate"], "Expected at least one past task; got none"),
         (["show"], "one of the arguments FILE --storage is required"),
         (["show", "no.surrogate"], "Expected a surrogate file at 'no.surrogate'"),
         (["show", "few.npz"], "got a file of another kind"),
