@@ -336,7 +336,7 @@ def test_an_observed_architecture_is_better_known_than_a_far_one() -> None:
         ((0.5, 0.0, 0.0), {"parameters"}),
         ((0.5, 1.0, 0.0), {"traits"}),
         ((0.5, 0.5, 0.0), {"parameters", "traits"}),
-        ((0.5, 0.5, 1.0), {"together"}),
+        ((0.5, 0.5, 1.0), {"same_leaf"}),
     ],
 )
 def test_a_kernel_looks_at_its_own_distances_alone(
@@ -345,7 +345,7 @@ def test_a_kernel_looks_at_its_own_distances_alone(
     w = replace(world(13), hypotheses=Hypotheses.grid(kernels=[kernel]))
     for name, values in vars(w.whole).items():
         # Both keep the kernel definite: twice the distance, and nothing but chance in leaves.
-        changed = 2 * values if name != "together" else 0.5 * values + 0.5 * np.eye(len(w.y))
+        changed = 2 * values if name != "same_leaf" else 0.5 * values + 0.5 * np.eye(len(w.y))
         other = replace(w, whole=replace(w.whole, **{name: changed}))
         assert np.array_equal(other.predict(), w.predict()) == (name not in counts), name
 
