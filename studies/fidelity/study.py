@@ -145,18 +145,18 @@ def offset(surrogate: sn.MetaSurrogate, trials: list[FrozenTrial]) -> TargetMode
 
 def regression(surrogate: sn.MetaSurrogate, trials: list[FrozenTrial]) -> TargetModel:
     """The same with a Bayesian linear regression from rung to rung."""
-    before = curves.lead
-    curves.lead = _regress
+    before = curves.extrapolate
+    curves.extrapolate = _regress
     try:
         return surrogate.condition(trials)
     finally:
-        curves.lead = before
+        curves.extrapolate = before
 
 
 def _regress(
     early: FloatArray, late: FloatArray, mean: FloatArray, variance: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """See ``curves.lead``; the slope's prior is 1 with a standard deviation of 0.25."""
+    """See ``curves.extrapolate``; the slope's prior is 1 with a standard deviation of 0.25."""
     center, level = float(early.mean()), float(late.mean())
     dx, dy = early - center, late - level
     noise = 0.25

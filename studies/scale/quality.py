@@ -28,8 +28,8 @@ from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder
 from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.screening.ranking import PoolMix, ScreeningRules, TargetTrials, screen
 from surrogate_nas.surrogate import target_model as target_module
-from surrogate_nas.surrogate.features import Rows
-from surrogate_nas.surrogate.model.posterior import Basis, Nearness, Posterior, spread
+from surrogate_nas.surrogate.features import Features
+from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior, spread
 from surrogate_nas.surrogate.target_model import TargetModel, standing_for_all
 
 PART = "quality"
@@ -51,41 +51,41 @@ def _random_of(rows: IndexArray, n: int) -> IndexArray:
     return rows[np.argsort(chance[rows], kind="stable")[:n]]
 
 
-def best_even(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+def best_even(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
     """The best half, and an even share of the rest in the order of their values."""
     return spread(y, m)
 
 
-def best_random(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+def best_random(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
     """The best half, and a random half."""
     best = np.argsort(-y, kind="stable")[: m // 2]
     return np.append(best, _random_of(_others(best, len(y)), m - len(best)))
 
 
-def best_recent_random(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+def best_recent_random(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
     """The best, the most recent and random ones, a third each: what the package does."""
     return standing_for_all(y, np.linspace(1.0, 0.0, len(y)), m)
 
 
-def recent(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+def recent(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
     """The most recent ones."""
     return np.arange(len(y) - m, len(y))
 
 
-def at_random(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+def at_random(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
     """Random ones."""
     return _random_of(np.arange(len(y)), m)
 
 
-def best(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+def best(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
     """The best ones."""
     return np.argsort(-y, kind="stable")[:m]
 
 
-def local(y: FloatArray, near: FloatArray, m: int) -> IndexArray:
+def local(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
     """Those that differ least from one of the five best."""
     top = np.argsort(-y, kind="stable")[:5]
-    return np.argsort(near[:, top].min(axis=1), kind="stable")[:m]
+    return np.argsort(distances[:, top].min(axis=1), kind="stable")[:m]
 
 
 SUBSETS: dict[str, Callable[[FloatArray, FloatArray, int], IndexArray]] = {
@@ -97,12 +97,12 @@ _fit = TargetModel._fit
 
 
 def _subset(choose: Callable[[FloatArray, FloatArray, int], IndexArray], bound: int) -> Any:
-    def fit(self: Any, params: Any, y: FloatArray, extra: Any) -> tuple[Posterior, Rows]:
+    def fit(self: Any, params: Any, y: FloatArray, extra: Any) -> tuple[Posterior, Features]:
         if len(y) <= bound:
             return _fit(self, params, y, extra)
-        rows = self._surrogate.rows(params)
-        near = self._surrogate.rows.nearness(rows, rows).parameters
-        kept = np.sort(choose(y, near, bound))
+        rows = self._surrogate.features(params)
+        distances = self._surrogate.features.distances(rows, rows).parameters
+        kept = np.sort(choose(y, distances, bound))
         return _fit(self, [params[i] for i in kept], y[kept], extra)
 
     return fit
@@ -130,7 +130,7 @@ class Inducing:
         posterior: Of the inducing ones.
         basis: At all n.
         inducing: At the m inducing ones.
-        near: Of all to the inducing ones, (n, m).
+        distances: Of all to the inducing ones, (n, m).
         own: Of the inducing ones, (m, m).
         y: All values, (n,).
     """
@@ -140,8 +140,8 @@ class Inducing:
         posterior: Posterior,
         basis: Basis,
         inducing: Basis,
-        near: Nearness,
-        own: Nearness,
+        distances: KernelDistances,
+        own: KernelDistances,
         y: FloatArray,
     ) -> None:
         self._posterior, self._inducing = posterior, inducing
@@ -154,7 +154,7 @@ class Inducing:
             )
             kuu = _definite(kuu)
             kuf = member._cross(
-                basis.variance, inducing.values, basis.values, near.kernel(*member.kernel).T
+                basis.variance, inducing.values, basis.values, distances.kernel(*member.kernel).T
             )
             factor = cho_factor(kuu, lower=True)
             white = solve_triangular(factor[0], kuf, lower=True)
@@ -168,12 +168,15 @@ class Inducing:
                 (member, factor, inner, cho_solve(inner, white @ (residual / left)))
             )
 
-    def predict(self, basis: Basis, near: Nearness) -> tuple[FloatArray, FloatArray]:
+    def predict(self, basis: Basis, distances: KernelDistances) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation at m candidates."""
         means, variances = [], []
         for member, factor, inner, alpha in self._members:
             cross = member._cross(
-                basis.variance, basis.values, self._inducing.values, near.kernel(*member.kernel)
+                basis.variance,
+                basis.values,
+                self._inducing.values,
+                distances.kernel(*member.kernel),
             )
             own = solve_triangular(factor[0], cross.T, lower=True)
             means.append((basis.values @ member._mean + own.T @ alpha) * member._scale)
@@ -191,16 +194,19 @@ class Inducing:
 
 
 def _inducing(bound: int) -> Any:
-    def fit(self: Any, params: Any, y: FloatArray, extra: Any) -> tuple[Any, Rows]:
+    def fit(self: Any, params: Any, y: FloatArray, extra: Any) -> tuple[Any, Features]:
         if len(y) <= bound:
             return _fit(self, params, y, extra)
         kept = spread(y, bound)
         posterior, rows = _fit(self, [params[i] for i in kept], y[kept], extra)
         surrogate = self._surrogate
-        every = surrogate.rows(params)
+        every = surrogate.features(params)
         whole, some = surrogate.basis.at(every.values), surrogate.basis.at(rows.values)
-        near, own = surrogate.rows.nearness(every, rows), surrogate.rows.nearness(rows, rows)
-        return Inducing(posterior, whole, some, near, own, y), rows
+        distances, own = (
+            surrogate.features.distances(every, rows),
+            surrogate.features.distances(rows, rows),
+        )
+        return Inducing(posterior, whole, some, distances, own, y), rows
 
     return fit
 

@@ -66,21 +66,21 @@ def believing(name: str) -> Iterator[None]:
         model: TargetModel,
         surrogate: Any,
         params: Params,
-        gains: FloatArray,
+        y: FloatArray,
         direction: Any,
         pending: Params = (),
         *others: Any,
     ) -> None:
         if name == "at once":
-            original(model, surrogate, params, gains, direction, pending, *others)
-            if pending and not len(gains):
-                model._posterior, model._rows = model._fit(pending, np.zeros(0), None)
+            original(model, surrogate, params, y, direction, pending, *others)
+            if pending and not len(y):
+                model._posterior, model._features = model._fit(pending, np.zeros(0), None)
             return
-        original(model, surrogate, params, gains, direction, (), *others)
-        if name != "ignored" and pending and len(gains):
-            y = model.working_units(gains)
+        original(model, surrogate, params, y, direction, (), *others)
+        if name != "ignored" and pending and len(y):
+            y = model.working_units(y)
             values = np.append(y, _AS_RESULTS[name](model, pending, y))
-            model._posterior, model._rows = model._fit([*params, *pending], values, None)
+            model._posterior, model._features = model._fit([*params, *pending], values, None)
 
     with unittest.mock.patch.object(TargetModel, "__init__", conditioned):
         yield

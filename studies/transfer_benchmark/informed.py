@@ -84,10 +84,10 @@ def shaped(space: TableSpace, table: Table, target: str, seed: int) -> sn.MetaSu
     values = table.values[target]
     rows = np.random.default_rng([seed, 5]).permutation(np.flatnonzero(np.isfinite(values)))
     rows = rows[:N_SHAPING]
-    known = plain.rows([table.params(row) for row in rows])
+    known = plain.features([table.params(row) for row in rows])
     grid = plain.basis.hypotheses
-    near, basis = plain.rows.nearness(known, known), plain.basis.at(known.values)
-    evidence, _ = log_evidence(grid, basis, near, normal_scores(values[rows]))
+    distances, basis = plain.features.distances(known, known), plain.basis.at(known.values)
+    evidence, _ = log_evidence(grid, basis, distances, normal_scores(values[rows]))
     best = Hypotheses(*grid.rows()[[int(evidence.argmax())]].T)
     told = replace(empty_basis(), hypotheses=best, log_prior=np.zeros(1))
     return sn.MetaSurrogate(Encoding(space), told, ())

@@ -167,9 +167,14 @@ class PastTask:
         return f"<PastTask {self.name!r}: {len(self)} pairs, {self.direction}{notes}>"
 
     @property
-    def gains(self) -> FloatArray:
+    def y(self) -> FloatArray:
         """Values with the sign turned so that larger is better, (n,)."""
         return signed(np.asarray(self.values, dtype=float), self.direction)
+
+    @property
+    def gains(self) -> FloatArray:
+        """The earlier name of :attr:`y`."""
+        return self.y
 
     def informative(self) -> bool:
         """Whether the values rank anything: at least two of them differ."""

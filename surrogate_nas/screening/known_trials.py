@@ -15,7 +15,7 @@ from surrogate_nas.screening.pool import Limits
 from surrogate_nas.screening.ranking import TargetTrials
 from surrogate_nas.screening.whole_space import WholeSpace
 from surrogate_nas.space import SearchSpace
-from surrogate_nas.surrogate.curves import stages
+from surrogate_nas.surrogate.curves import unfinished_trials
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 
@@ -36,7 +36,7 @@ class Known:
     ) -> TargetTrials:
         """Return the results so far and the architectures in training."""
         kind: Direction = "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
-        curves = stages(self.replayable, kind)
+        curves = unfinished_trials(self.replayable, kind)
         known = {number for stage in curves for number in stage.numbers}
         pending = [params for number, params in self.pending.items() if number not in known]
         observed = from_trials("target", self.replayable, kind)

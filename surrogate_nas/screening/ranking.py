@@ -15,8 +15,8 @@ from surrogate_nas.past.past_task import Direction, PastTask
 from surrogate_nas.screening.acquisition import ACQUISITIONS
 from surrogate_nas.screening.pool import Candidate, Pool
 from surrogate_nas.screening.whole_space import WholeSpace
-from surrogate_nas.surrogate.curves import Stage
-from surrogate_nas.surrogate.features import RowMemory
+from surrogate_nas.surrogate.curves import UnfinishedTrials
+from surrogate_nas.surrogate.features import FeatureCache
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.surrogate.target_model import TargetModel
 
@@ -163,13 +163,13 @@ class TargetTrials:
     direction: Direction
     pending: Sequence[Mapping[str, Any]]
     meta_features: Mapping[str, float] | None = None
-    unfinished: Sequence[Stage] = ()
+    unfinished: Sequence[UnfinishedTrials] = ()
 
     @property
     def n_observed(self) -> int:
         """Results so far, those included that a learning curve leads to."""
         n = 0 if self.observed is None else len(self.observed)
-        return n + sum(len(stage.params) for stage in self.unfinished)
+        return n + sum(len(group.params) for group in self.unfinished)
 
 
 def screen(
@@ -199,7 +199,7 @@ def screen(
     if whole is not None and has_say and len(free := whole.free(pool.seen)):
         target = _target(surrogate, trials)
         return _chosen_of_all(
-            whole, free, target, surrogate.rows, rules.acquisition, is_control=is_control
+            whole, free, target, surrogate.features, rules.acquisition, is_control=is_control
         )
     n_climb = 0
     if is_control:
@@ -263,7 +263,7 @@ def _chosen_of_all(
     whole: WholeSpace,
     free: IndexArray,
     target: TargetModel,
-    memory: RowMemory,
+    cache: FeatureCache,
     name: str,
     *,
     is_control: bool,
@@ -272,14 +272,14 @@ def _chosen_of_all(
 
     A control is the middle prediction, as in a pool.
     """
-    rows = whole.rows(memory).take(free)
-    means, deviations = target.preview(rows)
+    features = whole.features(cache).take(free)
+    means, deviations = target.preview(features)
     if is_control:
         best = np.array([middle(means)])
     else:
         rough = acquisition(target, means, deviations, name)
         best = np.argsort(-rough, kind="stable")[:_SHORTLIST]
-    mean, std = target.latent_of(rows.take(best))
+    mean, std = target.latent_of(features.take(best))
     score = acquisition(target, mean, std, name)
     chosen = int(score.argmax())
     counts = (len(free), len(whole) - len(free), whole.n_infeasible)
@@ -335,7 +335,7 @@ def _best(observed: PastTask | None) -> list[Mapping[str, Any]]:
     """Parameters of the best results so far, best first."""
     if observed is None:
         return []
-    order = np.argsort(-observed.gains, kind="stable")[:_PARENTS]
+    order = np.argsort(-observed.y, kind="stable")[:_PARENTS]
     return [observed.params[i] for i in order]
 
 

@@ -19,7 +19,7 @@ from optuna.distributions import (
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.screening.pool import Candidate, Limits
 from surrogate_nas.space import Architecture, SearchSpace
-from surrogate_nas.surrogate.features import RowMemory, Rows
+from surrogate_nas.surrogate.features import FeatureCache, Features
 
 IndexArray = npt.NDArray[np.intp]
 
@@ -42,7 +42,7 @@ class WholeSpace:
         self.candidates = tuple(candidates)
         self.n_infeasible = n_infeasible
         self._keys = [candidate.key for candidate in candidates]
-        self._rows: tuple[RowMemory, Rows] | None = None
+        self._features: tuple[FeatureCache, Features] | None = None
 
     @classmethod
     def of(cls, space: SearchSpace, limits: Limits, most: int) -> WholeSpace | None:
@@ -76,11 +76,11 @@ class WholeSpace:
         """Return the places of the architectures whose keys are not among those given."""
         return np.flatnonzero([key not in seen for key in self._keys])
 
-    def rows(self, memory: RowMemory) -> Rows:
-        """Return what the posterior needs of all of them, computed once."""
-        if self._rows is None or self._rows[0] is not memory:
-            self._rows = (memory, memory([candidate.params for candidate in self.candidates]))
-        return self._rows[1]
+    def features(self, cache: FeatureCache) -> Features:
+        """Return the features of all architectures, computed once."""
+        if self._features is None or self._features[0] is not cache:
+            self._features = (cache, cache([candidate.params for candidate in self.candidates]))
+        return self._features[1]
 
 
 def _estimated(space: SearchSpace) -> float:

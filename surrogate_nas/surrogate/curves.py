@@ -49,7 +49,7 @@ class Link:
 
 @final
 @dataclass(frozen=True)
-class Stage:
+class UnfinishedTrials:
     """Trainings that came as far as the same epoch, and no further yet.
 
     Args:
@@ -80,11 +80,13 @@ class Stage:
         variance = np.zeros(len(mean))
         for link, here, there in zip(self.links, scales[:-1], scales[1:], strict=True):
             early, late = here.forward(link.early), there.forward(link.late)
-            mean, variance = lead(early, late, mean, variance)
+            mean, variance = extrapolate(early, late, mean, variance)
         return mean, variance
 
 
-def stages(trials: Sequence[FrozenTrial], direction: Direction) -> tuple[Stage, ...]:
+def unfinished_trials(
+    trials: Sequence[FrozenTrial], direction: Direction
+) -> tuple[UnfinishedTrials, ...]:
     """Sort trials that are pruned or running by the last epoch that they reported.
 
     Trials without a finite value there are left out. An epoch counts if a training has come from
@@ -100,7 +102,7 @@ def stages(trials: Sequence[FrozenTrial], direction: Direction) -> tuple[Stage, 
         step = trial.last_step
         if step is not None and _goes_on(trial) and _is_finite(trial.intermediate_values[step]):
             at.setdefault(step, []).append(trial)
-    found: list[Stage] = []
+    found: list[UnfinishedTrials] = []
     links: tuple[Link, ...] = ()
     later, further = None, complete
     for step, here in sorted(at.items(), reverse=True):
@@ -112,7 +114,7 @@ def stages(trials: Sequence[FrozenTrial], direction: Direction) -> tuple[Stage, 
             links = (Link(early, _values(known, later, direction), every), *links)
             later, further = step, [*known, *here]
             params = tuple(t.params for t in here)
-            found.append(Stage(tuple(t.number for t in here), params, reached, links))
+            found.append(UnfinishedTrials(tuple(t.number for t in here), params, reached, links))
     return tuple(reversed(found))
 
 
@@ -126,7 +128,7 @@ def _scale(values: FloatArray) -> TargetScale:
     return TargetScale.fit(values, max(float(np.std(values)), 1e-12))
 
 
-def lead(
+def extrapolate(
     early: FloatArray, late: FloatArray, mean: FloatArray, variance: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Predict later values from earlier ones: mean and variance, (m,) each.

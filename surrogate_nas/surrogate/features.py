@@ -13,17 +13,17 @@ import numpy.typing as npt
 from surrogate_nas.surrogate.encoding import Encoding
 from surrogate_nas.surrogate.model.basis import PastBasis
 from surrogate_nas.surrogate.model.boosting import LeafArray, same_leaf
-from surrogate_nas.surrogate.model.posterior import Nearness
+from surrogate_nas.surrogate.model.posterior import KernelDistances
 
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
 
-_CACHED_ROWS = 20_000
+_MOST_CACHED = 20_000
 
 
 @final
 @dataclass(frozen=True)
-class Rows:
+class Features:
     """What the posterior needs of n architectures.
 
     Args:
@@ -41,14 +41,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.points)
 
-    def take(self, at: IndexArray) -> Rows:
-        """Return the rows of some of the architectures."""
-        return Rows(self.points[at], self.traits[at], self.values[at], self.leaves[at])
+    def take(self, at: IndexArray) -> Features:
+        """Return the features of some of the architectures."""
+        return Features(self.points[at], self.traits[at], self.values[at], self.leaves[at])
 
 
 @final
-class RowMemory:
-    """Computes rows and remembers them.
+class FeatureCache:
+    """Computes features of architectures and remembers them.
 
     Args:
         encoding: The numbering of the search space.
@@ -58,15 +58,15 @@ class RowMemory:
     def __init__(self, encoding: Encoding, basis: PastBasis) -> None:
         self._encoding = encoding
         self._basis = basis
-        self._rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
-    def __call__(self, params: Sequence[Mapping[str, Any]]) -> Rows:
-        """Return what the posterior needs of architectures."""
+    def __call__(self, params: Sequence[Mapping[str, Any]]) -> Features:
+        """Return the features of n architectures."""
         keys = [tuple(sorted(one.items())) for one in params]
-        if len(self._rows) > _CACHED_ROWS:
-            self._rows = {}
-        rows = self._rows  # another thread may start afresh in between
-        new = [i for i, key in enumerate(keys) if key not in rows]
+        if len(self._known) > _MOST_CACHED:
+            self._known = {}
+        known = self._known  # another thread may start afresh in between
+        new = [i for i, key in enumerate(keys) if key not in known]
         if new:
             fresh = [params[i] for i in new]
             points = self._encoding.points(fresh)
@@ -78,20 +78,24 @@ class RowMemory:
                 self._basis.leaves(encoded),
             )
             for i, row in zip(new, zip(*parts, strict=True), strict=True):
-                rows[keys[i]] = row
+                known[keys[i]] = row
         if not keys:
             return self._none
-        return Rows(*(np.array(part) for part in zip(*(rows[k] for k in keys), strict=True)))
+        return Features(*(np.array(part) for part in zip(*(known[k] for k in keys), strict=True)))
 
     @cached_property
-    def _none(self) -> Rows:
-        """Of no architectures."""
+    def _none(self) -> Features:
+        """The features of no architectures."""
         encoded = np.zeros((0, len(self._encoding.columns)))
         traits = self._encoding.traits(encoded)
         values = np.zeros((0, len(self._basis.boosters)))
-        return Rows(self._encoding.points([]), traits, values, np.zeros((0, 0), dtype=np.int16))
+        return Features(
+            self._encoding.points([]), traits, values, np.zeros((0, 0), dtype=np.int16)
+        )
 
-    def nearness(self, left: Rows, right: Rows) -> Nearness:
-        """Return how alike architectures are, (n, m)."""
+    def distances(self, left: Features, right: Features) -> KernelDistances:
+        """Return the kernel distances of n architectures to m others, (n, m) each."""
         sides = (np.hstack([side.points, side.traits]) for side in (left, right))
-        return Nearness(*self._encoding.distances(*sides), same_leaf(left.leaves, right.leaves))
+        return KernelDistances(
+            *self._encoding.distances(*sides), same_leaf(left.leaves, right.leaves)
+        )

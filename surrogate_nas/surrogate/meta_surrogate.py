@@ -15,9 +15,9 @@ from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
 from surrogate_nas.past.mapping import SpaceMapping
 from surrogate_nas.past.past_task import Direction, Given, PastTask, as_observations, trials_of
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space
-from surrogate_nas.surrogate.curves import Stage, stages
+from surrogate_nas.surrogate.curves import UnfinishedTrials, unfinished_trials
 from surrogate_nas.surrogate.encoding import Encoding
-from surrogate_nas.surrogate.features import RowMemory
+from surrogate_nas.surrogate.features import FeatureCache
 from surrogate_nas.surrogate.file.surrogate_file import (
     FilePath,
     SavedSurrogate,
@@ -57,7 +57,7 @@ class MetaSurrogate:
         correlation (see :meth:`surrogate_nas.surrogate.model.basis.PastModels.basis`), or None."""
         self.basis = basis
         """The fitted basis functions and their prior."""
-        self.rows = RowMemory(encoding, basis)
+        self.features = FeatureCache(encoding, basis)
 
     def __repr__(self) -> str:
         pairs = sum(int(task["pairs"]) for task in self.tasks)
@@ -122,7 +122,7 @@ class MetaSurrogate:
         direction: Direction = "maximize",
         pending: Sequence[Mapping[str, Any]] = (),
         meta_features: MetaFeatures | None = None,
-        unfinished: Sequence[Stage] = (),
+        unfinished: Sequence[UnfinishedTrials] = (),
     ) -> TargetModel:
         """Condition on the target's own results.
 
@@ -145,13 +145,13 @@ class MetaSurrogate:
         observed = as_observations(given, direction)
         if meta_features is None and observed is not None:
             meta_features = observed.meta_features
-        shares = similarity(meta_features, [task["meta_features"] for task in self.tasks])
+        task_weights = similarity(meta_features, [task["meta_features"] for task in self.tasks])
         if observed is None:
-            return TargetModel(self, [], np.zeros(0), direction, pending, shares)
+            return TargetModel(self, [], np.zeros(0), direction, pending, task_weights)
         direction = observed.direction
-        curves = [*unfinished, *stages(trials_of(given), direction)]
+        curves = [*unfinished, *unfinished_trials(trials_of(given), direction)]
         return TargetModel(
-            self, observed.params, observed.gains, direction, pending, shares, curves
+            self, observed.params, observed.y, direction, pending, task_weights, curves
         )
 
     def bind(self, space: SearchSpace) -> MetaSurrogate:
@@ -192,6 +192,11 @@ class MetaSurrogate:
         saved = read_surrogate(path)
         encoding = saved.encoding() if space is None else _checked_encoding(as_space(space), saved)
         return cls(encoding, saved.basis, saved.tasks)
+
+    @property
+    def rows(self) -> FeatureCache:
+        """The earlier name of :attr:`features`."""
+        return self.features
 
     @property
     def loadings(self) -> FloatArray:
@@ -242,10 +247,10 @@ class PastFit:
         with one_thread():
             models = fit_models(
                 points,
-                [task.gains for task in past],
-                features=[task.meta_features for task in past],
+                [task.y for task in past],
+                meta_features=[task.meta_features for task in past],
                 space=_points(encoding, draws),
-                distances=encoding.distances,
+                distance_between=encoding.distances,
                 hypotheses=_hypotheses(past) if hypotheses is None else hypotheses,
                 seed=seed,
             )

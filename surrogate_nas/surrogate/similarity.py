@@ -29,7 +29,8 @@ def similarity(
         tasks: Those of the past tasks.
 
     Returns:
-        The shares, or None where no feature that tells past tasks apart is known of the target.
+        The task weights, or None where no feature that tells past tasks apart is known of the
+        target.
     """
     target = target or {}
     names = [name for name in sorted(target) if np.isfinite(target[name])]
@@ -44,8 +45,8 @@ def similarity(
     squares = np.nansum(apart**2, axis=1) / np.maximum(counts, 1)
     squares[counts == 0] = np.median(squares[counts > 0])
     width = _WIDTH**2 * max(float(np.median(squares)), 1e-12)
-    shares = np.exp((squares.min() - squares) / (2 * width))
-    return np.asarray(shares / shares.sum())
+    weights = np.exp((squares.min() - squares) / (2 * width))
+    return np.asarray(weights / weights.sum())
 
 
 def _tells_apart(column: FloatArray) -> bool:

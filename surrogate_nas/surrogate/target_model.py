@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from surrogate_nas.past.past_task import Direction, signed
-from surrogate_nas.surrogate.curves import Stage
-from surrogate_nas.surrogate.features import RowMemory, Rows
+from surrogate_nas.surrogate.curves import UnfinishedTrials
+from surrogate_nas.surrogate.features import FeatureCache, Features
 from surrogate_nas.surrogate.model.basis import PastBasis
 from surrogate_nas.surrogate.model.posterior import IndexArray, Posterior
 from surrogate_nas.surrogate.model.scaling import TargetScale
@@ -25,7 +25,7 @@ MOST_PENDING = 256
 """Architectures in training that count; of more, the last. The oldest of so many are most likely
 those of workers that died."""
 _AT_ONCE = 2048
-"""Architectures whose nearness to all results is held at a time."""
+"""Architectures whose distances to all results are held at a time."""
 
 
 class Surrogate(Protocol):
@@ -33,7 +33,7 @@ class Surrogate(Protocol):
 
     tasks: tuple[dict[str, Any], ...]
     basis: PastBasis
-    rows: RowMemory
+    features: FeatureCache
 
     @property
     def typical_scale(self) -> float:
@@ -47,10 +47,11 @@ class TargetModel:
     Args:
         surrogate: What past tasks say.
         params: Parameters of the n architectures evaluated so far.
-        gains: Their values, larger is better, (n,).
+        y: Their values, larger is better, (n,).
         direction: Which way is better in the target's own units.
         pending: Parameters of architectures in training.
-        shares: How near each past task is by its meta-features, (K,); None where unknown.
+        task_weights: Weight of each past task by its meta-features, (K,); None where these are
+            unknown.
         unfinished: Architectures whose training was pruned or has reported something. Each counts
             with what its learning curve leads to, as far as that is known.
     """
@@ -59,69 +60,69 @@ class TargetModel:
         self,
         surrogate: Surrogate,
         params: Sequence[Mapping[str, Any]],
-        gains: FloatArray,
+        y: FloatArray,
         direction: Direction,
         pending: Sequence[Mapping[str, Any]] = (),
-        shares: FloatArray | None = None,
-        unfinished: Sequence[Stage] = (),
+        task_weights: FloatArray | None = None,
+        unfinished: Sequence[UnfinishedTrials] = (),
     ) -> None:
         self._surrogate = surrogate
-        self._shares = shares
+        self._task_weights = task_weights
         self._direction = direction
         typical = unfinished[-1].spread if unfinished else surrogate.typical_scale
-        self._scale = TargetScale.fit(gains, typical)
-        y = self._scale.forward(gains)
-        self.incumbent = float(y.max()) if len(y) else None
+        self._scale = TargetScale.fit(y, typical)
+        z = self._scale.forward(y)
+        self.incumbent = float(z.max()) if len(z) else None
         """Best value so far, in working units (larger is better); None without results."""
         extra: FloatArray | None = None
-        for stage in unfinished:
-            mean, variance = stage.predict(self._scale)
-            extra = np.append(np.zeros(len(y)) if extra is None else extra, variance)
-            params, y = [*params, *stage.params], np.append(y, mean)
-        if len(y) > MOST_OBSERVED:
-            sizes = [len(gains), *(len(stage.params) for stage in unfinished)]
+        for group in unfinished:
+            mean, variance = group.predict(self._scale)
+            extra = np.append(np.zeros(len(z)) if extra is None else extra, variance)
+            params, z = [*params, *group.params], np.append(z, mean)
+        if len(z) > MOST_OBSERVED:
+            sizes = [len(y), *(len(group.params) for group in unfinished)]
             age = np.concatenate([np.linspace(1.0, 0.0, size) for size in sizes])
-            rows = standing_for_all(y, age, MOST_OBSERVED)
-            params, y = [params[i] for i in rows], y[rows]
+            rows = standing_for_all(z, age, MOST_OBSERVED)
+            params, z = [params[i] for i in rows], z[rows]
             extra = None if extra is None else extra[rows]
         # Before the first result, predictions are the past tasks' alone, and the best of them are
         # worth training side by side.
-        expected = pending[-MOST_PENDING:] if len(y) else ()
-        self._posterior, self._rows = self._fit([*params, *expected], y, extra)
+        expected = pending[-MOST_PENDING:] if len(z) else ()
+        self._posterior, self._features = self._fit([*params, *expected], z, extra)
 
     @one_thread()
     def _fit(
-        self, params: Sequence[Mapping[str, Any]], y: FloatArray, extra: FloatArray | None
-    ) -> tuple[Posterior, Rows]:
-        """The posterior, and its rows: of n architectures with values, then of pending ones."""
+        self, params: Sequence[Mapping[str, Any]], z: FloatArray, extra: FloatArray | None
+    ) -> tuple[Posterior, Features]:
+        """The posterior, and the features of its n observed, then its pending architectures."""
         basis = self._surrogate.basis
-        rows = self._surrogate.rows(params)
-        near = self._surrogate.rows.nearness(rows, rows)
-        prior = basis.at(rows.values, y, self._shares)
-        return Posterior(basis.hypotheses, prior, near, y, basis.log_prior, extra), rows
+        features = self._surrogate.features(params)
+        distances = self._surrogate.features.distances(features, features)
+        prior = basis.at(features.values, z, self._task_weights)
+        return Posterior(basis.hypotheses, prior, distances, z, basis.log_prior, extra), features
 
     def latent(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
         """Predict the noise-free value in working units, larger is better, (m,) each."""
-        return self.latent_of(self._surrogate.rows(params))
+        return self.latent_of(self._surrogate.features(params))
 
     @one_thread()
-    def latent_of(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
-        """Predict as :meth:`latent` does, from the m architectures' rows."""
-        near = self._surrogate.rows.nearness(rows, self._rows)
-        return self._posterior.predict(self._surrogate.basis.at(rows.values), near)
+    def latent_of(self, features: Features) -> tuple[FloatArray, FloatArray]:
+        """Predict as :meth:`latent` does, from the m architectures' features."""
+        distances = self._surrogate.features.distances(features, self._features)
+        return self._posterior.predict(self._surrogate.basis.at(features.values), distances)
 
     @one_thread()
-    def preview(self, rows: Rows) -> tuple[FloatArray, FloatArray]:
+    def preview(self, features: Features) -> tuple[FloatArray, FloatArray]:
         """Predict many: the mean of :meth:`latent_of`, nearly its standard deviation, (m,) each.
 
         See :meth:`surrogate_nas.surrogate.model.posterior.Posterior.preview`.
         """
-        starts = range(0, len(rows), _AT_ONCE)
-        parts = [rows.take(np.arange(i, min(i + _AT_ONCE, len(rows)))) for i in starts]
+        starts = range(0, len(features), _AT_ONCE)
+        parts = [features.take(np.arange(i, min(i + _AT_ONCE, len(features)))) for i in starts]
         found = [
             self._posterior.preview(
                 self._surrogate.basis.at(part.values),
-                self._surrogate.rows.nearness(part, self._rows),
+                self._surrogate.features.distances(part, self._features),
             )
             for part in parts
         ]
@@ -132,9 +133,9 @@ class TargetModel:
         mean, std = self.latent(params)
         return mean, np.hypot(std, self._posterior.noise)
 
-    def working_units(self, gains: FloatArray) -> FloatArray:
+    def working_units(self, y: FloatArray) -> FloatArray:
         """Return values, larger is better, in the units of :meth:`latent`, (m,)."""
-        return self._scale.forward(gains)
+        return self._scale.forward(y)
 
     def own_units(self, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Turn latent predictions into measured values: center and half of the 68% interval."""

@@ -123,8 +123,8 @@ class WarmWeights:
             total = sum(tensor.numel() for tensor in wanted.values())
             share = sum(own[name].numel() for name in names) / max(total, 1)
             if share >= self.min_share:
-                gain = -math.inf if is_other else record.gain
-                ranked.append(((is_same, share, not is_other, gain), record, names))
+                y = -math.inf if is_other else record.y
+                ranked.append(((is_same, share, not is_other, y), record, names))
         for (_, share, is_same_task, _), record, names in sorted(
             ranked, key=lambda one: one[0], reverse=True
         ):
@@ -213,7 +213,7 @@ class _Record:
     space: str
     architecture: str
     task: str
-    gain: float
+    y: float
     shapes: Mapping[str, Shape]
 
     @staticmethod

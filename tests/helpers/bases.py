@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 GRID = Hypotheses.grid()
 
 
-def near(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+def distance_between(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean absolute difference of coordinates, and again in place of traits."""
     apart = np.asarray(np.abs(a[:, None] - b[None]).mean(axis=2))
     return apart, apart
@@ -36,7 +36,7 @@ class Tasks:
     """Past tasks: rows, which are their own coordinates, and values."""
 
     rows: list[FloatArray]
-    gains: list[FloatArray]
+    y: list[FloatArray]
     space_rows: FloatArray
 
     def fit(self, seed: int = 0) -> PastBasis:
@@ -45,10 +45,10 @@ class Tasks:
     def models(self, seed: int = 0, hypotheses: Hypotheses = GRID) -> PastModels:
         return fit_models(
             [Points(x, x) for x in self.rows],
-            self.gains,
-            features=[None] * len(self.rows),
+            self.y,
+            meta_features=[None] * len(self.rows),
             space=Points(self.space_rows, self.space_rows),
-            distances=near,
+            distance_between=distance_between,
             hypotheses=hypotheses,
             seed=seed,
         )
@@ -58,13 +58,13 @@ def tasks(mixes: FloatArray, n: int = 50) -> Tasks:
     """One task for each row of mixes (K, 3), which weigh the three functions."""
     rng = np.random.default_rng(0)
     rows = [rng.random((n, 4)) for _ in mixes]
-    gains = [
+    y = [
         # The units of tasks differ; nothing may depend on them.
         10.0 ** rng.integers(-3, 4)
         * (np.stack(shapes(x), axis=1) @ mix + rng.normal(0.0, 0.02, n))
         for x, mix in zip(rows, mixes, strict=True)
     ]
-    return Tasks(rows, gains, rng.random((200, 4)))
+    return Tasks(rows, y, rng.random((200, 4)))
 
 
 def mixes(n_tasks: int, seed: int = 1) -> FloatArray:

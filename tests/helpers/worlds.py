@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from surrogate_nas.surrogate.model.boosting import same_leaf
 from surrogate_nas.surrogate.model.hypotheses import MEAN, ONE, Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis, Nearness, Posterior, log_evidence
+from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior, log_evidence
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class World:
 
     n: int
     basis: Basis
-    whole: Nearness
+    whole: KernelDistances
     """Of all to all, (n + m, n + m)."""
     y: FloatArray
     hypotheses: Hypotheses = field(default=GRID)
@@ -36,8 +36,8 @@ class World:
     def model(self) -> Posterior:
         """The posterior of the observed ones."""
         log_prior = np.zeros(len(self.hypotheses)) if self.log_prior is None else self.log_prior
-        near = self.whole.take(np.arange(self.n))
-        return Posterior(self.hypotheses, self.seen, near, self.observed, log_prior)
+        distances = self.whole.take(np.arange(self.n))
+        return Posterior(self.hypotheses, self.seen, distances, self.observed, log_prior)
 
     @property
     def observed(self) -> FloatArray:
@@ -52,20 +52,22 @@ class World:
         return self.basis.take(np.arange(self.n, len(self.y)))
 
     @property
-    def near(self) -> Nearness:
+    def distances(self) -> KernelDistances:
         """Of the candidates to the observed, (m, n)."""
         n = self.n
         whole = self.whole
-        return Nearness(whole.parameters[n:, :n], whole.traits[n:, :n], whole.together[n:, :n])
+        return KernelDistances(
+            whole.parameters[n:, :n], whole.traits[n:, :n], whole.same_leaf[n:, :n]
+        )
 
     def predict(self) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the candidates."""
-        return self.model().predict(self.unseen, self.near)
+        return self.model().predict(self.unseen, self.distances)
 
     def evidence(self) -> tuple[FloatArray, FloatArray]:
         """Of every hypothesis as the grid is spread out."""
-        near = self.whole.take(np.arange(self.n))
-        return log_evidence(self.hypotheses, self.seen, near, self.observed)
+        distances = self.whole.take(np.arange(self.n))
+        return log_evidence(self.hypotheses, self.seen, distances, self.observed)
 
     def only(self, h: int) -> World:
         """The same with certainty of one hypothesis of the spread-out grid, and of its task."""
@@ -86,7 +88,7 @@ def world(seed: int = 0, n: int = 9, m: int = 5, r: int = 2) -> World:
     rng = np.random.default_rng(seed)
     points, traits = rng.random((n + m, 4)), rng.normal(size=(n + m, 3))
     leaves = rng.integers(3, size=(n + m, 7)).astype(np.int16)
-    whole = Nearness(apart(points), apart(traits), same_leaf(leaves, leaves))
+    whole = KernelDistances(apart(points), apart(traits), same_leaf(leaves, leaves))
     values = rng.normal(size=(n + m, r))
     tasks = rng.normal(0.5, 0.5, (N_TASKS if r else 0, r))
     basis = Basis(values, rng.normal(0.3, 0.3, r), rng.uniform(0.2, 1.0, r), tasks)
@@ -106,7 +108,7 @@ def moments(w: World, h: int) -> tuple[FloatArray, FloatArray]:
     phi, variance = w.basis.values, np.diag(w.basis.variance)
     share = EVERY.traits[h]
     distance = (1 - share) * w.whole.parameters + share * w.whole.traits
-    kernel = w.whole.together if EVERY.leaves[h] else np.exp(-distance / EVERY.length[h])
+    kernel = w.whole.same_leaf if EVERY.leaves[h] else np.exp(-distance / EVERY.length[h])
     covariance = (
         OFFSET_VARIANCE
         + EVERY.weight[h] ** 2 * phi @ variance @ phi.T

@@ -72,15 +72,19 @@ def test_refuses(params: Any, values: Any, direction: Any, message: str) -> None
 def test_takes_numbers_of_any_kind(values: Any) -> None:
     task = PastTask("a", [{}, {}], values)
     assert len(task) == 2
-    assert task.gains.tolist() == [1.0, 2.0]
-    assert task.gains.dtype == np.float64
+    assert task.y.tolist() == [1.0, 2.0]
+    assert task.y.dtype == np.float64
 
 
-def test_larger_gains_are_better_either_way() -> None:
+def test_larger_y_is_better_either_way() -> None:
     up, down = PastTask("a", PARAMS, VALUES), PastTask("a", PARAMS, VALUES, "minimize")
-    assert up.gains.tolist() == VALUES
-    assert down.gains.tolist() == [-1.0, -3.0, -2.0]
-    assert signed(down.gains, "minimize").tolist() == VALUES
+    assert up.y.tolist() == VALUES
+    assert down.y.tolist() == [-1.0, -3.0, -2.0]
+    assert signed(down.y, "minimize").tolist() == VALUES
+
+
+def test_y_keeps_its_earlier_name() -> None:
+    assert PastTask("a", PARAMS, VALUES, "minimize").gains.tolist() == [-1.0, -3.0, -2.0]
 
 
 @pytest.mark.parametrize(

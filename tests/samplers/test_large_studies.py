@@ -80,9 +80,9 @@ def conditioned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     plain = Posterior.__init__
 
-    def counted(self: Posterior, hypotheses: Any, basis: Any, near: Any, *rest: Any) -> None:
-        sizes.append(len(near.parameters))
-        plain(self, hypotheses, basis, near, *rest)
+    def counted(self: Posterior, hypotheses: Any, basis: Any, distances: Any, *rest: Any) -> None:
+        sizes.append(len(distances.parameters))
+        plain(self, hypotheses, basis, distances, *rest)
 
     monkeypatch.setattr(Posterior, "__init__", counted)
     return sizes

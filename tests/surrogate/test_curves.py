@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from surrogate_nas import MetaSurrogate, SurrogateSampler
 from surrogate_nas.past.past_task import Direction
-from surrogate_nas.surrogate.curves import lead, stages
+from surrogate_nas.surrogate.curves import extrapolate, unfinished_trials
 from surrogate_nas.surrogate.model.scaling import TargetScale
 
 X = IntDistribution(0, 99)
@@ -48,7 +48,9 @@ FINISHED = [trial(x, [0.1 * x, 0.2 * x, 0.3 * x]) for x in range(1, 6)]
 def test_trials_are_sorted_by_how_far_they_came(direction: Direction, sign: float) -> None:
     """Larger is better inside, whatever the study's direction."""
     running = trial(9, [0.9, 1.8], TrialState.RUNNING)
-    first, second = stages([*FINISHED, pruned(7, [0.7]), running, pruned(8, [0.8])], direction)
+    first, second = unfinished_trials(
+        [*FINISHED, pruned(7, [0.7]), running, pruned(8, [0.8])], direction
+    )
 
     assert (first.numbers, second.numbers) == ((7, 8), (9,))
     np.testing.assert_allclose(first.reached, sign * np.array([0.7, 0.8]))
@@ -81,13 +83,13 @@ def test_trials_are_sorted_by_how_far_they_came(direction: Direction, sign: floa
 )
 def test_where_a_curve_says_nothing_there_is_none(trials: list[FrozenTrial]) -> None:
     """Nothing went on from that epoch, there is no finite value, or an end of another kind."""
-    assert stages(trials, "maximize") == ()
+    assert unfinished_trials(trials, "maximize") == ()
 
 
 def test_one_step_adds_the_mean_rise_and_its_spread() -> None:
     """With a prior guess of the spread that is worth two trainings."""
     early, late = np.array([0.0, 1.0, 2.0]), np.array([0.5, 1.2, 2.4])
-    mean, variance = lead(early, late, np.array([-1.0, 3.0]), np.array([0.0, 0.2]))
+    mean, variance = extrapolate(early, late, np.array([-1.0, 3.0]), np.array([0.0, 0.2]))
     rise = (0.5 + 0.2 + 0.4) / 3
     spread = sum((one - rise) ** 2 for one in (0.5, 0.2, 0.4))
     noise = (spread + 2 * 0.25) / 5 * (1 + 1 / 3)
@@ -97,8 +99,10 @@ def test_one_step_adds_the_mean_rise_and_its_spread() -> None:
 
 def test_equal_values_give_a_prediction_that_knows_little() -> None:
     """No division by zero, and a wide interval."""
-    (stage,) = stages([*(trial(x, [0.5, 0.6]) for x in range(3)), pruned(7, [0.5])], "maximize")
-    mean, variance = stage.predict(TargetScale(0.6, 1.0))
+    (group,) = unfinished_trials(
+        [*(trial(x, [0.5, 0.6]) for x in range(3)), pruned(7, [0.5])], "maximize"
+    )
+    mean, variance = group.predict(TargetScale(0.6, 1.0))
     assert mean == pytest.approx([0.0], abs=1e-6)
     assert 0.1 < variance[0] < 1.0
 
@@ -106,16 +110,18 @@ def test_equal_values_give_a_prediction_that_knows_little() -> None:
 def test_a_shorter_curve_is_known_less() -> None:
     """Its variance is that of the way to the next epoch, and of the way from there."""
     noisy = [trial(x, [0.1 * x, 0.2 * x + 0.05 * (-1) ** x, 0.3 * x]) for x in range(1, 9)]
-    first, second = stages([*noisy, pruned(20, [0.45]), pruned(21, [0.45, 0.9])], "maximize")
+    first, second = unfinished_trials(
+        [*noisy, pruned(20, [0.45]), pruned(21, [0.45, 0.9])], "maximize"
+    )
     scale = TargetScale.fit(second.links[-1].late, 1.0)
     assert first.predict(scale)[1] > second.predict(scale)[1]
 
 
 def test_a_curve_predicts_its_end() -> None:
     """In the target's own units, near what finished trainings suggest."""
-    (stage,) = stages([*FINISHED, pruned(7, [0.35])], "maximize")
-    scale = TargetScale.fit(stage.links[-1].late, 1.0)
-    mean, variance = stage.predict(scale)
+    (group,) = unfinished_trials([*FINISHED, pruned(7, [0.35])], "maximize")
+    scale = TargetScale.fit(group.links[-1].late, 1.0)
+    mean, variance = group.predict(scale)
     assert scale.backward(mean)[0] == pytest.approx(1.05, abs=0.1)
     assert 0 < variance[0] < 0.5
 

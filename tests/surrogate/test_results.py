@@ -118,8 +118,8 @@ def test_working_units_are_those_of_latent_predictions(
 ) -> None:
     params, values = TWELVE
     model = mixed.condition(TWELVE, direction=direction)
-    gains = np.array(values) if direction == "maximize" else -np.array(values)
-    working = model.working_units(gains)
+    y = np.array(values) if direction == "maximize" else -np.array(values)
+    working = model.working_units(y)
     assert model.incumbent == working.max()
     own, _ = model.own_units(working, np.ones(12))
     np.testing.assert_allclose(own, values)

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from scipy.stats import spearmanr
 
 import surrogate_nas as sn
-from surrogate_nas.surrogate.model.hypotheses import NEAR
+from surrogate_nas.surrogate.model.hypotheses import SIMILAR
 from surrogate_nas.surrogate.similarity import similarity
 
 SPACE: dict[str, BaseDistribution] = {f"x{i}": FloatDistribution(0.0, 1.0) for i in range(4)}
@@ -112,9 +112,9 @@ def test_meta_features_that_tell_nothing_are_learned_to_be_ignored() -> None:
     noise = [{"classes": float(rng.normal())} for _ in range(8)]
     surrogate = sn.MetaSurrogate.fit(SPACE, past(noise), seed=0)
     basis = surrogate.basis
-    told = np.exp(basis.log_prior[basis.hypotheses.transfer == NEAR]).sum()
+    told = np.exp(basis.log_prior[basis.hypotheses.transfer == SIMILAR]).sum()
     telling = sn.MetaSurrogate.fit(SPACE, past(TELLING), seed=0).basis
-    trusted = np.exp(telling.log_prior[telling.hypotheses.transfer == NEAR]).sum()
+    trusted = np.exp(telling.log_prior[telling.hypotheses.transfer == SIMILAR]).sum()
     assert told < 0.3 < 0.6 < trusted
 
 
@@ -122,7 +122,7 @@ def test_without_meta_features_the_grid_has_no_place_for_them() -> None:
     unknown: list[Known] = [[None] * 8, [{"classes": 3.0}] * 8]
     for features in unknown:
         basis = sn.MetaSurrogate.fit(SPACE, past(features), seed=0).basis
-        assert not (basis.hypotheses.transfer == NEAR).any()
+        assert not (basis.hypotheses.transfer == SIMILAR).any()
 
 
 def test_the_sampler_starts_where_meta_features_point() -> None:

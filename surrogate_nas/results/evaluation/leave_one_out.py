@@ -96,21 +96,21 @@ def _evaluate(
     warm = fitted.surrogate(without=task)
     one = fitted.past[task]
     rows = np.sort(rng.permutation(len(one))[:_MOST_PAIRS])
-    params, gains = [one.params[i] for i in rows], one.gains[rows]
+    params, y = [one.params[i] for i in rows], one.y[rows]
     known = one.meta_features
-    before = rank_correlation(warm.condition(None, meta_features=known).latent(params)[0], gains)
+    before = rank_correlation(warm.condition(None, meta_features=known).latent(params)[0], y)
     after = {n: _after(warm, one, rows, n, repeats, rng) for n in (10, 30)}
     n_pool = max(int(_POOL_SHARE * len(rows)), 2)
     counts = np.empty((repeats, 3))
     for repeat in range(repeats):
         part = rng.permutation(len(rows))[:n_pool]
-        pool = RecordedPool([params[i] for i in part], gains[part], share, known)
+        pool = RecordedPool([params[i] for i in part], y[part], share, known)
         counts[repeat] = (
             pool.trainings(warm, rng),
             pool.trainings(cold, rng),
             pool.expected_random(),
         )
-    target = warm.condition(_some(params, gains, _MOST_GIVEN, rng), meta_features=known)
+    target = warm.condition(_some(params, y, _MOST_GIVEN, rng), meta_features=known)
     return TaskEvaluation(
         name=one.name,
         pairs=len(one),
@@ -135,26 +135,26 @@ def _after(
     rng: np.random.Generator,
 ) -> float | None:
     """Mean rank correlation on the rest after n random results; None with too few for a rest."""
-    params, gains = [task.params[i] for i in rows], task.gains[rows]
-    if len(gains) < n + _FEWEST_RANKED:
+    params, y = [task.params[i] for i in rows], task.y[rows]
+    if len(y) < n + _FEWEST_RANKED:
         return None
     found = []
     for _ in range(repeats):
-        order = rng.permutation(len(gains))
+        order = rng.permutation(len(y))
         rest = order[n:]
-        seen = [params[i] for i in order[:n]], gains[order[:n]].tolist()
+        seen = [params[i] for i in order[:n]], y[order[:n]].tolist()
         target = warm.condition(seen, meta_features=task.meta_features)
         mean, _ = target.latent([params[i] for i in rest])
-        found.append(rank_correlation(mean, gains[rest]))
+        found.append(rank_correlation(mean, y[rest]))
     return float(np.mean(found))
 
 
 def _some(
-    params: Sequence[Mapping[str, Any]], gains: FloatArray, most: int, rng: np.random.Generator
+    params: Sequence[Mapping[str, Any]], y: FloatArray, most: int, rng: np.random.Generator
 ) -> tuple[list[Mapping[str, Any]], list[float]]:
     """At most so many random results, in the form that a surrogate is conditioned on."""
-    chosen = rng.permutation(len(gains))[:most]
-    return [params[i] for i in chosen], gains[chosen].tolist()
+    chosen = rng.permutation(len(y))[:most]
+    return [params[i] for i in chosen], y[chosen].tolist()
 
 
 def _is_reversed(fitted: PastFit, task: int, before: float, n: int) -> bool:

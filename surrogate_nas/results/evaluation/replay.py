@@ -28,28 +28,28 @@ class RecordedPool:
 
     Args:
         params: Their parameters, n of them.
-        gains: What they reached, larger is better, (n,).
+        y: What they reached, larger is better, (n,).
         share: The share of them that counts as good, by value; at least one does, and ties do.
         meta_features: Numbers that describe the task; None where they are unknown.
     """
 
     params: Sequence[Mapping[str, Any]]
-    gains: FloatArray
+    y: FloatArray
     share: float
     meta_features: Mapping[str, float] | None = None
 
     @property
     def good(self) -> npt.NDArray[np.bool_]:
         """Which architectures count as found, (n,)."""
-        n_good = max(int(self.share * len(self.gains)), 1)
-        return np.asarray(self.gains >= np.sort(self.gains)[-n_good])
+        n_good = max(int(self.share * len(self.y)), 1)
+        return np.asarray(self.y >= np.sort(self.y)[-n_good])
 
     def expected_random(self) -> float:
         """Return the expected trainings until a good one, drawn at random without replacement.
 
         The mean of the negative hypergeometric distribution: (n + 1) / (n_good + 1).
         """
-        return _expected(len(self.gains), int(self.good.sum()))
+        return _expected(len(self.y), int(self.good.sum()))
 
     def trainings(self, surrogate: MetaSurrogate, rng: np.random.Generator) -> float:
         """Return the trainings until a good one, each chosen by expected improvement.
@@ -59,11 +59,11 @@ class RecordedPool:
         as if the rest were drawn at random, in expectation.
         """
         good = self.good
-        order = rng.permutation(len(self.gains))
+        order = rng.permutation(len(self.y))
         n_random = 0 if surrogate.tasks else N_STARTUP
-        left = np.ones(len(self.gains), dtype=bool)
+        left = np.ones(len(self.y), dtype=bool)
         chosen: list[int] = []
-        while len(chosen) < min(_MOST_STEPS, len(self.gains)):
+        while len(chosen) < min(_MOST_STEPS, len(self.y)):
             if len(chosen) < n_random:
                 pick = int(order[len(chosen)])
             else:
@@ -78,7 +78,7 @@ class RecordedPool:
         self, surrogate: MetaSurrogate, chosen: Sequence[int], left: npt.NDArray[np.intp]
     ) -> int:
         """The best of the architectures that are left, as screening ranks a pool."""
-        seen = [self.params[i] for i in chosen], self.gains[list(chosen)].tolist()
+        seen = [self.params[i] for i in chosen], self.y[list(chosen)].tolist()
         target = surrogate.condition(seen, meta_features=self.meta_features)
         mean, std = target.latent([self.params[i] for i in left])
         is_control = _RULES.is_control(surrogate, len(chosen))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, final
 
-Outcome = Literal["helps", "does not help", "harms"]
+TransferEffect = Literal["helps", "does not help", "harms"]
 
 _ERRORS = 2.0
 """Standard errors by which the factor of trainings must differ from 1."""
@@ -111,12 +111,17 @@ class HistoryEvaluation:
         return math.exp(middle), math.exp(middle - margin), math.exp(middle + margin)
 
     @property
-    def outcome(self) -> Outcome:
+    def effect(self) -> TransferEffect:
         """Whether transfer helps or harms, beyond chance."""
         _, low, high = self.factor
         if low > 1 and self.saved > 0:
             return "helps"
         return "harms" if high < 1 and self.saved < 0 else "does not help"
+
+    @property
+    def outcome(self) -> TransferEffect:
+        """The earlier name of :attr:`effect`."""
+        return self.effect
 
     @property
     def suspects(self) -> tuple[str, ...]:
@@ -133,9 +138,9 @@ class HistoryEvaluation:
             for kind in ("warm", "cold", "random")
         )
         factor, low, high = self.factor
-        beyond = " beyond chance" if self.outcome == "does not help" else ""
+        beyond = " beyond chance" if self.effect == "does not help" else ""
         sentences = [
-            f"Transfer {self.outcome}{beyond}: {self._goal} was found after {warm:.1f} trainings "
+            f"Transfer {self.effect}{beyond}: {self._goal} was found after {warm:.1f} trainings "
             f"with the other past tasks, {cold:.1f} without past tasks and {random:.1f} at random "
             "(means).",
             f"Trainings saved a task: {self.saved:.1f} on average, and some on {fewer} of {n}. "

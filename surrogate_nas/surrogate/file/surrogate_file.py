@@ -52,7 +52,7 @@ from surrogate_nas.surrogate.file.tree_text import (
     write_trees,
 )
 from surrogate_nas.surrogate.model.basis import PastBasis
-from surrogate_nas.surrogate.model.hypotheses import MEAN, NEAR, NOTHING, ONE, Hypotheses
+from surrogate_nas.surrogate.model.hypotheses import MEAN, NOTHING, ONE, SIMILAR, Hypotheses
 
 FloatArray = npt.NDArray[np.float64]
 FilePath: TypeAlias = str | os.PathLike[str]
@@ -355,7 +355,7 @@ def _hypotheses(value: Any, schema: int, *, with_basis: bool) -> Hypotheses:
             row = [*row[:4], 0.0, 0.0, *row[4:]]
         rows.append(_vector(row, "a hypothesis", width, 0.0, 1e3))
     hypotheses = Hypotheses(*np.array(rows).T)
-    kinds = (NOTHING, MEAN, ONE, NEAR) if with_basis else (NOTHING,)
+    kinds = (NOTHING, MEAN, ONE, SIMILAR) if with_basis else (NOTHING,)
     if not np.isin(hypotheses.transfer, kinds).all():
         raise damaged(f"hypotheses of transfer {kinds}", "others")
     if not np.isin(hypotheses.leaves, (0.0, 1.0) if with_basis else (0.0,)).all():

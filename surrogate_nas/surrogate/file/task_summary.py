@@ -36,7 +36,7 @@ def task_summary(task: PastTask, quality: float | None) -> dict[str, Any]:
         quality: How well the other past tasks predict it, -1 to 1; None if that is not known.
     """
     # Of two values their distance: there is no other scale to fall back on.
-    scale = TargetScale.fit(task.gains, float(np.ptp(task.gains))).scale
+    scale = TargetScale.fit(task.y, float(np.ptp(task.y))).scale
     features = None if task.meta_features is None else dict(task.meta_features)
     return {
         "name": task.name,

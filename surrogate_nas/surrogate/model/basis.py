@@ -22,10 +22,15 @@ from surrogate_nas.surrogate.model.boosting import (
     rank_correlation,
     same_leaf,
 )
-from surrogate_nas.surrogate.model.distillation import Distances, Points, fit_taught, together
+from surrogate_nas.surrogate.model.distillation import (
+    DistanceFunction,
+    Points,
+    fit_taught,
+    together,
+)
 from surrogate_nas.surrogate.model.hypotheses import NOTHING, Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis, Nearness, log_evidence
-from surrogate_nas.surrogate.model.transfer_guard import doubted, say_anything
+from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, log_evidence
+from surrogate_nas.surrogate.model.transfer_guard import guard_before_results, rank_each_other
 from surrogate_nas.surrogate.similarity import MetaFeatures, similarity
 
 FloatArray = npt.NDArray[np.float64]
@@ -71,7 +76,10 @@ class PastBasis:
     log_prior: FloatArray
 
     def at(
-        self, values: FloatArray, y: FloatArray | None = None, shares: FloatArray | None = None
+        self,
+        values: FloatArray,
+        y: FloatArray | None = None,
+        task_weights: FloatArray | None = None,
     ) -> Basis:
         """Attach the prior of the weights to basis functions (n, r) from :meth:`raw`.
 
@@ -79,14 +87,14 @@ class PastBasis:
             values: The basis functions at n architectures.
             y: What the first k of these have reached, (k,), to tell which past tasks the target
                 may be like.
-            shares: How near each past task is by its meta-features, (K,), 1 in all.
+            task_weights: Weight of each past task by its meta-features, (K,), summing to 1.
         """
         tasks = self.loadings
         if len(tasks) > _ONE_OF:
             match = np.zeros(len(tasks)) if y is None else _match(values[: len(y)] @ tasks.T, y)
             tasks = tasks[np.sort(np.argsort(-match, kind="stable")[:_ONE_OF])]
-        near = None if shares is None else shares @ self.loadings
-        return Basis(values, self.mean, self.variance, tasks, near)
+        similar = None if task_weights is None else task_weights @ self.loadings
+        return Basis(values, self.mean, self.variance, tasks, similar)
 
     def raw(self, x: FloatArray) -> FloatArray:
         """Return standardized basis functions at rows (n, d), shape (n, r)."""
@@ -122,22 +130,22 @@ class PastModels:
     Args:
         boosters: The models of K past tasks.
         known: Architectures of each, n_k of them.
-        gains: Their values, larger is better, (n_k,).
-        features: Their meta-features, or None.
+        y: Their values, larger is better, (n_k,).
+        meta_features: Their meta-features, or None.
         landmarks: Architectures that models are compared on, m of them.
         predictions: Of each model there, (m, K).
-        distances: Distances between coordinates.
+        distance_between: Distances between coordinates.
         hypotheses: The posterior's grid.
         seed: Fixes subsampling.
     """
 
     boosters: tuple[lightgbm.Booster, ...]
     known: Sequence[Points]
-    gains: Sequence[FloatArray]
-    features: Sequence[MetaFeatures | None]
+    y: Sequence[FloatArray]
+    meta_features: Sequence[MetaFeatures | None]
     landmarks: Points
     predictions: FloatArray
-    distances: Distances
+    distance_between: DistanceFunction
     hypotheses: Hypotheses
     seed: int
 
@@ -182,9 +190,11 @@ class PastModels:
     def _pooled(self, kept: Sequence[int]) -> lightgbm.Booster:
         """One model of all pairs of some past tasks, each on its own ranks."""
         known = together([self.known[k] for k in kept])
-        y = np.concatenate([normal_scores(self.gains[k]) for k in kept])
+        y = np.concatenate([normal_scores(self.y[k]) for k in kept])
         rows = np.random.default_rng([self.seed, 3]).permutation(len(y))[:_POOLED_ROWS]
-        return fit_taught(known.take(rows), y[rows], self.landmarks, self.distances, self.seed)
+        return fit_taught(
+            known.take(rows), y[rows], self.landmarks, self.distance_between, self.seed
+        )
 
     def agreement(self, task: int) -> FloatArray:
         """Return how each other past task's model ranks one's architectures, Spearman's rho.
@@ -196,19 +206,19 @@ class PastModels:
             Rank correlations with its values, one for each of at most _JUDGED others.
         """
         rng = np.random.default_rng([self.seed, 2, task])
-        rows = rng.permutation(len(self.gains[task]))[:_RANKED_ROWS]
+        rows = rng.permutation(len(self.y[task]))[:_RANKED_ROWS]
         others = rng.permutation([k for k in range(len(self.boosters)) if k != task])[:_JUDGED]
         values = _predict_all([self.boosters[k] for k in others], self.known[task].rows[rows])
-        return np.array([rank_correlation(one, self.gains[task][rows]) for one in values.T])
+        return np.array([rank_correlation(one, self.y[task][rows]) for one in values.T])
 
 
 def fit_models(
     known: Sequence[Points],
-    gains: Sequence[FloatArray],
+    y: Sequence[FloatArray],
     *,
-    features: Sequence[MetaFeatures | None],
+    meta_features: Sequence[MetaFeatures | None],
     space: Points,
-    distances: Distances,
+    distance_between: DistanceFunction,
     hypotheses: Hypotheses,
     seed: int,
 ) -> PastModels:
@@ -216,10 +226,10 @@ def fit_models(
 
     Args:
         known: Architectures of each past task, n_k of them.
-        gains: Their values, larger is better, (n_k,).
-        features: Their meta-features, or None.
+        y: Their values, larger is better, (n_k,).
+        meta_features: Their meta-features, or None.
         space: Random architectures of the space.
-        distances: Distances between coordinates.
+        distance_between: Distances between coordinates.
         hypotheses: The posterior's grid.
         seed: Fixes subsampling.
     """
@@ -227,16 +237,24 @@ def fit_models(
     # Components of many tasks average over them, which does what a teacher does for a few.
     is_taught = len(known) <= MAX_BASIS
     models = []
-    for k, (one, gain) in enumerate(zip(known, gains, strict=True)):
-        y = normal_scores(gain)
+    for k, (one, reached) in enumerate(zip(known, y, strict=True)):
+        scores = normal_scores(reached)
         models.append(
-            fit_taught(one, y, landmarks, distances, seed + k)
+            fit_taught(one, scores, landmarks, distance_between, seed + k)
             if is_taught
-            else fit_trees(one.rows, y, seed + k)
+            else fit_trees(one.rows, scores, seed + k)
         )
     predictions = _predict_all(models, landmarks.rows)
     return PastModels(
-        tuple(models), known, gains, features, landmarks, predictions, distances, hypotheses, seed
+        tuple(models),
+        known,
+        y,
+        meta_features,
+        landmarks,
+        predictions,
+        distance_between,
+        hypotheses,
+        seed,
     )
 
 
@@ -287,26 +305,30 @@ def _learn_prior(
     agreement: list[tuple[int, float, FloatArray]] = []
     for index, place in enumerate(judged):
         task = kept[place]
-        ranked = rng.permutation(len(past.gains[task]))[:_RANKED_ROWS]
+        ranked = rng.permutation(len(past.y[task]))[:_RANKED_ROWS]
         others = rng.permutation([k for k in kept if k != task])[:MAX_BASIS]
         models = [past.boosters[k] for k in others]
         x = past.known[task].rows[ranked]
         values = (_predict_all(models, x) - shift[others]) / spread[others]
-        gains = past.gains[task][ranked]
-        if len(gains) >= _FEWEST_RANKED:
-            by_mean = rank_correlation(values.mean(axis=1), gains)
-            each = np.array([rank_correlation(one, gains) for one in values.T])
+        reached = past.y[task][ranked]
+        if len(reached) >= _FEWEST_RANKED:
+            by_mean = rank_correlation(values.mean(axis=1), reached)
+            each = np.array([rank_correlation(one, reached) for one in values.T])
             quality[place] = by_mean
-            agreement.append((len(gains), by_mean, each))
+            agreement.append((len(reached), by_mean, each))
         chosen = ranked[:_JUDGED_ROWS]
         share = np.full(len(others), 1.0 / len(others))
         leaves = leaf_numbers(models, x[:_JUDGED_ROWS], _LEAVES)
         points = past.known[task].points[chosen]
-        near = Nearness(*past.distances(points, points), same_leaf(leaves, leaves))
-        shares = similarity(past.features[task], [past.features[k] for k in others])
-        seen = Basis(values[:_JUDGED_ROWS], share, share, np.eye(len(others)), shares)
-        y = normal_scores(gains[:_JUDGED_ROWS])
-        evidence[index] = _of_grid(past.hypotheses, seen, near, y)
+        distances = KernelDistances(
+            *past.distance_between(points, points), same_leaf(leaves, leaves)
+        )
+        task_weights = similarity(
+            past.meta_features[task], [past.meta_features[k] for k in others]
+        )
+        seen = Basis(values[:_JUDGED_ROWS], share, share, np.eye(len(others)), task_weights)
+        y = normal_scores(reached[:_JUDGED_ROWS])
+        evidence[index] = _of_grid(past.hypotheses, seen, distances, y)
     likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     prior = np.full(size, 1.0 / size)
     for _ in range(10):
@@ -314,15 +336,17 @@ def _learn_prior(
         posterior /= posterior.sum(axis=1, keepdims=True)
         prior = (posterior.sum(axis=0) + 1.0 / size) / (len(judged) + 1.0)
     prior = past.hypotheses.even_over_kernels(prior)
-    if not say_anything(agreement):
-        prior = doubted(prior, past.hypotheses.transfer == NOTHING)
+    if not rank_each_other(agreement):
+        prior = guard_before_results(prior, past.hypotheses.transfer == NOTHING)
     return np.log(prior), quality
 
 
-def _of_grid(hypotheses: Hypotheses, basis: Basis, near: Nearness, y: FloatArray) -> FloatArray:
+def _of_grid(
+    hypotheses: Hypotheses, basis: Basis, distances: KernelDistances, y: FloatArray
+) -> FloatArray:
     """Log evidence of each hypothesis, (g,); "like one of them" is the mean over past tasks."""
     _, origin, _ = hypotheses.spread_out(len(basis.tasks))
-    evidence, _ = log_evidence(hypotheses, basis, near, y)
+    evidence, _ = log_evidence(hypotheses, basis, distances, y)
     total = np.full(len(hypotheses), -np.inf)
     np.logaddexp.at(total, origin, evidence)
     return np.asarray(total - np.log(np.bincount(origin)))

@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from surrogate_nas.surrogate.model.boosting import fit_trees, predict_trees
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis, Nearness, Posterior
+from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior
 
 FloatArray = npt.NDArray[np.float64]
-Distances = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+DistanceFunction = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 """Coordinates (n, c), (m, c) -> distances of parameters and of traits, (n, m) each."""
 
 MOST_TAUGHT = 200
@@ -64,7 +64,7 @@ def together(parts: Sequence[Points]) -> Points:
 
 
 def fit_taught(
-    known: Points, y: FloatArray, space: Points, distances: Distances, seed: int
+    known: Points, y: FloatArray, space: Points, distance_between: DistanceFunction, seed: int
 ) -> lightgbm.Booster:
     """Fit trees to n results, by way of the teacher where these are few.
 
@@ -72,7 +72,7 @@ def fit_taught(
         known: The n architectures.
         y: Their normal scores, (n,).
         space: Architectures from all over the space, m of them, on which the teacher is heard.
-        distances: Distances between coordinates.
+        distance_between: Distances between coordinates.
         seed: Fixes subsampling.
     """
     if len(y) > MOST_TAUGHT:
@@ -80,25 +80,25 @@ def fit_taught(
     heard = together([known, space])
     trees = [fit_trees(known.rows, y, seed + fit) for fit in range(_FITS)]
     by_trees = np.mean([predict_trees(one, heard.rows) for one in trees], axis=0)
-    by_kernel = _kernel_mean(known.points, y, heard.points, distances)
+    by_kernel = _kernel_mean(known.points, y, heard.points, distance_between)
     taught = _standard(by_trees) + _standard(by_kernel)
     return fit_trees(heard.rows, _standard(taught), seed)
 
 
 def _kernel_mean(
-    known: FloatArray, y: FloatArray, heard: FloatArray, distances: Distances
+    known: FloatArray, y: FloatArray, heard: FloatArray, distance_between: DistanceFunction
 ) -> FloatArray:
     """What the Gaussian process predicts at coordinates (n + m, c)."""
 
-    def near(a: FloatArray, b: FloatArray) -> Nearness:
-        return Nearness(*distances(a, b), np.zeros((len(a), len(b))))
+    def distances(a: FloatArray, b: FloatArray) -> KernelDistances:
+        return KernelDistances(*distance_between(a, b), np.zeros((len(a), len(b))))
 
     none = np.zeros(0)
     observed, wanted = (
         Basis(np.zeros((size, 0)), none, none, np.zeros((0, 0))) for size in (len(y), len(heard))
     )
-    posterior = Posterior(_COLD, observed, near(known, known), y, np.zeros(len(_COLD)))
-    return posterior.predict(wanted, near(heard, known))[0]
+    posterior = Posterior(_COLD, observed, distances(known, known), y, np.zeros(len(_COLD)))
+    return posterior.predict(wanted, distances(heard, known))[0]
 
 
 def _standard(values: FloatArray) -> FloatArray:

@@ -17,10 +17,10 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
 
-NOTHING, MEAN, ONE, NEAR = 0.0, 1.0, 2.0, 3.0
+NOTHING, MEAN, ONE, SIMILAR = 0.0, 1.0, 2.0, 3.0
 """What past tasks say of the target: nothing, that it is like their mean, like one of them, or
 like the mean of those that are near it by their meta-features."""
-OF_META_FEATURES = ((NEAR, 0.3),)
+OF_META_FEATURES = ((SIMILAR, 0.3),)
 """More transfers, where past tasks have meta-features."""
 TRANSFERS = ((NOTHING, 0.0), (MEAN, 0.15), (MEAN, 0.5), (MEAN, 1.5), (ONE, 0.3))
 RESIDUALS = (0.15, 0.5, 1.5)
@@ -37,7 +37,7 @@ class Hypotheses:
     """The grid of hyperparameters, each array (g,)."""
 
     transfer: FloatArray
-    """What past tasks say: NOTHING, MEAN, ONE or NEAR."""
+    """What past tasks say: NOTHING, MEAN, ONE or SIMILAR."""
     weight: FloatArray
     """How far the basis functions' weights may stray from it."""
     residual: FloatArray

@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 
-from surrogate_nas.surrogate.model.hypotheses import MEAN, NEAR, NOTHING, Hypotheses
-from surrogate_nas.surrogate.model.transfer_guard import cautious_prior
+from surrogate_nas.surrogate.model.hypotheses import MEAN, NOTHING, SIMILAR, Hypotheses
+from surrogate_nas.surrogate.model.transfer_guard import guard_during_search
 
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
@@ -58,15 +58,15 @@ class Basis:
         mean: Prior mean of the weights, (r,).
         variance: Prior variance of the weights for a weight scale of 1, (r,).
         tasks: Weights that make each of q past tasks, (q, r): what "like one of them" may mean.
-        near: Prior mean of the weights for a target like the past tasks near it, (r,); None where
-            no meta-features say which these are: then it is the mean.
+        similar: Prior mean of the weights for a target like the past tasks similar to it, (r,).
+            None where no meta-features say which these are: then the mean of all takes its place.
     """
 
     values: FloatArray
     mean: FloatArray
     variance: FloatArray
     tasks: FloatArray
-    near: FloatArray | None = None
+    similar: FloatArray | None = None
 
     def take(self, rows: IndexArray) -> Basis:
         """Return the basis at some of the architectures."""
@@ -75,7 +75,7 @@ class Basis:
     def weight_means(self, transfer: FloatArray, task: IndexArray) -> FloatArray:
         """Prior means of the weights under hypotheses (h,), (h, r)."""
         means = np.where((transfer == MEAN)[:, None], self.mean, 0.0)
-        means[transfer == NEAR] = self.mean if self.near is None else self.near
+        means[transfer == SIMILAR] = self.mean if self.similar is None else self.similar
         is_one = task >= 0
         means[is_one] = self.tasks[task[is_one]]
         return means
@@ -83,28 +83,28 @@ class Basis:
 
 @final
 @dataclass(frozen=True)
-class Nearness:
-    """How alike n architectures are to m others.
+class KernelDistances:
+    """How far n architectures are from m others, and how often trees tell them apart.
 
     Args:
         parameters: Share of the parameters in which they differ, 0 to 1, (n, m).
         traits: How much their traits differ, 1 for two random architectures, (n, m).
-        together: Share of the past tasks' trees that put both in the same leaf, (n, m).
+        same_leaf: Share of the past tasks' trees that put both in the same leaf, (n, m).
     """
 
     parameters: FloatArray
     traits: FloatArray
-    together: FloatArray
+    same_leaf: FloatArray
 
-    def take(self, rows: IndexArray) -> Nearness:
-        """Return the nearness of some architectures to each other, where n = m."""
+    def take(self, rows: IndexArray) -> KernelDistances:
+        """Return the distances of some architectures to each other, where n = m."""
         at = np.ix_(rows, rows)
-        return Nearness(self.parameters[at], self.traits[at], self.together[at])
+        return KernelDistances(self.parameters[at], self.traits[at], self.same_leaf[at])
 
     def kernel(self, length: float, traits: float, leaves: float) -> FloatArray:
         """Correlation of the residual, (n, m)."""
         if leaves:
-            return self.together
+            return self.same_leaf
         distance = (1.0 - traits) * self.parameters + traits * self.traits
         return np.asarray(np.exp(-distance / length))
 
@@ -112,7 +112,7 @@ class Nearness:
 def log_evidence(
     hypotheses: Hypotheses,
     basis: Basis,
-    near: Nearness,
+    distances: KernelDistances,
     y: FloatArray,
     extra: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
@@ -124,7 +124,7 @@ def log_evidence(
     Args:
         hypotheses: The grid.
         basis: Basis functions at the n observed architectures.
-        near: Nearness of these to each other, (n, n).
+        distances: Kernel distances of these to each other, (n, n).
         y: Their values in units of the prior guess of the scale, (n,).
         extra: Variance of each beside the noise, in units of the scale squared, (n,).
     """
@@ -133,7 +133,7 @@ def log_evidence(
     if n == 0:
         return np.zeros(len(every)), np.ones(len(every))
     shapes, shape_of = np.unique(every.rows()[:, 1:], axis=0, return_inverse=True)
-    factors = np.linalg.cholesky(_covariances(shapes, basis, near, extra))
+    factors = np.linalg.cholesky(_covariances(shapes, basis, distances, extra))
     prior = basis.weight_means(every.transfer, task) @ basis.values.T  # (h, n)
     centered = np.broadcast_to(y - y.mean(), (len(shapes), n))[..., None]
     white_y = np.linalg.solve(factors, centered)[shape_of, :, 0]
@@ -153,12 +153,12 @@ def log_evidence(
 
 
 def _covariances(
-    shapes: FloatArray, basis: Basis, near: Nearness, extra: FloatArray | None
+    shapes: FloatArray, basis: Basis, distances: KernelDistances, extra: FloatArray | None
 ) -> FloatArray:
     """Covariance of y / s for rows of hypotheses without transfer, (h, n, n)."""
-    n = len(near.parameters)
+    n = len(distances.parameters)
     linear = (basis.values * basis.variance) @ basis.values.T
-    kernels = {kind: near.kernel(*kind) for kind in {tuple(row[2:5]) for row in shapes}}
+    kernels = {kind: distances.kernel(*kind) for kind in {tuple(row[2:5]) for row in shapes}}
     covariances = np.empty((len(shapes), n, n))
     for (weight, residual, *kind, noise), out in zip(shapes, covariances, strict=True):
         out[:] = residual**2 * kernels[tuple(kind)]
@@ -177,7 +177,7 @@ class Posterior:
     Args:
         hypotheses: The grid.
         basis: Basis functions at the n observed architectures, then at the p expected ones.
-        near: Nearness of all these to each other, (n + p, n + p).
+        distances: Kernel distances of all these to each other, (n + p, n + p).
         y: Values of the observed ones in units of the prior guess of the scale, (n,).
         log_prior: Log prior of each hypothesis of the grid, (g,).
         extra: Variance of each value beside the noise, in units of the scale squared, (n,): how
@@ -188,7 +188,7 @@ class Posterior:
         self,
         hypotheses: Hypotheses,
         basis: Basis,
-        near: Nearness,
+        distances: KernelDistances,
         y: FloatArray,
         log_prior: FloatArray,
         extra: FloatArray | None = None,
@@ -200,12 +200,12 @@ class Posterior:
         evidence, scale = log_evidence(
             hypotheses,
             basis.take(rows),
-            near.take(rows),
+            distances.take(rows),
             y[rows],
             None if extra is None else extra[rows],
         )
         prior = (log_prior - np.log(np.bincount(origin)))[origin]
-        score = evidence + cautious_prior(prior, evidence, every.transfer == NOTHING, len(y))
+        score = evidence + guard_during_search(prior, evidence, every.transfer == NOTHING, len(y))
         probability = np.exp(score - score.max())
         self.probability: FloatArray = probability / probability.sum()
         """Posterior probability of each hypothesis of the grid as it is spread out, (h,)."""
@@ -214,20 +214,23 @@ class Posterior:
         means = basis.weight_means(every.transfer, task)
         shapes = every.rows()
         self._members = [
-            _Member(shapes[h], means[h], basis, near, y - self._center, float(scale[h]), extra)
+            _Member(
+                shapes[h], means[h], basis, distances, y - self._center, float(scale[h]), extra
+            )
             for h in kept
         ]
         self._n_observed = len(y)
         self._share = self.probability[kept] / self.probability[kept].sum()
 
-    def predict(self, basis: Basis, near: Nearness) -> tuple[FloatArray, FloatArray]:
+    def predict(self, basis: Basis, distances: KernelDistances) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation of the noise-free value, each (m,).
 
         Args:
             basis: Basis functions at the m candidates.
-            near: Nearness of these to the observed and expected architectures, (m, n + p).
+            distances: Kernel distances of these to the observed and the expected architectures,
+                (m, n + p).
         """
-        kernels = {member.kernel: near.kernel(*member.kernel) for member in self._members}
+        kernels = {member.kernel: distances.kernel(*member.kernel) for member in self._members}
         parts = [member.predict(basis, kernels[member.kernel]) for member in self._members]
         means = np.stack([mean for mean, _ in parts])
         variances = np.stack([variance for _, variance in parts])
@@ -235,7 +238,7 @@ class Posterior:
         spread = self._share @ (variances + (means - mean) ** 2)
         return mean + self._center, np.sqrt(np.maximum(spread, 1e-18))
 
-    def preview(self, basis: Basis, near: Nearness) -> tuple[FloatArray, FloatArray]:
+    def preview(self, basis: Basis, distances: KernelDistances) -> tuple[FloatArray, FloatArray]:
         """Return the mean, and nearly the standard deviation, of more candidates, each (m,).
 
         The costly part of :meth:`predict` is each hypothesis's own variance, one triangular solve
@@ -245,9 +248,9 @@ class Posterior:
 
         Args:
             basis: As in :meth:`predict`.
-            near: As in :meth:`predict`.
+            distances: As in :meth:`predict`.
         """
-        kernels = {member.kernel: near.kernel(*member.kernel) for member in self._members}
+        kernels = {member.kernel: distances.kernel(*member.kernel) for member in self._members}
         means = np.stack([m.mean(basis, kernels[m.kernel]) for m in self._members])
         mean = self._share @ means
         spread = self._share @ (means - mean) ** 2
@@ -281,7 +284,7 @@ class _Member:
         shape: FloatArray,
         mean: FloatArray,
         basis: Basis,
-        near: Nearness,
+        distances: KernelDistances,
         y: FloatArray,
         inverse_scale: float,
         extra: FloatArray | None,
@@ -297,7 +300,7 @@ class _Member:
         self._mean = mean
         self._rows = rows = basis.values
         self._offset = _OFFSET_VARIANCE if n else 0.0
-        covariance = self._cross(basis.variance, rows, rows, near.kernel(*self.kernel))
+        covariance = self._cross(basis.variance, rows, rows, distances.kernel(*self.kernel))
         unknown = np.full(len(covariance), noise**2)
         if extra is not None:
             unknown[:n] += extra

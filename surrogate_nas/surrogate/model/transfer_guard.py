@@ -31,7 +31,7 @@ _FEWEST_RESULTS = 5
 values is hardly known, and true past tasks are taken for wrong ones."""
 
 
-def say_anything(agreement: Sequence[tuple[int, float, FloatArray]]) -> bool:
+def rank_each_other(agreement: Sequence[tuple[int, float, FloatArray]]) -> bool:
     """Whether past tasks rank each other better than chance would.
 
     Without any relation a rank correlation of n values has a variance of 1 / (n - 1). Either the
@@ -51,7 +51,7 @@ def say_anything(agreement: Sequence[tuple[int, float, FloatArray]]) -> bool:
     return bool(chance < _CHANCE)
 
 
-def doubted(prior: FloatArray, nothing: BoolArray) -> FloatArray:
+def guard_before_results(prior: FloatArray, nothing: BoolArray) -> FloatArray:
     """Give "past tasks say nothing" most of the probability (g,), where that is a hypothesis.
 
     Args:
@@ -66,7 +66,7 @@ def doubted(prior: FloatArray, nothing: BoolArray) -> FloatArray:
     )
 
 
-def cautious_prior(
+def guard_during_search(
     log_prior: FloatArray, evidence: FloatArray, nothing: BoolArray, n_results: int
 ) -> FloatArray:
     """Return a log prior of hypotheses that does not outvote the target's own results, (h,).

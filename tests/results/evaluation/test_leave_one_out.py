@@ -29,7 +29,7 @@ def alike() -> HistoryEvaluation:
 
 
 def test_tasks_that_agree_help_each_other(alike: HistoryEvaluation) -> None:
-    assert alike.outcome == "helps"
+    assert alike.effect == "helps"
     assert alike.verdict.startswith("Transfer helps: one of the best 5% of the recorded")
     assert alike.suspects == ()
     for task in alike.tasks:
@@ -52,7 +52,7 @@ def test_each_task_is_judged_by_the_others_alone(alike: HistoryEvaluation) -> No
 def test_tasks_of_shuffled_values_do_not_help() -> None:
     past = [shuffled(task, seed) for seed, task in enumerate(past_tasks(n_tasks=4))]
     found = evaluate_history(past, SPACE, repeats=REPEATS)
-    assert found.outcome == "does not help"
+    assert found.effect == "does not help"
     assert found.verdict.startswith("Transfer does not help")
     for task in found.tasks:
         assert abs(task.before) < 0.35
@@ -110,7 +110,7 @@ def judged(*counts: tuple[float, float]) -> HistoryEvaluation:
 
 
 @pytest.mark.parametrize(
-    ("counts", "outcome"),
+    ("counts", "effect"),
     [
         ([(3.0, 12.0)] * 4, "helps"),
         ([(12.0, 3.0)] * 4, "harms"),
@@ -120,12 +120,11 @@ def judged(*counts: tuple[float, float]) -> HistoryEvaluation:
         ([(1.0, 4.0)] * 9 + [(60.0, 10.0)], "does not help"),  # often better, but worse on average
     ],
 )
-def test_the_verdict_follows_the_trainings(
-    counts: list[tuple[float, float]], outcome: str
-) -> None:
+def test_the_verdict_follows_the_trainings(counts: list[tuple[float, float]], effect: str) -> None:
     found = judged(*counts)
-    assert found.outcome == outcome
-    assert found.verdict.startswith(f"Transfer {outcome}")
+    assert found.effect == effect
+    assert found.outcome == effect  # its earlier name
+    assert found.verdict.startswith(f"Transfer {effect}")
     factor, low, high = found.factor
     assert low < factor < high
     assert factor == pytest.approx(np.exp(np.mean([np.log(cold / warm) for warm, cold in counts])))
@@ -217,11 +216,11 @@ def test_verdicts_on_real_tables_are_sensible() -> None:
         params = rows[[f"op_{edge}" for edge in range(6)]].to_dict("records")
         past.append(PastTask(name, params, rows[f"val__{name}"].tolist()))
     real = evaluate_history(past, repeats=REPEATS)
-    assert real.outcome == "helps"
+    assert real.effect == "helps"
     assert real.saved > 3
     assert real.suspects == ()
     null = evaluate_history([shuffled(t, s) for s, t in enumerate(past)], repeats=1)
-    assert null.outcome == "does not help"
+    assert null.effect == "does not help"
     assert [task.name for task in real.tasks][2] == "jigsaw"
     past[2] = dataclasses.replace(past[2], direction="minimize")
     assert evaluate_history(past, repeats=1).suspects == ("jigsaw",)

@@ -23,19 +23,17 @@ def test_random_search_is_expected_as_counting_all_orders_says(n: int, n_good: i
 
 
 @pytest.mark.parametrize(
-    ("share", "gains", "n_good"),
+    ("share", "y", "n_good"),
     [(0.0, [1, 2, 3, 4], 1), (0.5, [1, 2, 3, 4], 2), (0.25, [1, 4, 4, 4], 3), (0.05, [2, 1], 1)],
 )
-def test_the_best_share_is_good_ties_included(
-    share: float, gains: list[float], n_good: int
-) -> None:
-    pool = RecordedPool([{}] * len(gains), np.array(gains, dtype=float), share)
+def test_the_best_share_is_good_ties_included(share: float, y: list[float], n_good: int) -> None:
+    pool = RecordedPool([{}] * len(y), np.array(y, dtype=float), share)
     assert pool.good.sum() == n_good
 
 
 def test_past_tasks_that_agree_find_a_good_one_sooner() -> None:
     target, *others = past_tasks(n_tasks=5)
-    pool = RecordedPool(target.params, target.gains, 0.05)
+    pool = RecordedPool(target.params, target.y, 0.05)
     rng = np.random.default_rng(0)
     warm = pool.trainings(MetaSurrogate.fit(SPACE, others), rng)
     cold = [pool.trainings(MetaSurrogate.fit(SPACE), rng) for _ in range(8)]
@@ -45,7 +43,7 @@ def test_past_tasks_that_agree_find_a_good_one_sooner() -> None:
 
 def test_without_past_tasks_it_starts_at_random() -> None:
     target = past_tasks(n_tasks=1)[0]
-    pool = RecordedPool(target.params, target.gains, 0.3)
+    pool = RecordedPool(target.params, target.y, 0.3)
     empty = MetaSurrogate.fit(SPACE)
     counts = [pool.trainings(empty, np.random.default_rng(seed)) for seed in range(40)]
     good = pool.good
@@ -60,7 +58,7 @@ def test_a_search_that_finds_nothing_goes_on_as_if_at_random(
 ) -> None:
     monkeypatch.setattr(replay, "_MOST_STEPS", 3)
     target = past_tasks(n_tasks=1)[0]
-    pool = RecordedPool(target.params, target.gains, 0.05)
+    pool = RecordedPool(target.params, target.y, 0.05)
     seed = next(
         seed
         for seed in range(99)
@@ -77,11 +75,11 @@ def test_the_second_training_with_past_tasks_is_the_control() -> None:
     params = list(target.params)
     first = int(np.argmax(warm.condition(None).latent(params)[0]))
     rest = [i for i in range(len(params)) if i != first]
-    given = ([params[first]], [target.gains[first]])
+    given = ([params[first]], [target.y[first]])
     mean, _ = warm.condition(given).latent([params[i] for i in rest])
     middle = rest[int(np.argsort(mean, kind="stable")[len(rest) // 2])]
-    gains = np.zeros(len(params))
-    gains[[first, middle]] = target.gains[first], 1e9  # nothing else is good
-    pool = RecordedPool(params, gains, 0.0)
+    y = np.zeros(len(params))
+    y[[first, middle]] = target.y[first], 1e9  # nothing else is good
+    pool = RecordedPool(params, y, 0.0)
 
     assert pool.trainings(warm, np.random.default_rng(0)) == 2

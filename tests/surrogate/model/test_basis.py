@@ -9,7 +9,7 @@ from surrogate_nas.surrogate.model.basis import MAX_BASIS, POOLED, PastBasis, em
 from surrogate_nas.surrogate.model.boosting import leaf_numbers, normal_scores
 from surrogate_nas.surrogate.model.distillation import Points
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis, Nearness, Posterior
+from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior
 from tests.helpers.bases import (
     GRID,
     N_MANY,
@@ -27,7 +27,7 @@ def test_no_past_tasks_make_an_empty_basis() -> None:
     assert empty.raw(rows).shape == empty.leaves(rows).shape == (7, 0)
     assert empty.hypotheses.rows().tolist() == Hypotheses.grid(with_basis=False).rows().tolist()
     assert empty.log_prior.shape == (len(empty.hypotheses),)
-    nothing = Nearness(*np.zeros((3, 0, 0)))
+    nothing = KernelDistances(*np.zeros((3, 0, 0)))
     seen = empty.at(empty.raw(rows[:0]))
     model = Posterior(empty.hypotheses, seen, nothing, np.zeros(0), empty.log_prior)
     assert model.transfer == 0
@@ -50,7 +50,7 @@ def test_few_tasks_have_a_basis_function_each_and_one_together(n_tasks: int) -> 
     np.testing.assert_allclose((fitted.loadings**2).sum(axis=1), 1.0)
     np.testing.assert_allclose(fitted.mean, fitted.loadings.mean(axis=0))
     np.testing.assert_allclose(fitted.variance, (fitted.loadings**2).mean(axis=0))
-    for k, (x, y) in enumerate(zip(past.rows, past.gains, strict=True)):
+    for k, (x, y) in enumerate(zip(past.rows, past.y, strict=True)):
         assert spearmanr(fitted.raw(x)[:, k], y).statistic > 0.9
 
 
@@ -121,7 +121,7 @@ def test_the_prior_of_the_weights_is_attached() -> None:
 
 def test_units_of_past_tasks_do_not_matter() -> None:
     past = tasks(mixes(3))
-    other = Tasks(past.rows, [np.exp(normal_scores(y)) for y in past.gains], past.space_rows)
+    other = Tasks(past.rows, [np.exp(normal_scores(y)) for y in past.y], past.space_rows)
     one, same = past.fit(), other.fit()
     np.testing.assert_array_equal(one.raw(past.space_rows), same.raw(past.space_rows))
     np.testing.assert_array_equal(one.log_prior, same.log_prior)
@@ -141,7 +141,7 @@ def test_fits_are_the_same_bit_for_bit(n_tasks: int) -> None:
 def test_a_past_task_that_teaches_nothing_breaks_nothing() -> None:
     past = tasks(mixes(2))
     past.rows.append(np.random.default_rng(9).random((2, 4)))
-    past.gains.append(np.array([0.0, 0.0]))
+    past.y.append(np.array([0.0, 0.0]))
     fitted = past.fit()
     values = fitted.raw(past.space_rows)
     np.testing.assert_allclose(values[:, 2], 0.0, atol=1e-9)

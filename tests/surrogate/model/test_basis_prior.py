@@ -66,9 +66,9 @@ def masses(fitted: PastBasis) -> list[float]:
 def test_the_prior_learns_what_past_tasks_say_of_each_other() -> None:
     alike = tasks(np.tile([[1.0, 0.5, 0.0]], (8, 1)))
     # Half of the tasks want the opposite: they say much, but their mean says nothing.
-    contrary = replace(alike, gains=[y * (-1) ** k for k, y in enumerate(alike.gains)])
+    contrary = replace(alike, y=[y * (-1) ** k for k, y in enumerate(alike.y)])
     rng = np.random.default_rng(3)
-    unrelated = replace(alike, gains=[rng.permutation(y) for y in alike.gains])
+    unrelated = replace(alike, y=[rng.permutation(y) for y in alike.y])
 
     # Four pairs of twins: in all others there is one task to be like.
     pairs = tasks(np.repeat(3 * np.random.default_rng(5).normal(size=(4, 3)), 2, axis=0))
@@ -89,8 +89,8 @@ def test_the_prior_learns_what_past_tasks_say_of_each_other() -> None:
 def test_quality_says_how_well_the_others_predict_a_task() -> None:
     alike = np.array([[0.5, 0.3, 0.2]]) + 0.05 * np.random.default_rng(0).random((7, 3))
     past = tasks(alike, n=200)
-    past.gains[1] = np.random.default_rng(1).permutation(past.gains[1])
-    past.gains[2] = -past.gains[2]
+    past.y[1] = np.random.default_rng(1).permutation(past.y[1])
+    past.y[2] = -past.y[2]
     _, quality = past.models().basis()
     assert all(one is not None for one in quality)
     good, shuffled, negated, *others = (float(one or 0.0) for one in quality)
@@ -109,7 +109,7 @@ def test_quality_is_the_rank_correlation_with_the_mean_of_the_others() -> None:
             (predict_trees(models.boosters[k], models.known[task].rows) - shift[k]) / spread[k]
             for k in others
         ]
-        wanted = spearmanr(np.mean(predicted, axis=0), models.gains[task]).statistic
+        wanted = spearmanr(np.mean(predicted, axis=0), models.y[task]).statistic
         assert quality[task] == pytest.approx(wanted)
 
 
@@ -117,7 +117,7 @@ def test_quality_is_unknown_of_a_single_task_and_of_few_values() -> None:
     assert tasks(mixes(1)).models().basis()[1] == [None]
     past = tasks(mixes(2))
     past.rows.append(past.rows[0][:4])
-    past.gains.append(past.gains[0][:4])
+    past.y.append(past.y[0][:4])
     quality = past.models().basis()[1]
     assert [one is None for one in quality] == [False, False, True]
 
@@ -135,8 +135,8 @@ def test_a_task_left_out_plays_no_part(n_tasks: int) -> None:
     past = tasks(mixes(n_tasks), n=30)
     left_out, quality = past.models().basis(without=1)
     assert len(left_out.loadings) == len(quality) == n_tasks - 1
-    other = Tasks(past.rows, [*past.gains], past.space_rows)
-    other.gains[1] = np.random.default_rng(3).permutation(past.gains[1])
+    other = Tasks(past.rows, [*past.y], past.space_rows)
+    other.y[1] = np.random.default_rng(3).permutation(past.y[1])
     same, same_quality = other.models().basis(without=1)
     np.testing.assert_array_equal(left_out.raw(past.space_rows), same.raw(past.space_rows))
     np.testing.assert_array_equal(left_out.log_prior, same.log_prior)
@@ -147,7 +147,7 @@ def test_a_task_left_out_plays_no_part(n_tasks: int) -> None:
 def test_leaving_out_is_like_fitting_to_the_others() -> None:
     past = tasks(mixes(5), n=80)
     left_out, _ = past.models().basis(without=4)
-    fitted = Tasks(past.rows[:4], past.gains[:4], past.space_rows).fit()
+    fitted = Tasks(past.rows[:4], past.y[:4], past.space_rows).fit()
     for one, other in zip(
         left_out.raw(past.space_rows).T, fitted.raw(past.space_rows).T, strict=True
     ):

@@ -13,7 +13,7 @@ from surrogate_nas.surrogate.model.distillation import MOST_TAUGHT, Points, fit_
 FloatArray = npt.NDArray[np.float64]
 
 
-def near(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+def distance_between(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean absolute difference of coordinates, and again in place of traits."""
     apart = np.asarray(np.abs(a[:, None] - b[None]).mean(axis=2))
     return apart, apart
@@ -34,7 +34,7 @@ def correlation(known: Points, y: FloatArray, *, is_taught: bool, seed: int = 0)
     """How well trees rank 500 architectures that they have not seen."""
     space, new = points(400, 1), points(500, 2)
     model = (
-        fit_taught(known, normal_scores(y), space, near, seed)
+        fit_taught(known, normal_scores(y), space, distance_between, seed)
         if is_taught
         else fit_trees(known.rows, normal_scores(y), seed)
     )
@@ -55,21 +55,21 @@ def test_on_few_results_the_taught_trees_rank_better(n: int, gain: float) -> Non
 def test_on_many_results_they_are_the_trees_alone() -> None:
     known = points(MOST_TAUGHT + 1, 3)
     y = normal_scores(truth(known.rows))
-    model = fit_taught(known, y, points(50, 4), near, seed=7)
+    model = fit_taught(known, y, points(50, 4), distance_between, seed=7)
     assert model.model_to_string() == fit_trees(known.rows, y, 7).model_to_string()
 
 
 def test_the_same_seed_teaches_the_same_trees() -> None:
     known, space = points(30, 3), points(100, 4)
     y = normal_scores(truth(known.rows))
-    one, same, other = (fit_taught(known, y, space, near, seed) for seed in (1, 1, 2))
+    one, same, other = (fit_taught(known, y, space, distance_between, seed) for seed in (1, 1, 2))
     assert one.model_to_string() == same.model_to_string()
     assert one.model_to_string() != other.model_to_string()
 
 
 def test_equal_results_teach_a_constant() -> None:
     known, space = points(6, 3), points(20, 4)
-    model = fit_taught(known, np.zeros(6), space, near, seed=0)
+    model = fit_taught(known, np.zeros(6), space, distance_between, seed=0)
     assert np.ptp(predict_trees(model, space.rows)) == 0.0
 
 

@@ -46,7 +46,7 @@ def widened(n: int) -> float:
     return 1.0 + 2.0 / n
 
 
-def test_taking_some_architectures_takes_their_nearness() -> None:
+def test_taking_some_architectures_takes_their_distances() -> None:
     whole = world().whole
     taken = whole.take(np.array([4, 1]))
     for part, of in zip(vars(taken).values(), vars(whole).values(), strict=True):
@@ -322,9 +322,9 @@ def test_a_constant_added_to_a_basis_function_hardly_matters() -> None:
 
 def test_an_observed_architecture_is_better_known_than_a_far_one() -> None:
     w = world(13, r=0)
-    near = w.whole.take(np.arange(w.n))
-    seen_mean, seen_std = w.model().predict(w.seen, near)
-    far = replace(near, parameters=near.parameters + 3.0, traits=near.traits + 3.0)
+    distances = w.whole.take(np.arange(w.n))
+    seen_mean, seen_std = w.model().predict(w.seen, distances)
+    far = replace(distances, parameters=distances.parameters + 3.0, traits=distances.traits + 3.0)
     _, far_std = w.model().predict(w.seen, far)
     assert np.all(seen_std < 0.5 * far_std)
     assert np.corrcoef(seen_mean, w.observed)[0, 1] > 0.95
@@ -336,16 +336,16 @@ def test_an_observed_architecture_is_better_known_than_a_far_one() -> None:
         ((0.5, 0.0, 0.0), {"parameters"}),
         ((0.5, 1.0, 0.0), {"traits"}),
         ((0.5, 0.5, 0.0), {"parameters", "traits"}),
-        ((0.5, 0.5, 1.0), {"together"}),
+        ((0.5, 0.5, 1.0), {"same_leaf"}),
     ],
 )
-def test_a_kernel_looks_at_its_own_nearness_alone(
+def test_a_kernel_looks_at_its_own_distances_alone(
     kernel: tuple[float, float, float], counts: set[str]
 ) -> None:
     w = replace(world(13), hypotheses=Hypotheses.grid(kernels=[kernel]))
     for name, values in vars(w.whole).items():
         # Both keep the kernel definite: twice the distance, and nothing but chance in leaves.
-        changed = 2 * values if name != "together" else 0.5 * values + 0.5 * np.eye(len(w.y))
+        changed = 2 * values if name != "same_leaf" else 0.5 * values + 0.5 * np.eye(len(w.y))
         other = replace(w, whole=replace(w.whole, **{name: changed}))
         assert np.array_equal(other.predict(), w.predict()) == (name not in counts), name
 

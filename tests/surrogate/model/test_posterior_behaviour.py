@@ -10,7 +10,7 @@ import pytest
 
 from surrogate_nas.surrogate.model.boosting import same_leaf
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis, Nearness
+from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances
 from tests.helpers.worlds import World, apart
 
 FloatArray = npt.NDArray[np.float64]
@@ -21,7 +21,7 @@ class Problem:
     """A smooth target function in [0, 1]^6, a dozen noisy observations and 80 candidates."""
 
     n: int
-    whole: Nearness
+    whole: KernelDistances
     y: FloatArray
     truth: FloatArray
     rng: np.random.Generator
@@ -57,7 +57,7 @@ def problem(seed: int, n: int = 12) -> Problem:
     truth = (truth - truth.mean()) / truth.std()
     y = truth + 0.05 * rng.normal(size=len(truth))
     # The space has no traits; then the distance of the parameters stands for theirs.
-    whole = Nearness(apart(points), apart(points), same_leaf(leaves, leaves))
+    whole = KernelDistances(apart(points), apart(points), same_leaf(leaves, leaves))
     return Problem(n, whole, y, truth, rng)
 
 

@@ -24,11 +24,11 @@ def test_expected_ones_leave_predictions_and_beliefs_where_they_are(seed: int) -
     w = world(seed, m=9)
     p = 5
     free, busy, unseen = with_expected(w, p)
-    mean, std = free.predict(unseen, w.near)
-    near = type(w.whole)(
+    mean, std = free.predict(unseen, w.distances)
+    distances = type(w.whole)(
         *(getattr(w.whole, f)[w.n :, : w.n + p] for f in ("parameters", "traits", "together"))
     )
-    mean_busy, std_busy = busy.predict(unseen, near)
+    mean_busy, std_busy = busy.predict(unseen, distances)
 
     np.testing.assert_array_equal(busy.probability, free.probability)
     np.testing.assert_allclose(busy.weights, free.weights, rtol=1e-9, atol=1e-12)
@@ -43,11 +43,11 @@ def test_each_hypothesis_believes_its_own_prediction() -> None:
     w = world(1, m=12).only(1)
     p = 4
     free, busy, unseen = with_expected(w, p)
-    mean, _std = free.predict(unseen, w.near)
-    near = type(w.whole)(
+    mean, _std = free.predict(unseen, w.distances)
+    distances = type(w.whole)(
         *(getattr(w.whole, f)[w.n :, : w.n + p] for f in ("parameters", "traits", "together"))
     )
-    _, std_busy = busy.predict(unseen, near)
+    _, std_busy = busy.predict(unseen, distances)
     # Observed values change no variance but by the scale, which the believer keeps.
     again = Posterior(
         w.hypotheses,
@@ -56,6 +56,6 @@ def test_each_hypothesis_believes_its_own_prediction() -> None:
         np.append(w.observed, mean[:p]),
         np.zeros(1),
     )
-    _, std_again = again.predict(unseen, near)
+    _, std_again = again.predict(unseen, distances)
     ratio = std_busy[p:] / std_again[p:]
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)

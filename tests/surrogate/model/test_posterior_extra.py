@@ -12,9 +12,9 @@ LITTLE = np.array([0.0, 0.3, 0.0, 2.0, 0.1, 0.0, 0.0, 0.5, 0.0])
 
 
 def model(w: World, extra: np.ndarray | None) -> Posterior:
-    near = w.whole.take(np.arange(w.n))
+    distances = w.whole.take(np.arange(w.n))
     log_prior = np.zeros(len(w.hypotheses))
-    return Posterior(w.hypotheses, w.seen, near, w.observed, log_prior, extra)
+    return Posterior(w.hypotheses, w.seen, distances, w.observed, log_prior, extra)
 
 
 @pytest.mark.parametrize("h", [0, 50, 200])
@@ -22,9 +22,9 @@ def test_extra_variance_is_added_on_the_diagonal(h: int) -> None:
     """The textbook's conditional Gaussian, with a noise of each observation's own."""
     w = world(h)
     one = w.only(h)
-    near = one.whole.take(np.arange(w.n))
-    u = log_evidence(one.hypotheses, one.seen, near, one.observed, LITTLE)[1][0]
-    mean, std = model(one, LITTLE).predict(one.unseen, one.near)
+    distances = one.whole.take(np.arange(w.n))
+    u = log_evidence(one.hypotheses, one.seen, distances, one.observed, LITTLE)[1][0]
+    mean, std = model(one, LITTLE).predict(one.unseen, one.distances)
 
     n = w.n
     prior, covariance = moments(w, h)
@@ -44,7 +44,9 @@ def test_no_extra_variance_changes_nothing(seed: int) -> None:
     w = world(seed, n=120)
     wanted = w.predict()
     for extra in (None, np.zeros(w.n)):
-        for left, right in zip(model(w, extra).predict(w.unseen, w.near), wanted, strict=True):
+        for left, right in zip(
+            model(w, extra).predict(w.unseen, w.distances), wanted, strict=True
+        ):
             np.testing.assert_array_equal(left, right)
 
 
@@ -58,7 +60,7 @@ def test_what_is_hardly_known_hardly_counts() -> None:
     unsure[4] = 1e4
     before, _ = w.predict()
     certain, _ = changed.predict()
-    uncertain, _ = model(changed, unsure).predict(w.unseen, w.near)
+    uncertain, _ = model(changed, unsure).predict(w.unseen, w.distances)
     assert np.abs(uncertain - before).max() < 0.3 * np.abs(certain - before).max()
 
 
@@ -66,13 +68,13 @@ def test_what_is_hardly_known_hardly_counts() -> None:
 def test_a_preview_has_the_mean_of_the_prediction(n: int) -> None:
     """And a standard deviation of one hypothesis, the whole one where there is no other."""
     w = world(n, n=n)
-    mean, std = w.model().preview(w.unseen, w.near)
+    mean, std = w.model().preview(w.unseen, w.distances)
     np.testing.assert_allclose(mean, w.predict()[0], rtol=1e-9, atol=1e-9)
     assert (std > 0).all()
 
     for h in (0, 100, 250):
         one = w.only(h)
         for left, right in zip(
-            one.model().preview(one.unseen, one.near), one.predict(), strict=True
+            one.model().preview(one.unseen, one.distances), one.predict(), strict=True
         ):
             np.testing.assert_allclose(left, right, rtol=1e-7, atol=1e-9)

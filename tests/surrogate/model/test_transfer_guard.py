@@ -7,7 +7,11 @@ import numpy.typing as npt
 import pytest
 from scipy.special import logsumexp
 
-from surrogate_nas.surrogate.model.transfer_guard import cautious_prior, doubted, say_anything
+from surrogate_nas.surrogate.model.transfer_guard import (
+    guard_before_results,
+    guard_during_search,
+    rank_each_other,
+)
 
 FloatArray = npt.NDArray[np.float64]
 NOTHING = np.array([True, True, False, False, False])
@@ -21,21 +25,21 @@ def test_past_tasks_that_rank_each_other_by_chance_say_nothing() -> None:
         each = [rho + rng.normal(0.0, 0.1, 5) for _ in range(6)]
         return [(101, float(one.mean()), one) for one in each]
 
-    assert sum(say_anything(judged(0.0)) for _ in range(200)) < 20
-    assert all(say_anything(judged(0.15)) for _ in range(20))
+    assert sum(rank_each_other(judged(0.0)) for _ in range(200)) < 20
+    assert all(rank_each_other(judged(0.15)) for _ in range(20))
     # Upside down says something, too, as does one good task for each among four of no worth.
-    assert all(say_anything(judged(-0.25)) for _ in range(20))
+    assert all(rank_each_other(judged(-0.25)) for _ in range(20))
     pairs = [(n, 0.0, np.where(np.arange(5) == 0, 0.8, each)) for n, _, each in judged(0.0)]
-    assert say_anything(pairs)
-    assert say_anything([])
+    assert rank_each_other(pairs)
+    assert rank_each_other([])
 
 
 def test_doubt_leaves_hypotheses_their_order_and_needs_one_of_no_transfer() -> None:
     prior = np.array([0.1, 0.3, 0.4, 0.2])
-    result = doubted(prior, np.array([True, True, False, False]))
+    result = guard_before_results(prior, np.array([True, True, False, False]))
     np.testing.assert_allclose(result, [0.225, 0.675, 0.2 / 3, 0.1 / 3])
     for same in (True, False):
-        np.testing.assert_array_equal(doubted(prior, np.full(4, same)), prior)
+        np.testing.assert_array_equal(guard_before_results(prior, np.full(4, same)), prior)
 
 
 def log_prior(nothing: float) -> FloatArray:
@@ -47,7 +51,7 @@ def log_prior(nothing: float) -> FloatArray:
 def test_results_against_past_tasks_leave_these_half_of_the_prior(nothing: float) -> None:
     """All else keeps its proportions; by how much the results speak against them is evidence."""
     prior = log_prior(nothing)
-    after = cautious_prior(prior, np.array([0.0, 1.0, -0.5, 0.0, 0.5]), NOTHING, 5)
+    after = guard_during_search(prior, np.array([0.0, 1.0, -0.5, 0.0, 0.5]), NOTHING, 5)
     np.testing.assert_allclose(np.exp(after[:2]), [0.125, 0.375])
     np.testing.assert_allclose(np.exp(after[2:]), [0.25, 0.15, 0.1])
 
@@ -59,16 +63,16 @@ def test_it_is_the_average_over_each_side_that_counts() -> None:
         evidence = np.array([0.0, 0.0, best, -2.0, -2.0])
         speaks_for = logsumexp(evidence[2:], b=[0.5, 0.3, 0.2]) > 0.0
         assert speaks_for == is_same
-        after = cautious_prior(prior, evidence, NOTHING, 5)
+        after = guard_during_search(prior, evidence, NOTHING, 5)
         assert (after is prior) == is_same
 
 
 def test_doubt_needs_results_and_a_choice() -> None:
     """Four results say too little; and doubt is never lessened."""
     prior, against = log_prior(0.02), np.array([9.0, 9.0, 0.0, 0.0, 0.0])
-    assert cautious_prior(prior, against, NOTHING, 4) is prior
-    assert cautious_prior(prior, against, NOTHING, 5) is not prior
+    assert guard_during_search(prior, against, NOTHING, 4) is prior
+    assert guard_during_search(prior, against, NOTHING, 5) is not prior
     doubtful = log_prior(0.9)
-    assert cautious_prior(doubtful, against, NOTHING, 9) is doubtful
+    assert guard_during_search(doubtful, against, NOTHING, 9) is doubtful
     for same in (True, False):
-        assert cautious_prior(prior, against, np.full(5, same), 9) is prior
+        assert guard_during_search(prior, against, np.full(5, same), 9) is prior
