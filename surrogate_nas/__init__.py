@@ -7,7 +7,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from surrogate_nas import pretrained, spaces, tasks
+    from surrogate_nas import pretrained, samplers, spaces, tasks
     from surrogate_nas.export.finalize import FinalNetwork, finalize
     from surrogate_nas.export.loading import load_model
     from surrogate_nas.metric import Metric
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from surrogate_nas.running.workers.ray_cluster import RayCluster
     from surrogate_nas.running.workers.run import run_workers
     from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
-    from surrogate_nas.screening.ranking import PoolMix
+    from surrogate_nas.screening.rules import PoolMix
     from surrogate_nas.space import SearchSpace
     from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
     from surrogate_nas.task import Split, Task
@@ -70,6 +70,7 @@ __all__ = [
     "read_table",
     "report",
     "run_workers",
+    "samplers",
     "spaces",
     "summarize",
     "tasks",
@@ -96,7 +97,7 @@ _MODULES = {
     "running.workers.ray_cluster": ("RayCluster",),
     "running.workers.run": ("run_workers",),
     "samplers.surrogate_sampler": ("SurrogateSampler",),
-    "screening.ranking": ("PoolMix",),
+    "screening.rules": ("PoolMix",),
     "space": ("SearchSpace",),
     "surrogate.meta_surrogate": ("MetaSurrogate",),
     "task": ("Split", "Task"),

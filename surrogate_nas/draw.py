@@ -22,6 +22,11 @@ from optuna.distributions import (
 )
 
 Chooser = Callable[[str, BaseDistribution], Any]
+"""Answers a parameter's name and distribution with a value. A random draw, a stored trial that is
+repeated, a mutation and a learned policy all have this form."""
+
+_STEP = 0.2
+"""Standard deviation of a move along a number's range, as a share of the range."""
 
 
 class Draw(optuna.trial.BaseTrial):
@@ -197,6 +202,44 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
 def random_chooser(rng: np.random.Generator) -> Chooser:
     """Choose every parameter uniformly."""
     return lambda _name, distribution: uniform(distribution, rng)
+
+
+def mutation_chooser(params: Mapping[str, Any], rng: np.random.Generator) -> Chooser:
+    """Repeat an architecture with one parameter moved.
+
+    Parameters that only exist because of the move are drawn at random.
+
+    Args:
+        params: The architecture's parameters. One of them is moved, each with equal probability.
+        rng: Source of randomness.
+    """
+    names = list(params)
+    target = names[int(rng.integers(len(names)))] if names else ""
+    repeat = replay_chooser(params, random_chooser(rng))
+
+    def choose(name: str, distribution: BaseDistribution) -> Any:
+        value = repeat(name, distribution)
+        return moved(distribution, value, rng) if name == target else value
+
+    return choose
+
+
+def moved(distribution: BaseDistribution, value: Any, rng: np.random.Generator) -> Any:
+    """Return another value: another category, or a step along a number's range."""
+    if distribution.single():
+        return value
+    if isinstance(distribution, CategoricalDistribution):
+        others = [choice for choice in distribution.choices if choice != value]
+        return others[int(rng.integers(len(others)))] if others else value
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    spread = _STEP
+    other = value
+    while other == value:
+        unit = to_unit(distribution, value) + spread * float(rng.standard_normal())
+        other = from_unit(distribution, min(max(unit, 0.0), 1.0))
+        # NOTE: a coarse range rounds small moves back to the value, so the steps grow.
+        spread *= 2
+    return other
 
 
 def random_params(

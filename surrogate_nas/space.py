@@ -21,7 +21,7 @@ import torch
 from optuna.distributions import BaseDistribution, distribution_to_json
 from torch import nn
 
-from surrogate_nas.draw import Draw, random_chooser, replay_chooser
+from surrogate_nas.draw import Chooser, Draw, mutation_chooser, random_chooser, replay_chooser
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.files.svg import choices_table
 
@@ -101,6 +101,23 @@ class SearchSpace(abc.ABC):
     def features(self, architecture: Architecture) -> dict[str, float]:
         """Return further named numbers for the surrogate, the same names for all architectures."""
         return {}
+
+    def mutate(self, params: Mapping[str, Any], rng: np.random.Generator) -> Chooser:
+        """Return how to draw a neighbour of an architecture.
+
+        By default one parameter is moved: to another category, or a step along a number's range.
+        Parameters that exist only because of the move are drawn at random. Screening and
+        strategies use it; a space that knows better what a small change is overrides it.
+
+        Args:
+            params: Parameters of the architecture. Missing ones are drawn at random.
+            rng: Source of randomness.
+
+        Returns:
+            A function that answers a parameter's name and distribution with a value. It draws one
+            neighbour, by ``space.suggest(surrogate_nas.draw.Draw(chooser))``.
+        """
+        return mutation_chooser(params, rng)
 
     def summary(self, architecture: Architecture) -> str:
         """Say in plain words what the architecture is."""

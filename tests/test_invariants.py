@@ -23,7 +23,7 @@ from surrogate_nas.past.history import read_history
 from surrogate_nas.running.study import create_study
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.screening.base_proposals import BaseSamplerLike
-from surrogate_nas.screening.ranking import PoolMix
+from surrogate_nas.screening.rules import PoolMix
 from surrogate_nas.space import Distributions
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from tests.helpers import synthetic

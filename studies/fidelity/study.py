@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 
 import surrogate_nas as sn
 from studies import raw
-from surrogate_nas.screening.ranking import acquisition
+from surrogate_nas.screening.ranking import score_candidates
 from surrogate_nas.space import SpaceLike
 from surrogate_nas.surrogate import curves
 from surrogate_nas.surrogate.target_model import TargetModel
@@ -216,7 +216,7 @@ def search(
         if len(path) >= N_RANDOM and finished(study.trials):
             target = model(surrogate, study.get_trials(deepcopy=False))
             mean, std = target.latent([table.params[i] for i in pool])
-            row = pool[int(acquisition(target, mean, std).argmax())]
+            row = pool[int(score_candidates(target, mean, std).argmax())]
         left.remove(row)
         used, value = train(table, row, study)
         spent += used

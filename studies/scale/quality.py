@@ -25,8 +25,9 @@ import surrogate_nas as sn
 from studies import raw
 from studies.scale.study import RAW
 from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder, regret
-from surrogate_nas.screening.pool import Limits, Pool
-from surrogate_nas.screening.ranking import PoolMix, ScreeningRules, TargetTrials, screen
+from surrogate_nas.screening.known_trials import TargetTrials
+from surrogate_nas.screening.rules import PoolMix, ScreeningRules
+from surrogate_nas.screening.screener import Screener
 from surrogate_nas.surrogate import target_model as target_module
 from surrogate_nas.surrogate.features import Features
 from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior, spread
@@ -235,7 +236,8 @@ def search(table: Table, name: str, seed: int, budget: int, n_pairs: int) -> lis
     values, space = table.values[name], TableSpace(table)
     past = table.past(name, seed, n_pairs) if n_pairs else ()
     surrogate = sn.MetaSurrogate.fit(space, past, seed=seed)
-    limits = Limits(space, None if space.is_complete else {"missing": 0.0})
+    limits = None if space.is_complete else {"missing": 0.0}
+    screener = Screener(space, surrogate, limits, _RULES)
     rows: list[int] = []
     keys: set[str] = set()
     params: list[Mapping[str, Any]] = []
@@ -243,11 +245,10 @@ def search(table: Table, name: str, seed: int, budget: int, n_pairs: int) -> lis
     while len(rows) < budget:
         rng = np.random.default_rng([seed, table.layout.tasks.index(name), step])
         step += 1
-        pool = Pool(space, limits, frozenset(keys), {}, rng)
         reached = values[rows].tolist()
         observed = sn.PastTask("target", params, reached) if rows else None
         trials = TargetTrials(observed, "maximize", ())
-        chosen = screen(pool, surrogate, trials, lambda _n: (), _RULES).candidate
+        chosen = screener.choose(trials, keys, lambda _n: (), rng).candidate
         keys.add(chosen.key)
         row = table.row(chosen.params)
         if row is not None and np.isfinite(values[row]):

@@ -24,9 +24,11 @@ from studies import image_sets, raw
 from studies.history.study import SPACES
 from studies.warm_start.study import EVALUATIONS, N_TRIALS, RAW, RUNS, TASKS, labelled
 from studies.warm_start.table import interval, needed, values_of
+from surrogate_nas.draw import random_chooser, replay_chooser
 from surrogate_nas.past.past_task import PastTask
-from surrogate_nas.screening.pool import Candidate, Limits, Pool
-from surrogate_nas.screening.ranking import ScreeningRules, TargetTrials, screen
+from surrogate_nas.screening.known_trials import TargetTrials
+from surrogate_nas.screening.pool import Candidate
+from surrogate_nas.screening.screener import Proposal, Screener
 from surrogate_nas.screening.whole_space import WholeSpace
 from surrogate_nas.space import distributions
 
@@ -65,20 +67,21 @@ def replay(
     """Return what each training of a search among these architectures reaches, in order."""
     whole = WholeSpace(candidates(rows, space), 0)
     values = {row["key"]: row["value"] for row in rows}
-    limits = Limits(space, None)
+    screener = Screener(space, surrogate, whole=whole)
     seen: list[Candidate] = []
 
-    def proposals(n: int) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    def proposals(n: int) -> Iterator[Proposal]:
         keys = {candidate.key for candidate in seen}
         left = [one for one in whole.candidates if one.key not in keys]
-        yield left[int(rng.integers(len(left)))].params, {}
+        params = left[int(rng.integers(len(left)))].params
+        yield replay_chooser(params, random_chooser(rng)), {}
 
     while len(seen) < N_TRIALS:
         reached = [values[one.key] for one in seen]
         observed = PastTask("target", [one.params for one in seen], reached) if seen else None
         trials = TargetTrials(observed, "maximize", [], meta_features)
-        pool = Pool(space, limits, frozenset(one.key for one in seen), {}, rng)
-        chosen = screen(pool, surrogate, trials, proposals, ScreeningRules(), whole)
+        taken = {one.key for one in seen}
+        chosen = screener.choose(trials, taken, proposals, rng)
         seen.append(chosen.candidate)
     return [values[one.key] for one in seen]
 

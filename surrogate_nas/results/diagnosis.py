@@ -8,7 +8,7 @@ from typing import final
 
 from surrogate_nas import attributes
 from surrogate_nas.results.summary import StudySummary, number
-from surrogate_nas.screening.ranking import IGNORED
+from surrogate_nas.screening.choice import IGNORED
 
 ENOUGH_TRAININGS = 12
 """Predicted trainings before their rank correlation is judged: of surrogates with a true

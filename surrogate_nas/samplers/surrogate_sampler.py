@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import operator
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import optuna
@@ -16,29 +13,24 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
+from surrogate_nas.draw import random_chooser, replay_chooser
 from surrogate_nas.errors import SpaceError
-from surrogate_nas.screening.acquisition import ACQUISITIONS
-from surrogate_nas.screening.base_proposals import BaseSamplerLike, Shadow
-from surrogate_nas.screening.known_trials import Screens
-from surrogate_nas.screening.pool import Pool
-from surrogate_nas.screening.ranking import PoolMix, Screened, ScreeningRules, screen
+from surrogate_nas.samplers.strategy import Strategy, StrategySampler, proposals
+from surrogate_nas.samplers.trial_draws import InferredSpace, TrialDraws, entropy_of
+from surrogate_nas.screening.acquisition import AcquisitionLike, as_acquisition
+from surrogate_nas.screening.base_proposals import BaseProposals, BaseSamplerLike
+from surrogate_nas.screening.choice import Choice
+from surrogate_nas.screening.evaluated import Evaluated
+from surrogate_nas.screening.known_trials import KnownTrials
+from surrogate_nas.screening.rules import PoolMix, ScreeningRules
+from surrogate_nas.screening.screener import Proposal, Screener
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
-from surrogate_nas.storage.optuna_private import (
-    id_of,
-    set_trial_system_attr,
-    set_trial_user_attr,
-    stored_trials,
-)
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
-_SEEDS = 2**32
+BaseLike: TypeAlias = BaseSamplerLike | Strategy
+"""What proposes: an Optuna sampler, a function that makes one from a seed, or a strategy."""
 
-_ATTEMPTS = 8
-"""How often a worker chooses anew because another one has chosen the same at the same time."""
-_LAST_ATTEMPTS = 20
-"""How often it then draws at random: workers that know the same may choose the same for long."""
-_RETRIED = 256
-"""Largest pool of such a worker, who would else draw a whole space by chance, which takes long."""
+_SEEDS = 2**32
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -55,39 +47,40 @@ class SurrogateSampler(BaseSampler):
     storage, predicts the rest, and the trial gets the candidate with the largest expected
     improvement. Predictions and counts are stored as user attributes of the trial.
 
-    After more than 512 results a share of them stands for all, and TPE and GPSampler as base see
-    512 trials, so that a suggestion costs about the same after 10,000.
+    After more than 512 results a share of them represents all, and TPE and GPSampler as base see
+    512 trials. So a suggestion costs about the same after 10,000 trials.
 
     A study's trials follow from the seed and the storage alone: a stopped study continues as if
     it had never been stopped. With several objectives the base sampler's own trials are used.
 
-    Where there are past tasks, the study's user attributes say what they are worth to it by now:
-    ``transfer``, the probability that they say anything; ``past_task_weights``, how much each
-    counts; ``past_tasks_ignored``, those that count for nothing.
+    If there are past tasks, the study's user attributes say what they are worth to it by now.
+    ``transfer`` is the probability that they say anything. ``past_task_weights`` says how much
+    each counts, and ``past_tasks_ignored`` names the past tasks that count for nothing.
 
     Args:
-        space: A SearchSpace, a dict of distributions or a define-by-run function; None means the
-            surrogate's own, or, without one, the parameters that all finished trials share, as
-            in Optuna's samplers.
+        space: A SearchSpace, a dict of distributions or a define-by-run function. None means the
+            surrogate's own space. Without a surrogate it means the parameters that all finished
+            trials share, as in Optuna's samplers.
         surrogate: What past tasks teach; None learns from this study alone.
-        base_sampler: Any Optuna sampler, or a function that makes one from a seed. By default
-            TPE.
-        n_candidates: Size of the pool, a few more where it is hardly larger than the base
-            sampler's part; 1 switches screening off and leaves the base sampler. A space with no
-            more combinations of parameters than that is the pool itself, whole.
+        base_sampler: Any Optuna sampler, a function that makes one from a seed, or a
+            :class:`~surrogate_nas.samplers.Strategy`. By default TPE.
+        n_candidates: Size of the pool, a few more if it is hardly larger than the base sampler's
+            part; 1 switches screening off and leaves the base sampler. A space with no more
+            combinations of parameters than that is the pool itself, whole.
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
-        n_startup_trials: Finished trials before the surrogate has a say when there are no past
-            tasks; until then the base sampler's proposals are trained.
-        n_control_trials: Trials after the first that are controls, where there are past tasks: of
-            random draws the one whose prediction is in the middle. Against it past tasks that
-            are upside down are found out soon.
+        n_startup_trials: Number of finished trials before the surrogate has a say when there are
+            no past tasks; until then the base sampler's proposals are trained.
+        n_control_trials: Number of control trials after the first one, when there are past tasks.
+            A control is the random candidate with the median prediction: if past tasks mislead,
+            only a candidate that they did not recommend reveals it.
         mix: Composition of the pool; by default with 8 proposals of the base sampler, or one of
             GPSampler.
-        acquisition: What ranks the candidates: "log_ei" (log expected improvement), "mean" (never
-            explores) or "ucb" (mean plus one standard deviation).
-        meta_features: Numbers that describe the task, as past tasks have them: they may tell which
-            of these it is like.
-        seed: Fixes the study; None draws one.
+        acquisition: Ranks the candidates: "log_ei" (log expected improvement), "mean" (never
+            explores), "ucb" (mean plus one standard deviation), or an object that is called as
+            ``acquisition(prediction, front)``; see :mod:`surrogate_nas.screening.acquisition`.
+        meta_features: Numbers that describe the task, as past tasks have them. They may tell
+            which past tasks it is like.
+        seed: Fixes the study; None draws a seed.
 
     Raises:
         SpaceError: The space, a limit or the acquisition is unusable, or there are limits without
@@ -100,13 +93,13 @@ class SurrogateSampler(BaseSampler):
         space: SpaceLike | None,
         *,
         surrogate: MetaSurrogate | None = None,
-        base_sampler: BaseSamplerLike | None = None,
+        base_sampler: BaseLike | None = None,
         n_candidates: int = 256,
         limits: Mapping[str, float] | None = None,
         n_startup_trials: int = 5,
         n_control_trials: int = 1,
         mix: PoolMix | None = None,
-        acquisition: str = "log_ei",
+        acquisition: AcquisitionLike = "log_ei",
         meta_features: Mapping[str, float] | None = None,
         seed: int | None = None,
     ) -> None:
@@ -114,43 +107,37 @@ class SurrogateSampler(BaseSampler):
             raise SpaceError(
                 expected="n_candidates of at least 1", got=f"{n_candidates}", fix="use 256"
             )
-        if acquisition not in ACQUISITIONS:
-            raise SpaceError(
-                expected=f"an acquisition among {', '.join(ACQUISITIONS)}",
-                got=repr(acquisition),
-                fix="use the default, which is log_ei",
-            )
+        as_acquisition(acquisition)
         if limits and n_candidates == 1:
             raise SpaceError(
                 expected="screening, which is what keeps to limits",
                 got=f"limits on {', '.join(limits)} and n_candidates=1, which switches it off",
                 fix="set n_candidates to 2 or more, or leave the limits out",
             )
-        entropy = np.random.SeedSequence(None if seed is None else operator.index(seed)).entropy
-        assert isinstance(entropy, int)
-        self._seed = entropy
-        self._make_base: BaseSamplerLike = base_sampler or _tpe
-        # A base that has seen the real study refuses the shadow's, so this one never meets it.
-        self._base = self._real_base()
-        # One proposal of the Gaussian process sampler costs as much as all the rest together.
-        slow = isinstance(self._base, GPSampler)
+        if space is None and surrogate is not None:
+            space = surrogate.encoding.space
+        searched = None if space is None else as_space(space)
+        self._draws = TrialDraws(entropy_of(seed))
+        self._given_base: BaseLike = base_sampler or _tpe
+        # NOTE: a sampler that has seen the real study refuses a replica of it. So this one sees
+        # the real study only, and copies of it make the proposals for a pool.
+        self._base = self._real_base(searched)
+        # NOTE: one proposal of the Gaussian process sampler costs as much as all the rest.
+        n_base = 1 if isinstance(self._base, GPSampler) else 8
         self._rules = ScreeningRules(
             size=n_candidates,
             n_startup=n_startup_trials,
             n_control=n_control_trials,
-            mix=mix or PoolMix(n_base=1 if slow else 8),
+            mix=mix or PoolMix(n_base=n_base),
             acquisition=acquisition,
         )
         self._limits = dict(limits or {})
         self._meta_features = None if meta_features is None else dict(meta_features)
-        self._last: tuple[Distributions, Screens] | None = None
-        self._inferred = optuna.search_space.IntersectionSearchSpace()
-        self._screens: Screens | None = None
-        if space is None and surrogate is not None:
-            space = surrogate.encoding.space
-        if space is not None:
-            self._screens = Screens(as_space(space), surrogate, limits)
-        self._make_threaded()
+        self._inferred = InferredSpace()
+        self._inferred_screener: Screener | None = None
+        self._screener: Screener | None = None
+        if searched is not None:
+            self._screener = Screener(searched, surrogate, limits, self._rules)
 
     def __repr__(self) -> str:
         space = "a space to be inferred" if self.space is None else type(self.space).__name__
@@ -163,7 +150,7 @@ class SurrogateSampler(BaseSampler):
     @property
     def surrogate(self) -> MetaSurrogate | None:
         """What predicts for this sampler; None where it has no space, and infers one."""
-        return None if self._screens is None else self._screens.surrogate
+        return None if self._screener is None else self._screener.surrogate
 
     def using(self, surrogate: MetaSurrogate | None) -> SurrogateSampler:
         """Return this sampler with another surrogate; None learns from the study alone.
@@ -172,34 +159,26 @@ class SurrogateSampler(BaseSampler):
             SurrogateMismatchError: The surrogate was fitted to another space.
         """
         other = copy.copy(self)
-        space = self._screens.space if self._screens is not None else None
+        space = self.space
         if space is None and surrogate is not None:
             space = surrogate.encoding.space
-        other._screens = None if space is None else Screens(space, surrogate, self._limits)
+        other._screener = None
+        if space is not None:
+            other._screener = Screener(space, surrogate, self._limits, self._rules)
         return other
 
     @property
     def space(self) -> SearchSpace | None:
         """Where its candidates come from; None where it infers that from the study."""
-        return None if self._screens is None else self._screens.space
+        return None if self._screener is None else self._screener.space
 
-    def _make_threaded(self) -> None:
-        self._local = threading.local()
-        # Threads that choose at once would choose the same.
-        self._choosing = threading.Lock()
-
-    def _real_base(self) -> BaseSampler:
-        if isinstance(self._make_base, BaseSampler):
-            return copy.deepcopy(self._make_base)
-        return self._make_base(self._seed % _SEEDS)
-
-    def __getstate__(self) -> dict[str, Any]:
-        threaded = ("_local", "_choosing")
-        return {name: value for name, value in self.__dict__.items() if name not in threaded}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._make_threaded()
+    def _real_base(self, space: SearchSpace | None) -> BaseSampler:
+        """Return a sampler of its own for the trials that the base decides alone."""
+        if isinstance(self._given_base, Strategy):
+            return StrategySampler(space, self._given_base, seed=self._draws.seed)
+        if isinstance(self._given_base, BaseSampler):
+            return copy.deepcopy(self._given_base)
+        return self._given_base(self._draws.seed % _SEEDS)
 
     def reseed_rng(self) -> None:
         """Nothing to do for screening: its randomness follows from seed and trial number."""
@@ -223,27 +202,23 @@ class SurrogateSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> Distributions:
         """Screen a pool and return the distributions of the chosen candidate."""
-        if self._passes(study):
+        screener = None if self._passes(study) else self._screener_for(study)
+        if screener is None:
             return self._base.infer_relative_search_space(study, trial)
-        screens = self._screens or self._infer(study)
-        if screens is None:
-            return self._base.infer_relative_search_space(study, trial)
-        chosen = self._choose(screens, study, trial)
-        self._local.chosen = (id_of(trial), chosen.candidate.params)
-        return chosen.candidate.distributions
+        return self._choose(screener, study, trial).candidate.distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
     ) -> dict[str, Any]:
         """Return the chosen candidate's values for the parameters of the search space."""
-        owner, params = getattr(self._local, "chosen", (None, {}))
-        self._local.chosen = (None, {})
-        if owner == id_of(trial):
-            return {name: value for name, value in params.items() if name in search_space}
-        if self._passes(study) or not search_space:
-            return self._base.sample_relative(study, trial, search_space)
-        screens = Screens(ParameterSpace(search_space), None, None)
-        return self._choose(screens, study, trial).candidate.params
+        params = self._draws.take(trial)
+        if params is None:
+            if self._passes(study) or not search_space:
+                return self._base.sample_relative(study, trial, search_space)
+            screener = Screener(ParameterSpace(search_space), rules=self._rules)
+            params = self._choose(screener, study, trial).candidate.params
+            self._draws.take(trial)
+        return {name: value for name, value in params.items() if name in search_space}
 
     def sample_independent(
         self,
@@ -256,64 +231,57 @@ class SurrogateSampler(BaseSampler):
         return self._base.sample_independent(study, trial, param_name, param_distribution)
 
     def _passes(self, study: optuna.Study) -> bool:
-        """Whether the base sampler's own trials are wanted."""
+        """Return whether the base sampler's own trials are wanted."""
         return self._rules.size == 1 or len(study.directions) > 1
 
-    def _infer(self, study: optuna.Study) -> Screens | None:
-        """The parameters that all finished trials share, as a space."""
-        found = self._inferred.calculate(study)
-        found = {name: d for name, d in found.items() if not d.single()}
-        if not found:
+    def _screener_for(self, study: optuna.Study) -> Screener | None:
+        """Return the screener of the given space, or of the space that the study shows so far."""
+        if self._screener is not None:
+            return self._screener
+        space = self._inferred(study)
+        if space is None:
             return None
-        if self._last is None or self._last[0] != found:
-            self._last = (found, Screens(ParameterSpace(found), None, self._limits))
-        return self._last[1]
+        if self._inferred_screener is None or self._inferred_screener.space is not space:
+            self._inferred_screener = Screener(space, None, self._limits, self._rules)
+        return self._inferred_screener
 
-    def _choose(self, screens: Screens, study: optuna.Study, trial: FrozenTrial) -> Screened:
+    def _choose(self, screener: Screener, study: optuna.Study, trial: FrozenTrial) -> Choice:
         """Screen a pool for one trial and store with it what was chosen and predicted."""
-        with self._choosing:
-            for attempt in range(_ATTEMPTS + _LAST_ATTEMPTS):
-                chosen = self._screened(screens, study, trial, attempt)
-                plan = chosen.candidate.params
-                set_trial_system_attr(study, trial, attributes.PLANNED_PARAMS, plan)
-                # Of two workers that choose the same at once, one at least sees the other here.
-                taken = screens.known(_others(study, trial)).keys
-                if chosen.is_repeat or chosen.candidate.key not in taken:
-                    break
-        for key, value in chosen.candidate.system_attrs.items():
-            set_trial_system_attr(study, trial, key, value)
-        for key, number in chosen.attributes().items():
-            set_trial_user_attr(study, trial, key, number)
-        for key, value in chosen.study_attributes().items():
-            study.set_user_attr(key, value)
-        return chosen
-
-    def _screened(
-        self, screens: Screens, study: optuna.Study, trial: FrozenTrial, attempt: int
-    ) -> Screened:
-        known = screens.known(_others(study, trial))
-        rng = np.random.default_rng([self._seed, trial.number, attempt])
         fixed = trial.system_attrs.get(attributes.FIXED_PARAMS, {})
-        pool = Pool(screens.space, screens.limits, frozenset(known.keys), fixed, rng)
-        rules = self._rules
-        # Two workers that choose the best of all at once would go on choosing the same.
-        whole = None if attempt or fixed else screens.whole(rules.size)
-        if attempt >= _ATTEMPTS:
-            rules = replace(rules, size=1, mix=PoolMix(0, 0.0, 0.0))
-        elif attempt:
-            rules = replace(rules, size=min(rules.size, _RETRIED))
-        shadow = Shadow(self._make_base, int(rng.integers(_SEEDS)), study, known.replayable)
-        return screen(
-            pool,
-            screens.surrogate,
-            known.target_trials(study.directions[0], self._meta_features),
-            lambda n: shadow.proposals(screens.space, n),
-            rules,
-            whole,
-        )
 
+        def choose(known: KnownTrials, rng: np.random.Generator, attempt: int) -> Choice:
+            # NOTE: drawn even if no proposal is asked for, so that the pool's own draws do not
+            # depend on who proposes.
+            base_seed = int(rng.integers(_SEEDS))
+            return screener.choose(
+                known.target_trials(study.directions[0], self._meta_features),
+                known.keys,
+                lambda n: self._proposals(study, known, screener.space, base_seed, rng, n),
+                rng,
+                fixed=fixed,
+                attempt=attempt,
+            )
 
-def _others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
-    """All trials of a study but one; a study that a pruner has filtered shows all of them, too."""
-    own = id_of(trial)
-    return [other for other in stored_trials(study) if id_of(other) != own]
+        return self._draws.choose(study, trial, screener.known, choose)
+
+    def _proposals(
+        self,
+        study: optuna.Study,
+        known: KnownTrials,
+        space: SearchSpace,
+        seed: int,
+        rng: np.random.Generator,
+        n: int,
+    ) -> Iterator[Proposal]:
+        """Yield a number of proposals of the base sampler or strategy."""
+        base = self._given_base
+        if isinstance(base, StrategySampler):
+            base = base.strategy
+        if isinstance(base, Strategy):
+            own = np.random.default_rng(seed)
+            yield from proposals(base, Evaluated.of(known, study.directions), space, own, n)
+            return
+        ask = BaseProposals(base, seed, study, known.replayable)
+        for params, attrs in ask(space, n):
+            # NOTE: fixed parameters may open other branches, whose parameters are then drawn.
+            yield replay_chooser(params, random_chooser(rng)), attrs

@@ -1,11 +1,11 @@
 """Ask any base sampler for several candidates of one trial without touching the real study.
 
-Samplers write what they draw into the trial and remember the study they first saw, so the base is
-copied and asked on a throw-away study in memory that holds the same trials. Drawn candidates stay
-there as running trials, which makes samplers with a constant liar spread them.
+Samplers write what they draw into the trial and remember the study they first saw. So the base is
+copied and asked on a *replica*: a study in memory that holds the same trials and is thrown away.
+Drawn candidates stay there as running trials, so that samplers with a constant liar spread them.
 
-What TPE and the Gaussian process sampler cost grows with the trials that they learn from. Of many
-they see the best and an even share of the others, which has the same density.
+The cost of TPE and of the Gaussian process sampler grows with the trials that they learn from. Of
+many trials they see the best and an even share of the others, which has the same density.
 """
 
 from __future__ import annotations
@@ -35,35 +35,35 @@ from surrogate_nas.storage.optuna_private import (
 
 BaseSamplerLike: TypeAlias = BaseSampler | Callable[[int], BaseSampler]
 
-_NAME = "surrogate_nas shadow study"
+_NAME = "surrogate_nas replica"
 _USED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 MOST_TRIALS = 512
-"""Finished trials that samplers see which learn from parameters and values alone. Others, which
-keep a state in the trials or visit each point once, need all of them."""
+"""Number of finished trials that a sampler sees if it learns from parameters and values alone.
+Other samplers keep a state in the trials or visit each point once, and need all of them."""
 _LEARN_FROM_VALUES = (TPESampler, GPSampler)
 _BEST = 25
-"""As many trials as TPE takes for good ones at most."""
+"""Largest number of trials that TPE takes for good ones."""
 
 
-class _NoShadows(logging.Filter):
-    """Keeps the creation of shadow studies out of the log."""
+class _NoReplicas(logging.Filter):
+    """Keeps the creation of replicas out of the log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return _NAME not in record.getMessage()
 
 
-logging.getLogger(MEMORY_LOGGER).addFilter(_NoShadows())
+logging.getLogger(MEMORY_LOGGER).addFilter(_NoReplicas())
 
 
 @final
-class Shadow:
+class BaseProposals:
     """A base sampler's next proposals for a study, in the order in which it makes them.
 
     Args:
         base: The sampler, never modified, or a function that makes one from a seed.
         seed: Fixes the proposals.
-        study: The real study; only read, but for counters that the base keeps in it.
+        study: The real study. It is only read, except for counters that the base keeps in it.
         trials: Its trials.
     """
 
@@ -83,21 +83,24 @@ class Shadow:
             sampler=sampler,
             pruner=optuna.pruners.NopPruner(),
         )
-        # No later trial of the base can see a trial without parameters, and it may not replay.
+        # NOTE: a running trial without parameters teaches nothing yet. A waiting one must not be
+        # copied: the replica would run it in place of a proposal.
         used = [t for t in trials if t.state in _USED and (t.params or t.state.is_finished())]
         if type(sampler) in _LEARN_FROM_VALUES:
             used = _representative(used, study.directions[0])
         for trial in used:
             storage.create_new_trial(study_id, template_trial=_Shared(trial))
 
-    def proposals(
+    def __call__(
         self, space: SearchSpace, n: int
     ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
         """Yield parameters and system attributes of n proposals."""
         for _ in range(n):
             trial = self._study.ask()
             space.suggest(trial)
-            attrs = stored_trial(self._study, trial).system_attrs
+            attrs = dict(stored_trial(self._study, trial).system_attrs)
+            # NOTE: a base of ours plans its trial in the replica; the real trial has its own plan.
+            attrs.pop(attributes.PLANNED_PARAMS, None)
             yield trial.params, attrs
         for key, value in _counters(self._study).items():
             if self._counters.get(key) != value:
@@ -108,12 +111,12 @@ def seeded(base: BaseSamplerLike, seed: int) -> BaseSampler:
     """Return a sampler like `base` whose randomness follows from the seed alone.
 
     Optuna's samplers keep their random state in memory, so a resumed study would draw differently.
-    A copy of the sampler gets its states reset here instead, for each trial anew.
+    So each trial has an own copy of the sampler, whose random states are set from the seed.
     """
     if not isinstance(base, BaseSampler):
         return base(seed)
     fresh = copy.deepcopy(base)
-    fresh.reseed_rng()  # own samplers may make their states here
+    fresh.reseed_rng()  # NOTE: samplers of users may make their states here
     _reset_states(fresh, np.random.SeedSequence(seed), set())
     return fresh
 
@@ -121,7 +124,7 @@ def seeded(base: BaseSamplerLike, seed: int) -> BaseSampler:
 def _reset_states(owner: object, seeds: np.random.SeedSequence, visited: set[int]) -> None:
     """Seed each numpy random state that an Optuna object holds, its own parts included."""
     visited.add(id(owner))
-    getattr(owner, "rng", None)  # Optuna's lazy states are made at their first use
+    getattr(owner, "rng", None)  # NOTE: Optuna's lazy states are made at their first use
     for value in list(vars(owner).values()):
         if isinstance(value, np.random.RandomState):
             value.seed(int(seeds.spawn(1)[0].generate_state(1)[0]))
@@ -132,14 +135,14 @@ def _reset_states(owner: object, seeds: np.random.SeedSequence, visited: set[int
 
 
 def _is_part(value: object) -> bool:
-    """Whether an attribute is an object of Optuna's that may hold a random state of its own."""
+    """Return whether an attribute is an object of Optuna's that may hold a random state."""
     return type(value).__module__.startswith("optuna") and "__dict__" in dir(value)
 
 
 def _counters(study: optuna.Study) -> dict[str, int]:
-    """Whole numbers that a sampler keeps in its study, such as QMC's next sample.
+    """Return the integers that a sampler keeps in its study, such as QMC's next sample.
 
-    Other attributes hold identities of trials (NSGA-II's parents), which differ in the shadow.
+    Other attributes hold identities of trials (NSGA-II's parents), which differ in the replica.
     """
     attrs = study_system_attrs(study)
     return {k: v for k, v in attrs.items() if isinstance(v, int) and not isinstance(v, bool)}
@@ -147,13 +150,13 @@ def _counters(study: optuna.Study) -> dict[str, int]:
 
 @final
 class _Shared(FrozenTrial):
-    """A stored trial, fit for another study, whose contents are shared with the first.
+    """A stored trial for another study, which shares its contents with the first one.
 
-    Storages copy what they are given deeply, which of many trials would cost more than all the
-    rest of a suggestion. They replace what changes, and never change it in place.
+    Storages copy deeply what they are given. With many trials that would cost more than the rest
+    of a suggestion. Sharing is safe: storages replace what changes, and never change it in place.
 
     Args:
-        trial: The stored one. A fixed parameter set is left out: it would be replayed.
+        trial: The stored one. Its fixed parameters are left out, since they would be replayed.
     """
 
     def __init__(self, trial: FrozenTrial) -> None:
@@ -171,10 +174,10 @@ class _Shared(FrozenTrial):
 
 
 def _representative(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
-    """All running trials and, of more than MOST_TRIALS finished ones, the best and an even share.
+    """Return all running trials and, of many finished ones, the best and an even share.
 
     Args:
-        trials: In order of their numbers, which is kept: TPE weighs recent ones more.
+        trials: In order of their numbers. The order is kept, since TPE weighs recent ones more.
         direction: Which way is better.
     """
     finished = [i for i, trial in enumerate(trials) if trial.state.is_finished()]
@@ -191,6 +194,6 @@ def _representative(trials: list[FrozenTrial], direction: StudyDirection) -> lis
 
 
 def _is_feasible(trial: FrozenTrial) -> bool:
-    """Whether a trial is complete and keeps to its constraints."""
+    """Return whether a trial is complete and keeps to its constraints."""
     is_complete = trial.state == TrialState.COMPLETE
     return is_complete and all(value <= 0 for value in trial.constraints.values())

@@ -1,8 +1,9 @@
-"""A space with what belongs to it, and what a study's trials mean in it."""
+"""What a study's trials mean in a search space."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 from optuna.study import StudyDirection
@@ -10,18 +11,40 @@ from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import SpaceError
-from surrogate_nas.past.past_task import Direction, from_trials
-from surrogate_nas.screening.pool import Limits
-from surrogate_nas.screening.ranking import TargetTrials
-from surrogate_nas.screening.whole_space import WholeSpace
+from surrogate_nas.past.past_task import Direction, PastTask, from_trials
 from surrogate_nas.space import SearchSpace
-from surrogate_nas.surrogate.curves import unfinished_trials
-from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
+from surrogate_nas.surrogate.curves import UnfinishedTrials, unfinished_trials
 
 
 @final
-class Known:
-    """What a study's trials mean in a space."""
+@dataclass(frozen=True)
+class TargetTrials:
+    """What a study with one objective knows of its own task.
+
+    Args:
+        observed: Results so far; None without any.
+        direction: Which way is better.
+        pending: Parameters of architectures in training.
+        meta_features: Numbers that describe the task; None where they are unknown.
+        unfinished: Architectures whose training was pruned or has reported something.
+    """
+
+    observed: PastTask | None
+    direction: Direction
+    pending: Sequence[Mapping[str, Any]]
+    meta_features: Mapping[str, float] | None = None
+    unfinished: Sequence[UnfinishedTrials] = ()
+
+    @property
+    def n_observed(self) -> int:
+        """Number of results so far; a value that a learning curve leads to counts as one."""
+        n = 0 if self.observed is None else len(self.observed)
+        return n + sum(len(group.params) for group in self.unfinished)
+
+
+@final
+class KnownTrials:
+    """A study's trials, sorted by what they mean in a space."""
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
@@ -30,6 +53,8 @@ class Known:
         """Parameters of the architectures in training, by number of their trials."""
         self.replayable: list[FrozenTrial] = []
         """Trials that have all their parameters."""
+        self.replayable_keys: list[str] = []
+        """Their canonical keys, in the same order."""
 
     def target_trials(
         self, direction: StudyDirection, meta_features: Mapping[str, float] | None
@@ -37,78 +62,88 @@ class Known:
         """Return the results so far and the architectures in training."""
         kind: Direction = "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
         curves = unfinished_trials(self.replayable, kind)
-        known = {number for stage in curves for number in stage.numbers}
+        known = {number for group in curves for number in group.numbers}
         pending = [params for number, params in self.pending.items() if number not in known]
         observed = from_trials("target", self.replayable, kind)
         return TargetTrials(observed, kind, pending, meta_features, curves)
 
 
 @final
-class Screens:
-    """A space with the surrogate and the limits that belong to it."""
+@dataclass(frozen=True)
+class _Read:
+    """A trial as it was read last.
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        surrogate: MetaSurrogate | None,
-        limits: Mapping[str, float] | None,
-    ) -> None:
-        self.space = space
-        self.surrogate = MetaSurrogate.fit(space) if surrogate is None else surrogate.bind(space)
-        self.limits = Limits(space, limits)
-        self._remembered: dict[tuple[Any, ...], str | None] = {}
-        self._finished: dict[int, tuple[FrozenTrial, str | None, bool]] = {}
-        self._whole: WholeSpace | None = None
-        self._most = 0
+    Args:
+        trial: The trial.
+        key: Its canonical key; None if it is no architecture of the space.
+        is_replayable: Whether it has all its parameters.
+    """
 
-    def whole(self, most: int) -> WholeSpace | None:
-        """All architectures, where there are no more combinations of parameters than that."""
-        if most != self._most:
-            self._whole, self._most = WholeSpace.of(self.space, self.limits, most), most
-        return self._whole
+    trial: FrozenTrial
+    key: str | None
+    is_replayable: bool
 
-    def known(self, trials: Sequence[FrozenTrial]) -> Known:
-        """Sort trials into those of this space, with their keys, and others."""
-        known = Known()
-        finished: dict[int, tuple[FrozenTrial, str | None, bool]] = {}
+
+@final
+class TrialReader:
+    """Reads a study's trials as architectures of a space; each finished one is read once.
+
+    Args:
+        space: The space.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._keys: dict[tuple[Any, ...], str | None] = {}
+        self._finished: dict[int, _Read] = {}
+
+    def __call__(self, trials: Sequence[FrozenTrial]) -> KnownTrials:
+        """Sort trials into those of this space, with their keys, and others.
+
+        Args:
+            trials: Trials of a study, in the order of their numbers.
+        """
+        known = KnownTrials()
+        finished: dict[int, _Read] = {}
         for trial in trials:
-            # A finished trial never changes, and storages hand out the same object again.
-            found = self._finished.get(id(trial))
-            if found is None or found[0] is not trial:
-                found = self._read(trial)
+            # NOTE: a finished trial never changes, and storages hand out the same object again.
+            # Reading each one again would cost more than all the rest of a suggestion.
+            read = self._finished.get(id(trial))
+            if read is None or read.trial is not trial:
+                read = self._read(trial)
             if trial.state.is_finished():
-                finished[id(trial)] = found
-            _, key, is_replayable = found
-            if key is None:
+                finished[id(trial)] = read
+            if read.key is None:
                 continue
-            known.keys.add(key)
+            known.keys.add(read.key)
             if trial.state == TrialState.RUNNING:
                 known.pending[trial.number] = planned(trial)
-            if is_replayable:
+            if read.is_replayable:
                 known.replayable.append(trial)
+                known.replayable_keys.append(read.key)
         self._finished = finished
         return known
 
-    def _read(self, trial: FrozenTrial) -> tuple[FrozenTrial, str | None, bool]:
-        """A trial, its canonical key in this space, and whether it has all its parameters."""
+    def _read(self, trial: FrozenTrial) -> _Read:
+        """Return a trial with its canonical key in this space."""
         key = self._key(planned(trial))
         if key is None or trial.state == TrialState.WAITING:
-            return trial, key, False
-        return trial, key, self._key(trial.params) is not None
+            return _Read(trial, key, False)
+        return _Read(trial, key, self._key(trial.params) is not None)
 
     def _key(self, params: Mapping[str, Any]) -> str | None:
-        """The canonical key of parameters, or None if they are none of this space."""
+        """Return the canonical key of parameters, or None if they are none of this space."""
         at = tuple(sorted(params.items()))
-        if at not in self._remembered:
+        if at not in self._keys:
             try:
-                self._remembered[at] = self.space.canonical(self.space.from_params(params))
+                self._keys[at] = self._space.canonical(self._space.from_params(params))
             except SpaceError:
-                self._remembered[at] = None
-        return self._remembered[at]
+                self._keys[at] = None
+        return self._keys[at]
 
 
 def planned(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's parameters, those included that its objective has not asked for yet."""
+    """Return a trial's parameters, with the ones that its objective has not asked for yet."""
     attrs = trial.system_attrs
     fixed, plan = attrs.get(attributes.FIXED_PARAMS, {}), attrs.get(attributes.PLANNED_PARAMS, {})
     return {**fixed, **plan, **trial.params}

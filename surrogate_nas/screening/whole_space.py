@@ -24,9 +24,10 @@ from surrogate_nas.surrogate.features import FeatureCache, Features
 IndexArray = npt.NDArray[np.intp]
 
 _PROBES = 20
+"""Number of random draws from which the size of a space is estimated."""
 _MARGIN = 4
-"""A space is not listed where its estimated size is so many times what is wanted: the estimate is
-right on average, and exact where no parameter depends on another."""
+"""Give up listing a space if its estimated size exceeds the wanted number by this factor. The
+estimate is right on average, and exact if no parameter depends on another."""
 
 
 @final
@@ -35,7 +36,7 @@ class WholeSpace:
 
     Args:
         candidates: The architectures.
-        n_infeasible: How many others exceed a limit.
+        n_infeasible: Number of others, which exceed a limit.
     """
 
     def __init__(self, candidates: Sequence[Candidate], n_infeasible: int) -> None:
@@ -46,12 +47,12 @@ class WholeSpace:
 
     @classmethod
     def of(cls, space: SearchSpace, limits: Limits, most: int) -> WholeSpace | None:
-        """List a space; None where it has more combinations of parameters, or nothing feasible.
+        """List a space; None if it is larger than wanted or has nothing feasible.
 
         Args:
             space: The space.
             limits: What is infeasible.
-            most: Combinations of parameters that may be tried, equivalent ones included.
+            most: Largest number of combinations of parameters, equivalent ones included.
         """
         if _estimated(space) > _MARGIN * most:
             return None
@@ -84,9 +85,10 @@ class WholeSpace:
 
 
 def _estimated(space: SearchSpace) -> float:
-    """Estimate the combinations of parameters: the mean product of choices along random draws.
+    """Return the estimated number of combinations of parameters.
 
-    Knuth 1975, "Estimating the efficiency of backtrack programs".
+    It is the mean product of the numbers of choices along random draws (Knuth 1975, "Estimating
+    the efficiency of backtrack programs").
     """
     rng = np.random.default_rng(0)
     products = []
@@ -99,11 +101,10 @@ def _estimated(space: SearchSpace) -> float:
 
 
 def every_draw(space: SearchSpace) -> Iterator[tuple[Draw, Architecture] | None]:
-    """Draw every combination of parameters once, in order; None ends it at an endless range.
-
-    A space says which parameters it has only while it is drawn. So each draw repeats the last one
-    up to the last choice that has another value left, takes that, and goes on with first values.
-    """
+    """Draw every combination of parameters once, in order; None ends it at an endless range."""
+    # NOTE: a space says which parameters it has only while it is drawn. So each draw repeats the
+    # last one up to the last choice that has another value left, takes that value, and goes on
+    # with first values.
     path: list[tuple[int, int]] = []
     while True:
         walk = _Walk([index for index, _ in path])
@@ -124,7 +125,7 @@ def every_draw(space: SearchSpace) -> Iterator[tuple[Draw, Architecture] | None]
 
 @final
 class _Walk:
-    """Chooses given values first, then first values, and remembers how many there were."""
+    """Chooses given values first, then first values, and remembers the number of each."""
 
     def __init__(self, start: Sequence[int]) -> None:
         self._start = start
@@ -141,7 +142,7 @@ class _Walk:
 
 
 def _size(distribution: BaseDistribution) -> int | None:
-    """How many values a parameter has; None for the real numbers of a range."""
+    """Return the number of values of a parameter; None for the real numbers of a range."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -153,7 +154,7 @@ def _size(distribution: BaseDistribution) -> int | None:
 
 
 def _value(distribution: BaseDistribution, index: int) -> Any:
-    """One of the values of a parameter, counted from its lowest."""
+    """Return one of the values of a parameter, counted from its lowest."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[index]
     assert isinstance(distribution, FloatDistribution | IntDistribution)

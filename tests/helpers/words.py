@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
+from surrogate_nas.draw import random_chooser, replay_chooser
 from surrogate_nas.past.past_task import Direction, PastTask
+from surrogate_nas.screening.choice import Choice
+from surrogate_nas.screening.known_trials import TargetTrials
 from surrogate_nas.screening.pool import Candidate, Limits, Pool
-from surrogate_nas.screening.ranking import PoolMix, Screened, ScreeningRules, TargetTrials, screen
+from surrogate_nas.screening.rules import PoolMix, ScreeningRules
+from surrogate_nas.screening.screener import Proposal, Screener
 from surrogate_nas.space import Distributions, ParameterSpace
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
@@ -20,8 +24,6 @@ SPACE = ParameterSpace(DISTRIBUTIONS)
 FRESH = MetaSurrogate.fit(SPACE)
 USUAL = PoolMix()
 ONLY_RANDOM = PoolMix(n_base=0, near_observed=0, near_predicted=0)
-
-Proposal = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
 def params(word: str) -> dict[str, str]:
@@ -38,7 +40,8 @@ def propose(*words: str) -> Any:
     def asked(n: int) -> Iterator[Proposal]:
         asked.wanted.append(n)  # type: ignore[attr-defined]
         for i, word in enumerate(words[:n]):
-            yield params(word), {"base:number": i}
+            otherwise = random_chooser(np.random.default_rng(0))
+            yield replay_chooser(params(word), otherwise), {"base:number": i}
 
     asked.wanted = []  # type: ignore[attr-defined]
     return asked
@@ -72,11 +75,11 @@ def screened(
     seed: int = 0,
     n_control: int = 1,
     acquisition: str = "log_ei",
-) -> tuple[Screened, Pool]:
+) -> tuple[Choice, Pool]:
     pool = Pool(SPACE, Limits(SPACE, limits), frozenset(seen), {}, np.random.default_rng(seed))
     base = base or propose()
     rules = ScreeningRules(size, 5, n_control, mix, acquisition)
-    return screen(pool, surrogate, trials, base, rules), pool
+    return Screener(SPACE, surrogate, limits, rules).choose_from(pool, trials, base), pool
 
 
 def past_tasks(*signs: float) -> list[PastTask]:
@@ -95,4 +98,4 @@ THREE = MetaSurrogate.fit(SPACE, past_tasks(1, 1, 1))
 def of_worth(transfer: float | None, **past: float) -> dict[str, Any]:
     """The study attributes of a choice where past tasks have these weights."""
     candidate = Candidate({}, {}, "", "random", {})
-    return Screened(candidate, 1, 0, 0, transfer=transfer, past_tasks=past).study_attributes()
+    return Choice(candidate, 1, 0, 0, transfer=transfer, past_tasks=past).study_attributes()

@@ -23,7 +23,7 @@ def test_public_names_are_sorted() -> None:
 
 def test_public_names_are_all_that_is_public() -> None:
     assert dir(surrogate_nas) == surrogate_nas.__all__
-    assert set(surrogate_nas._HOMES) | {"pretrained", "spaces", "tasks"} == set(
+    assert set(surrogate_nas._HOMES) | {"pretrained", "samplers", "spaces", "tasks"} == set(
         surrogate_nas.__all__
     )
 

@@ -17,7 +17,7 @@ from optuna.samplers import TPESampler
 
 from surrogate_nas.errors import InfeasibleError, SpaceError, SurrogateMismatchError
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
-from surrogate_nas.screening.ranking import PoolMix
+from surrogate_nas.screening.rules import PoolMix
 from surrogate_nas.space import ParameterSpace
 from surrogate_nas.spaces import ConvNetSpace
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from surrogate_nas.draw import random_params
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
-from surrogate_nas.screening import base_proposals as shadow_module
-from surrogate_nas.screening.base_proposals import MOST_TRIALS, Shadow
+from surrogate_nas.screening import base_proposals as base_module
+from surrogate_nas.screening.base_proposals import MOST_TRIALS, BaseProposals
 from surrogate_nas.space import ParameterSpace
 from surrogate_nas.surrogate import target_model as target_module
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
@@ -62,7 +62,7 @@ def test_up_to_500_trials_nothing_is_left_out(monkeypatch: pytest.MonkeyPatch) -
     """Recorded searches of a few hundred trials can be repeated bit for bit."""
     bounded = suggested(500)
     monkeypatch.setattr(target_module, "MOST_OBSERVED", 10**9)
-    monkeypatch.setattr(shadow_module, "MOST_TRIALS", 10**9)
+    monkeypatch.setattr(base_module, "MOST_TRIALS", 10**9)
     assert suggested(500) == bounded
 
 
@@ -70,7 +70,7 @@ def test_beyond_the_bounds_the_suggestions_are_others(monkeypatch: pytest.Monkey
     """The test above would notice a bound."""
     bounded = suggested(600)
     monkeypatch.setattr(target_module, "MOST_OBSERVED", 10**9)
-    monkeypatch.setattr(shadow_module, "MOST_TRIALS", 10**9)
+    monkeypatch.setattr(base_module, "MOST_TRIALS", 10**9)
     assert suggested(600) != bounded
 
 
@@ -150,8 +150,8 @@ def test_keys_are_made_once_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def seen_by(base: BaseSampler, study: optuna.Study) -> list[FrozenTrial]:
     """The trials that a base sampler is shown."""
-    shadow = Shadow(base, 0, study, study.get_trials(deepcopy=False))
-    return shadow._study.get_trials(deepcopy=False)
+    ask = BaseProposals(base, 0, study, study.get_trials(deepcopy=False))
+    return ask._study.get_trials(deepcopy=False)
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from surrogate_nas.screening.base_proposals import Shadow, seeded
+from surrogate_nas.screening.base_proposals import BaseProposals, seeded
 from surrogate_nas.space import Distributions, ParameterSpace, suggest_from
 from tests.helpers.toys import ToySpace
 
@@ -70,8 +70,8 @@ def proposals(
     space: Distributions | None = None,
 ) -> list[dict[str, Any]]:
     wanted = ParameterSpace(SPACE if space is None else space)
-    shadow = Shadow(base, seed, study, study.get_trials(deepcopy=False))
-    return [dict(params) for params, _ in shadow.proposals(wanted, n)]
+    ask = BaseProposals(base, seed, study, study.get_trials(deepcopy=False))
+    return [dict(params) for params, _ in ask(wanted, n)]
 
 
 def everything(study: optuna.Study) -> tuple[Any, ...]:
@@ -134,9 +134,9 @@ def test_proposals_bring_the_attributes_that_the_base_wants_stored() -> None:
         n_startup_trials=1, warn_independent_sampling=False, seed=0
     )
     study = studied(space=NUMBERS)
-    shadow = Shadow(sampler, 0, study, study.trials)
+    ask = BaseProposals(sampler, 0, study, study.trials)
 
-    ((_, attrs),) = shadow.proposals(ParameterSpace(NUMBERS), 1)
+    ((_, attrs),) = ask(ParameterSpace(NUMBERS), 1)
 
     assert any(name.startswith("cma:") for name in attrs)
 
@@ -188,9 +188,9 @@ def test_conditional_spaces_are_proposed_whole() -> None:
     space = ToySpace()
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(lambda trial: float(space.suggest(trial)["width"]), n_trials=12)
-    shadow = Shadow(optuna.samplers.TPESampler(seed=0), 0, study, study.trials)
+    ask = BaseProposals(optuna.samplers.TPESampler(seed=0), 0, study, study.trials)
 
-    drawn = [params for params, _ in shadow.proposals(space, 12)]
+    drawn = [params for params, _ in ask(space, 12)]
 
     assert all(space.from_params(params) for params in drawn)
     assert {params["depth"] for params in drawn} == {1, 2}
@@ -222,7 +222,7 @@ class Counting(BaseSampler):
         return 0.5
 
 
-def test_the_shadow_holds_trials_that_finished_well_or_run() -> None:
+def test_the_replica_holds_trials_that_finished_well_or_run() -> None:
     space: Distributions = {"x": FloatDistribution(0, 1)}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):

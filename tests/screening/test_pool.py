@@ -17,9 +17,9 @@ from optuna.distributions import (
 )
 from torch import nn
 
-from surrogate_nas.draw import contains, random_chooser
+from surrogate_nas.draw import Chooser, contains, moved, random_chooser, replay_chooser
 from surrogate_nas.errors import InfeasibleError, SpaceError
-from surrogate_nas.screening.pool import Limits, Pool, moved
+from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.space import Architecture, ParameterSpace, SearchSpace, TaskShape
 from tests.helpers.toys import ToySpace
 
@@ -68,6 +68,10 @@ def pool(
     seed: int = 0,
 ) -> Pool:
     return Pool(space, Limits(space, limits), seen, fixed or {}, np.random.default_rng(seed))
+
+
+def repeat(params: Mapping[str, Any]) -> Chooser:
+    return replay_chooser(params, random_chooser(np.random.default_rng(0)))
 
 
 def keys(filled: Pool) -> list[str]:
@@ -121,7 +125,7 @@ def test_what_was_tried_is_turned_away_and_counted() -> None:
 def test_a_candidate_drawn_twice_is_kept_once_and_no_duplicate_of_the_study() -> None:
     filled = pool(Sized(ordered=False))
     for params in ({"x": 1, "y": 2}, {"x": 2, "y": 1}, {"x": 1, "y": 2}):
-        filled.add_proposal(params, {})
+        filled.add(repeat(params), "base")
 
     assert len(filled.candidates) == 1
     assert filled.n_duplicates == 0
@@ -154,7 +158,7 @@ def test_the_one_architecture_left_is_found_behind_one_that_was_tried() -> None:
 
 def test_a_proposal_keeps_its_values_and_attributes_and_is_completed() -> None:
     filled = pool(ToySpace())
-    filled.add_proposal({"width": 6, "depth": 2, "other": 1}, {"tpe:note": 1})
+    filled.add(repeat({"width": 6, "depth": 2, "other": 1}), "base", {"tpe:note": 1})
 
     (candidate,) = filled.candidates
     assert (candidate.params["width"], candidate.params["depth"]) == (6, 2)
@@ -165,7 +169,7 @@ def test_a_proposal_keeps_its_values_and_attributes_and_is_completed() -> None:
 
 def test_fixed_parameters_are_in_every_candidate() -> None:
     filled = pool(ToySpace(), fixed={"depth": 2, "kernel": 1})
-    filled.add_proposal({"depth": 1, "kernel": 3}, {})
+    filled.add(repeat({"depth": 1, "kernel": 3}), "base")
     filled.add_random(5)
     filled.add_neighbours([filled.candidates[0].params], 5)
 

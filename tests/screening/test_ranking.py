@@ -9,9 +9,11 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 
 from surrogate_nas.past.past_task import Direction, PastTask
-from surrogate_nas.screening.acquisition import ACQUISITIONS
+from surrogate_nas.screening.acquisition import ACQUISITIONS, Prediction
+from surrogate_nas.screening.known_trials import TargetTrials
 from surrogate_nas.screening.pool import Limits, Pool
-from surrogate_nas.screening.ranking import PoolMix, ScreeningRules, TargetTrials, screen
+from surrogate_nas.screening.rules import PoolMix, ScreeningRules
+from surrogate_nas.screening.screener import Screener
 from surrogate_nas.space import ParameterSpace
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from tests.helpers.words import (
@@ -141,7 +143,7 @@ def test_a_control_keeps_to_limits_and_repeats_nothing() -> None:
     for seed in range(10):
         pool = Pool(space, Limits(space, {"x": 3}), seen, {}, np.random.default_rng(seed))
         trials = TargetTrials(observed, "maximize", [])
-        chosen = screen(pool, known, trials, propose(), ScreeningRules())
+        chosen = Screener(space, known).choose_from(pool, trials, propose())
         assert chosen.candidate.params["x"] in (1, 3)
 
 
@@ -152,7 +154,8 @@ def test_the_acquisition_that_was_asked_for_ranks_the_pool(name: str) -> None:
     target = FRESH.condition(trials.observed)
     mean, std = target.latent([candidate.params for candidate in pool.candidates])
     assert target.incumbent is not None
-    scores = ACQUISITIONS[name](mean, std, target.incumbent)
+    front = np.array([[target.incumbent]])
+    scores = ACQUISITIONS[name](Prediction.of_one(mean, std), front)
 
     assert chosen.candidate is pool.candidates[int(np.argmax(scores))]
     assert chosen.acquisition == pytest.approx(scores.max())
@@ -299,7 +302,7 @@ def test_limits_hold_for_the_chosen_and_are_counted() -> None:
     trials = TargetTrials(observed, "maximize", [])
 
     rules = ScreeningRules(size=8, mix=ONLY_RANDOM)
-    chosen = screen(pool, MetaSurrogate.fit(space), trials, propose(), rules)
+    chosen = Screener(space, rules=rules).choose_from(pool, trials, propose())
 
     assert chosen.candidate.params["x"] <= 3
     assert chosen.n_candidates == 3

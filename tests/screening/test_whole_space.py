@@ -17,9 +17,12 @@ from optuna.distributions import (
 
 import surrogate_nas as sn
 from surrogate_nas.draw import Draw, random_chooser
-from surrogate_nas.screening.acquisition import ACQUISITIONS
-from surrogate_nas.screening.pool import Limits, Pool
-from surrogate_nas.screening.ranking import Screened, ScreeningRules, TargetTrials, screen
+from surrogate_nas.screening.acquisition import ACQUISITIONS, Prediction
+from surrogate_nas.screening.choice import Choice
+from surrogate_nas.screening.known_trials import TargetTrials
+from surrogate_nas.screening.pool import Limits
+from surrogate_nas.screening.rules import ScreeningRules
+from surrogate_nas.screening.screener import Screener
 from surrogate_nas.screening.whole_space import WholeSpace, every_draw
 from surrogate_nas.space import ParameterSpace, SearchSpace, as_space
 from tests.helpers.words import FRESH, NOTHING, SPACE, THREE, key, propose, results
@@ -155,13 +158,11 @@ def test_free_are_those_that_were_not_tried() -> None:
     assert not {whole().candidates[i].key for i in free} & seen
 
 
-def chosen_of_all(trials: TargetTrials, name: str = "log_ei", **options: Any) -> Screened:
-    pool = Pool(
-        SPACE, Limits(SPACE, None), options.pop("seen", frozenset()), {}, np.random.default_rng(0)
-    )
-    surrogate = options.pop("surrogate", FRESH)
+def chosen_of_all(trials: TargetTrials, name: str = "log_ei", **options: Any) -> Choice:
     rules = ScreeningRules(size=SIZE, acquisition=name)
-    return screen(pool, surrogate, trials, propose(), rules, whole())
+    screener = Screener(SPACE, options.get("surrogate", FRESH), rules=rules)
+    rng = np.random.default_rng(0)
+    return screener.choose(trials, options.get("seen", frozenset()), propose(), rng)
 
 
 @pytest.mark.parametrize("name", sorted(ACQUISITIONS))
@@ -175,7 +176,8 @@ def test_the_best_of_all_is_chosen(name: str, surrogate: sn.MetaSurrogate, n: in
     target = surrogate.condition(trials.observed)
     mean, std = target.latent(every)
     assert target.incumbent is not None
-    score = ACQUISITIONS[name](mean, std, target.incumbent)
+    front = np.array([[target.incumbent]])
+    score = ACQUISITIONS[name](Prediction.of_one(mean, std), front)
 
     assert chosen.acquisition == pytest.approx(score.max(), rel=1e-6)
     assert chosen.n_candidates == SIZE
@@ -200,9 +202,8 @@ def test_a_control_is_the_middle_of_all_predictions() -> None:
 
 
 def test_without_past_tasks_the_base_begins_all_the_same() -> None:
-    pool = Pool(SPACE, Limits(SPACE, None), frozenset(), {}, np.random.default_rng(0))
-    rules = ScreeningRules(size=SIZE)
-    chosen = screen(pool, FRESH, results(4), propose("bbbb"), rules, whole())
+    screener = Screener(SPACE, FRESH, rules=ScreeningRules(size=SIZE))
+    chosen = screener.choose(results(4), set(), propose("bbbb"), np.random.default_rng(0))
 
     assert chosen.candidate.source == "base"
 

@@ -9,7 +9,8 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from surrogate_nas.screening.ranking import ScreeningRules, acquisition, middle
+from surrogate_nas.screening.ranking import median_place, score_candidates
+from surrogate_nas.screening.rules import ScreeningRules
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 FloatArray = npt.NDArray[np.float64]
@@ -82,7 +83,7 @@ class RecordedPool:
         target = surrogate.condition(seen, meta_features=self.meta_features)
         mean, std = target.latent([self.params[i] for i in left])
         is_control = _RULES.is_control(surrogate, len(chosen))
-        best = middle(mean) if is_control else np.argmax(acquisition(target, mean, std))
+        best = median_place(mean) if is_control else np.argmax(score_candidates(target, mean, std))
         return int(left[best])
 
 

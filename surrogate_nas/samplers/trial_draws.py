@@ -1,0 +1,141 @@
+"""Give each trial of a study one whole architecture, whichever thread, process or machine asks."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, final
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+
+from surrogate_nas import attributes
+from surrogate_nas.screening.choice import Choice
+from surrogate_nas.screening.known_trials import KnownTrials
+from surrogate_nas.space import Distributions, ParameterSpace
+from surrogate_nas.storage.optuna_private import (
+    id_of,
+    set_trial_system_attr,
+    set_trial_user_attr,
+    stored_trials,
+)
+
+_MOST_ATTEMPTS = 28
+"""Number of times that a worker chooses if others choose the same at the same time."""
+
+Known: TypeAlias = Callable[[Sequence[FrozenTrial]], KnownTrials]
+"""Returns what trials mean in a space."""
+Choose: TypeAlias = Callable[[KnownTrials, np.random.Generator, int], Choice]
+"""Chooses an architecture from what is known, a source of randomness and the number of earlier
+choices for the same trial."""
+
+
+def entropy_of(seed: int | None) -> int:
+    """Return a seed's own number, or one that is drawn where it is None."""
+    entropy = np.random.SeedSequence(None if seed is None else operator.index(seed)).entropy
+    if not isinstance(entropy, int):
+        raise TypeError(f"expected one number as entropy, got {entropy!r}")
+    return entropy
+
+
+@final
+class TrialDraws:
+    """Chooses for each trial, stores the choice with it, and hands its parameters to Optuna.
+
+    What is chosen follows from the seed, the trial's number and the other trials in the storage.
+    So a study continues in another process as if it had not been stopped.
+
+    Args:
+        seed: Fixes the study.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._make_threaded()
+
+    def _make_threaded(self) -> None:
+        self._local = threading.local()
+        # NOTE: threads that choose at the same time would choose the same.
+        self._choosing = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_threaded()
+
+    def choose(
+        self, study: optuna.Study, trial: FrozenTrial, known_of: Known, choose: Choose
+    ) -> Choice:
+        """Choose an architecture for a trial, and store what was chosen and predicted."""
+        with self._choosing:
+            for attempt in range(_MOST_ATTEMPTS):
+                rng = self.generator(trial, attempt)
+                choice = choose(known_of(others(study, trial)), rng, attempt)
+                plan = choice.candidate.params
+                set_trial_system_attr(study, trial, attributes.PLANNED_PARAMS, plan)
+                # NOTE: the plan is stored before the others' plans are read. So of two workers
+                # that choose the same at the same time, at least one sees the other here.
+                taken = known_of(others(study, trial)).keys
+                if choice.is_repeat or choice.candidate.key not in taken:
+                    break
+        for key, value in choice.candidate.system_attrs.items():
+            set_trial_system_attr(study, trial, key, value)
+        for key, number in choice.attributes().items():
+            set_trial_user_attr(study, trial, key, number)
+        for key, value in choice.study_attributes().items():
+            study.set_user_attr(key, value)
+        self._local.chosen = (id_of(trial), choice.candidate.params)
+        return choice
+
+    def take(self, trial: FrozenTrial) -> dict[str, Any] | None:
+        """Return the parameters that this thread chose last, if they are the trial's, and forget.
+
+        Optuna asks for a search space first and for the values in it next.
+        """
+        owner, params = getattr(self._local, "chosen", (None, None))
+        self._local.chosen = (None, None)
+        return params if owner == id_of(trial) else None
+
+    def generator(self, trial: FrozenTrial, *more: int) -> np.random.Generator:
+        """Return the source of randomness of a trial.
+
+        Args:
+            trial: The trial.
+            *more: Numbers that tell several sources of one trial apart.
+        """
+        return np.random.default_rng([self.seed, trial.number, *more])
+
+
+@final
+class InferredSpace:
+    """The parameters that all finished trials of a study share, as a space.
+
+    Optuna's own samplers infer their space in the same way.
+    """
+
+    def __init__(self) -> None:
+        self._intersection = optuna.search_space.IntersectionSearchSpace()
+        self._last: tuple[Distributions, ParameterSpace] | None = None
+
+    def __call__(self, study: optuna.Study) -> ParameterSpace | None:
+        """Return the space, the same object while it does not change; None without parameters."""
+        found = self._intersection.calculate(study)
+        found = {name: d for name, d in found.items() if not d.single()}
+        if not found:
+            return None
+        if self._last is None or self._last[0] != found:
+            self._last = (found, ParameterSpace(found))
+        return self._last[1]
+
+
+def others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    """Return all trials of a study but one.
+
+    The storage is asked, because a pruner may have filtered the study.
+    """
+    own = id_of(trial)
+    return [other for other in stored_trials(study) if id_of(other) != own]
