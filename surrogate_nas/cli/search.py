@@ -176,7 +176,7 @@ def _new_folder(text: str) -> Path:
 def _search(arguments: argparse.Namespace) -> None:
     import torch
 
-    from surrogate_nas.storage.opening import folder_beside
+    from surrogate_nas.storage.places import folder_beside
 
     placement = _placement(arguments)
     task, space = shared.task(arguments), shared.space(arguments)

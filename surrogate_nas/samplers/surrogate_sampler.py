@@ -18,11 +18,12 @@ from optuna.trial import FrozenTrial, TrialState
 from surrogate_nas import attributes
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.screening.acquisition import ACQUISITIONS
-from surrogate_nas.screening.base_proposals import BaseSamplerLike, Shadow
+from surrogate_nas.screening.base_proposals import BaseSamplerLike, Shadow, advance_counters
 from surrogate_nas.screening.known_trials import Screens
 from surrogate_nas.screening.pool import Pool
 from surrogate_nas.screening.ranking import PoolMix, Screened, ScreeningRules, screen
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
+from surrogate_nas.storage.repeats import effective_number, is_chosen, without_interrupted
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 _SEEDS = 2**32
@@ -201,6 +202,8 @@ class SurrogateSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Forward to the base sampler."""
+        if is_chosen(trial):
+            advance_counters(study, trial.system_attrs.get(attributes.COUNTERS, {}))
         self._base.before_trial(study, trial)
 
     def after_trial(
@@ -219,6 +222,8 @@ class SurrogateSampler(BaseSampler):
         """Screen a pool and return the distributions of the chosen candidate."""
         if self._passes(study):
             return self._base.infer_relative_search_space(study, trial)
+        if is_chosen(trial):
+            return {}  # a repeat: what it asks for was chosen before, and is fixed
         screens = self._screens or self._infer(study)
         if screens is None:
             return self._base.infer_relative_search_space(study, trial)
@@ -232,6 +237,8 @@ class SurrogateSampler(BaseSampler):
         """Return the chosen candidate's values for the parameters of the search space."""
         owner, params = getattr(self._local, "chosen", (None, {}))
         self._local.chosen = (None, {})
+        if is_chosen(trial):
+            return {}
         if owner == trial._trial_id:
             return {name: value for name, value in params.items() if name in search_space}
         if self._passes(study) or not search_space:
@@ -268,7 +275,7 @@ class SurrogateSampler(BaseSampler):
         storage = study._storage
         with self._choosing:
             for attempt in range(_ATTEMPTS + _LAST_ATTEMPTS):
-                chosen = self._screened(screens, study, trial, attempt)
+                chosen, counters = self._screened(screens, study, trial, attempt)
                 storage.set_trial_system_attr(
                     trial._trial_id, attributes.PLANNED_PARAMS, chosen.candidate.params
                 )
@@ -276,19 +283,29 @@ class SurrogateSampler(BaseSampler):
                 taken = screens.known(_others(study, trial)).keys
                 if chosen.is_repeat or chosen.candidate.key not in taken:
                     break
-        for key, value in chosen.candidate.system_attrs.items():
+                advance_counters(study, counters)
+        # NOTE: the process may die between any two of these writes. The number of candidates, the
+        # first attribute, comes last: the repeat of a trial without it chooses again.
+        attrs = {
+            **chosen.candidate.system_attrs,
+            **({attributes.COUNTERS: counters} if counters else {}),
+        }
+        for key, value in attrs.items():
             storage.set_trial_system_attr(trial._trial_id, key, value)
-        for key, number in chosen.attributes().items():
+        for key, number in reversed(chosen.attributes().items()):
             storage.set_trial_user_attr(trial._trial_id, key, number)
+        advance_counters(study, counters)
         for key, value in chosen.study_attributes().items():
             storage.set_study_user_attr(study._study_id, key, value)
         return chosen
 
     def _screened(
         self, screens: Screens, study: optuna.Study, trial: FrozenTrial, attempt: int
-    ) -> Screened:
+    ) -> tuple[Screened, dict[str, int]]:
+        """Screen a pool; return what was chosen, and the counters that the base has advanced."""
         known = screens.known(_others(study, trial))
-        rng = np.random.default_rng([self._seed, trial.number, attempt])
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        rng = np.random.default_rng([self._seed, effective_number(trial, trials), attempt])
         fixed = trial.system_attrs.get(attributes.FIXED_PARAMS, {})
         pool = Pool(screens.space, screens.limits, frozenset(known.keys), fixed, rng)
         rules = self._rules
@@ -299,7 +316,7 @@ class SurrogateSampler(BaseSampler):
         elif attempt:
             rules = replace(rules, size=min(rules.size, _RETRIED))
         shadow = Shadow(self._make_base, int(rng.integers(_SEEDS)), study, known.replayable)
-        return screen(
+        chosen = screen(
             pool,
             screens.surrogate,
             known.target_trials(study.directions[0], self._meta_features),
@@ -307,9 +324,14 @@ class SurrogateSampler(BaseSampler):
             rules,
             whole,
         )
+        return chosen, shadow.advanced
 
 
 def _others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
-    """All trials of a study but one; a study that a pruner has filtered shows all of them, too."""
+    """Return all trials of a study but one and the interrupted ones that others repeat.
+
+    A study that a pruner has filtered shows all of them, too.
+    """
     trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-    return [other for other in trials if other._trial_id != trial._trial_id]
+    others = without_interrupted(trials)
+    return [other for other in others if other._trial_id != trial._trial_id]

@@ -57,7 +57,7 @@ class Shadow:
     Args:
         base: The sampler, never modified, or a function that makes one from a seed.
         seed: Fixes the proposals.
-        study: The real study; only read, but for counters that the base keeps in it.
+        study: The real study; only read.
         trials: Its trials.
     """
 
@@ -66,7 +66,6 @@ class Shadow:
     ) -> None:
         storage = InMemoryStorage()
         study_id = storage.create_new_study(list(study.directions), _NAME)
-        self._real = study
         self._counters = _counters(study)
         for key, value in self._counters.items():
             storage.set_study_system_attr(study_id, key, value)
@@ -93,9 +92,20 @@ class Shadow:
             space.suggest(trial)
             attrs = self._study._storage.get_trial(trial._trial_id).system_attrs
             yield trial.params, attrs
-        for key, value in _counters(self._study).items():
-            if self._counters.get(key) != value:
-                self._real._storage.set_study_system_attr(self._real._study_id, key, value)
+
+    @property
+    def advanced(self) -> dict[str, int]:
+        """Counters that the proposals so far have advanced, for :func:`advance_counters`."""
+        now = _counters(self._study)
+        return {key: value for key, value in now.items() if self._counters.get(key) != value}
+
+
+def advance_counters(study: optuna.Study, counters: Mapping[str, int]) -> None:
+    """Write a base sampler's counters into its study, unless they are further there."""
+    now = _counters(study) if counters else {}
+    for key, value in counters.items():
+        if value > now.get(key, -1):
+            study._storage.set_study_system_attr(study._study_id, key, value)
 
 
 def seeded(base: BaseSamplerLike, seed: int) -> BaseSampler:

@@ -8,13 +8,13 @@ from typing import Any, final
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from surrogate_nas import attributes
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.past.past_task import Direction, from_trials
 from surrogate_nas.screening.pool import Limits
 from surrogate_nas.screening.ranking import TargetTrials
 from surrogate_nas.screening.whole_space import WholeSpace
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.storage.repeats import planned
 from surrogate_nas.surrogate.curves import stages
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
@@ -105,10 +105,3 @@ class Screens:
             except SpaceError:
                 self._remembered[at] = None
         return self._remembered[at]
-
-
-def planned(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's parameters, those included that its objective has not asked for yet."""
-    attrs = trial.system_attrs
-    fixed, plan = attrs.get(attributes.FIXED_PARAMS, {}), attrs.get(attributes.PLANNED_PARAMS, {})
-    return {**fixed, **plan, **trial.params}
