@@ -189,10 +189,10 @@ WARM_SHARE: Final = _user("trial", "warm_share", "float", "running.objective", "
 WARM_FROM: Final = _user("trial", "warm_from", "str", "running.objective", "people")
 """Canonical key of the architecture whose weights these were."""
 CONTINUES_TRIAL: Final = _user(
-    "trial", "continues_trial", "int", "running.resuming", "running.resuming"
+    "trial", "continues_trial", "int", "storage.recovery", "storage.repeats"
 )
 """Number of the first of the trials that evaluate the same architecture again."""
-ATTEMPT: Final = _user("trial", "attempt", "int", "running.resuming", "running.resuming")
+ATTEMPT: Final = _user("trial", "attempt", "int", "storage.recovery", "storage.recovery")
 """Number of the attempt at this architecture, where processes have died in earlier ones."""
 PARAMETERS: Final = _user("trial", "parameters", "float", "running.objective", "results")
 """Number of the network's parameters, where the space counts them."""
@@ -210,10 +210,14 @@ LOCK: Final = _system(
     ("study", "trial"),
     "surrogate_nas:lock",
     "str",
-    "running.resuming, running.workers.coordination",
-    "running.resuming, running.workers.coordination",
+    "storage.locked, running.resuming, running.workers.coordination",
+    "storage.locks, running.workers.coordination",
 )
 """Of a trial, the file that is locked while it runs; of a study, the row that a server locks."""
+QUEUE_LOCK: Final = _family(
+    "trial", "system", "surrogate_nas:lock:", "str", "storage.locked", "storage.locks"
+)
+"""File that is locked by a process that takes the trial from the queue; a token follows."""
 WORKER: Final = _system(
     "trial", "surrogate_nas:worker", "str", "running.workers.budget", "running.workers"
 )
@@ -222,10 +226,18 @@ PLANNED_PARAMS: Final = _system(
     "trial",
     "surrogate_nas:params",
     "dict",
-    "samplers.surrogate_sampler",
-    "screening.known_trials",
+    "samplers.trial_draws",
+    "storage.repeats",
 )
 """Parameters that were suggested, before the objective has asked for all of them."""
+COUNTERS: Final = _system(
+    "trial",
+    "surrogate_nas:counters",
+    "dict[str, int]",
+    "samplers.trial_draws",
+    "samplers.surrogate_sampler",
+)
+"""Counters of the base sampler in the study, after it has made its proposals for the trial."""
 WRITE_TOKEN: Final = _system(
     "trial", "surrogate_nas:write", "str", "storage.server", "storage.server"
 )

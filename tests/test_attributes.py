@@ -43,9 +43,10 @@ COMPUTED = {
     "running/objective": {"_evaluate"},  # quantities of space.describe
     "running/processes/remote_trial": {"set_user_attr"},  # hands on what a worker says
     "running/study": {"_mark"},
-    "samplers/surrogate_sampler": {"_choose"},  # Screened.attributes, study_attributes
-    "screening/base_proposals": {"__init__", "proposals"},  # counters of the base sampler
+    "samplers/trial_draws": {"choose"},  # Choice.attributes, study_attributes
+    "screening/base_proposals": {"__init__", "advance_counters"},  # of the base sampler
     "storage/optuna_private": set(FUNCTIONS),
+    "storage/recovery": {"requeue"},  # what a repeat has of the trial that it repeats
 }
 """Functions whose names of attributes are variables, by module."""
 

@@ -185,7 +185,7 @@ def _search(arguments: argparse.Namespace) -> None:
     """Create or continue a study, retrain its best architecture, and print the result."""
     import torch
 
-    from surrogate_nas.storage.opening import folder_beside
+    from surrogate_nas.storage.places import folder_beside
 
     placement = _placement(arguments)
     task, space = shared.task(arguments), shared.space(arguments)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import final
@@ -25,8 +24,14 @@ from surrogate_nas.errors import StorageError, StudyError, TrainingError
 from surrogate_nas.results.dashboard.callback import DashboardCallback
 from surrogate_nas.results.progress import ProgressBar
 from surrogate_nas.running.processes.remote_trial import Epoch, RemoteTrial, study_name
-from surrogate_nas.running.resuming import checkpoint_path, enqueue_again, origin, recover, running
+from surrogate_nas.running.resuming import (
+    begin,
+    checkpoint_path,
+    interrupt,
+    random_number,
+)
 from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.storage.repeats import should_prune
 from surrogate_nas.task import Task
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.interruption import terminable
@@ -57,8 +62,9 @@ class Objective:
     each epoch, from step 0.
 
     A trial's network and training are seeded by
-    ``numpy.random.SeedSequence([trainer.seed, trial.number])``; a trial that is run again has the
-    number of the first one there.
+    ``numpy.random.SeedSequence([trainer.seed, trial.number])``. A trial that repeats an
+    interrupted one has the number of that one there, and later trials have the numbers that they
+    would have had without the interruption.
 
     How a trial ends:
 
@@ -72,11 +78,12 @@ class Objective:
     On KeyboardInterrupt (Ctrl-C, or SIGTERM during training) the trial fails and its parameters
     are enqueued again, so that the next ``study.optimize`` begins with the same architecture.
     Optuna itself marks the interrupted trial as failed; only an own loop of ``study.ask`` and
-    ``study.tell`` has to tell it.
+    ``study.tell`` has to tell it. The same holds for a process that died without a word
+    (``create_study``, or the next trial in the same storage, finds out), unless the study is in
+    memory. An architecture in whose training three processes died is given up.
 
-    With `checkpoints` the same holds for a process that died without a word (``create_study``, or
-    the next trial in the same storage, finds out), and training goes on from its last checkpoint.
-    An architecture in whose training three processes died is given up.
+    With `checkpoints` the training of an interrupted trial goes on from its last checkpoint.
+    Without, it begins again, to the same result.
 
     Args:
         task: What networks are trained for.
@@ -122,37 +129,30 @@ class Objective:
             Exception: What building or training raised, if the study's first trials all failed
                 by errors (three of them, and no other got further), or outside a study.
         """
+        with terminable():
+            try:
+                return self._called(trial)
+            except KeyboardInterrupt:
+                interrupt(trial)
+                raise
+
+    def _called(self, trial: optuna.trial.BaseTrial) -> float:
         if isinstance(trial, optuna.Trial):
+            begin(trial, None if self.checkpoints is None else Path(self.checkpoints))
             self.check_direction(trial.study)
         find_device(self.trainer.device)
         if trial.number == 0 and isinstance(trial, optuna.Trial):
             self.note_settings(trial.study)
         if self.pages is not None:
             self.pages.begin()
-        with terminable():
-            return self._called(trial)
-
-    def _called(self, trial: optuna.trial.BaseTrial) -> float:
         try:
-            with self._running(trial):
-                try:
-                    value = self._attempt(trial, self.space.suggest(trial))
-                finally:
-                    if self.pages is not None:
-                        self.pages.trained(trial)
-            if self.pages is not None and math.isfinite(value):
-                self.pages.completed(trial, value)
-            return value
-        except KeyboardInterrupt:
-            enqueue_again(trial)
-            raise
-
-    def _running(self, trial: optuna.trial.BaseTrial) -> AbstractContextManager[None]:
-        """Say that a trial runs, after a look for trials whose process has died."""
-        if self.checkpoints is None or not isinstance(trial, optuna.Trial):
-            return nullcontext()
-        recover(trial.study)
-        return running(Path(self.checkpoints), trial)
+            value = self._attempt(trial, self.space.suggest(trial))
+        finally:
+            if self.pages is not None:
+                self.pages.trained(trial)
+        if self.pages is not None and math.isfinite(value):
+            self.pages.completed(trial, value)
+        return value
 
     def _attempt(self, trial: optuna.trial.BaseTrial, architecture: Architecture) -> float:
         """Evaluate an architecture; its errors are those of one trial, not of the study."""
@@ -181,11 +181,13 @@ class Objective:
         """Describe, build and train an architecture, and note on the trial what is found."""
         space = self.space.for_task(self.task)
         trainer = self.trainer.override(**space.training(architecture))
-        seed = int(np.random.SeedSequence([trainer.seed, origin(trial)]).generate_state(1)[0])
+        seed = int(
+            np.random.SeedSequence([trainer.seed, random_number(trial)]).generate_state(1)[0]
+        )
 
         def report(epoch: int, value: float) -> bool:
             trial.report(value, step=epoch)
-            return trial.should_prune()
+            return should_prune(trial)
 
         def on_loss(epoch: int, loss: float) -> None:
             if self.progress is not None:

@@ -26,7 +26,7 @@ from surrogate_nas.running.processes.crew import NConcurrent
 from surrogate_nas.running.processes.messages import Ended, Ready, Start, portable
 from surrogate_nas.running.processes.pool import Pool, Worker
 from surrogate_nas.running.processes.remote_trial import IS_BUG, Call, Epoch, answer
-from surrogate_nas.running.resuming import enqueue_again, fail_dead, recover, running
+from surrogate_nas.running.resuming import begin, interrupt, random_number
 from surrogate_nas.storage.optuna_private import (
     as_database,
     id_of,
@@ -35,6 +35,7 @@ from surrogate_nas.storage.optuna_private import (
     storage_of,
     stored_trial,
 )
+from surrogate_nas.storage.recovery import fail_dead
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.interruption import terminable
 
@@ -174,7 +175,6 @@ class _Run:
         self._idle = list(pool.workers)
         self._starting: set[Worker] = set()
         self._training: dict[Worker, optuna.Trial] = {}
-        self._locks: dict[Worker, contextlib.ExitStack] = {}
         self._deadlines: dict[Worker, float] = {}
         self._patience = _patience(objective)
         folder = objective.checkpoints if isinstance(objective, Objective) else None
@@ -192,12 +192,9 @@ class _Run:
             except BaseException:
                 for trial in self._training.values():
                     with contextlib.suppress(Exception):  # the first error is the one to show
-                        enqueue_again(trial)
+                        interrupt(trial)
                         self._study.tell(trial, state=TrialState.FAIL)
                 raise
-            finally:
-                for lock in self._locks.values():
-                    lock.close()
 
     def _step(self) -> None:
         """Give every idle worker a trial, then wait for the next thing that happens."""
@@ -233,20 +230,15 @@ class _Run:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self._study)
-        if self._checkpoints is not None:
-            recover(self._study)
         self._n_to_start -= 1
         trial = self._study.ask()
         self._training[worker] = trial
         self._deadlines[worker] = time.monotonic() + self._patience
-        self._locks[worker] = contextlib.ExitStack()
-        if self._checkpoints is not None:
-            self._locks[worker].enter_context(running(self._checkpoints, trial))
-        worker.send(Start(trial.number, self._study.study_name))
+        begin(trial, self._checkpoints)
+        worker.send(Start(trial.number, self._study.study_name, random_number(trial)))
 
     def _end(self, worker: Worker) -> optuna.Trial:
         """Take the trial from a worker that no longer trains it."""
-        self._locks.pop(worker).close()
         return self._training.pop(worker)
 
     def _tell(self, trial: optuna.Trial, ended: Ended) -> None:
@@ -288,7 +280,8 @@ class _Run:
         trial = self._end(worker)
         if may_go_on and self._checkpoints is not None:
             frozen = stored_trial(self._study, trial)
-            self._n_to_start += fail_dead(self._study, frozen)
+            storage, study_id = storage_of(self._study), id_of(self._study)
+            self._n_to_start += fail_dead(storage, study_id, frozen)
             return
         error = TrainingError(
             expected="a worker process that lives as long as its training",

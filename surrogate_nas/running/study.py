@@ -14,11 +14,12 @@ from surrogate_nas import attributes, pretrained
 from surrogate_nas.domains.space_record import write_space
 from surrogate_nas.errors import StudyError
 from surrogate_nas.running.attached import with_attached
-from surrogate_nas.running.resuming import recover
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.screening.base_proposals import BaseSamplerLike
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
 from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
+from surrogate_nas.storage.optuna_private import id_of, storage_of
+from surrogate_nas.storage.recovery import recover
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.task import Task
 
@@ -93,7 +94,7 @@ def create_study(
             study.sampler = with_attached(sampler, study)
         else:
             _note_origin(study, surrogate, sampler.surrogate)
-        recover(study)
+        recover(storage_of(study), id_of(study))
     return study
 
 

@@ -29,6 +29,7 @@ from surrogate_nas.screening.known_trials import KnownTrials, TrialReader
 from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.screening.screener import MOST_CONTESTED, Proposal
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
+from surrogate_nas.storage.repeats import is_chosen
 
 _MOST_PROPOSALS = 64
 """Number of proposals of a strategy before a random architecture is taken. All of them were tried
@@ -124,6 +125,8 @@ class StrategySampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> Distributions:
         """Let the strategy choose, and return the distributions of the chosen architecture."""
+        if is_chosen(trial):
+            return {}  # NOTE: a repeat's parameters are those of the trial that it repeats
         draw_in = self._draw_in
         if not self._is_given:
             space = self._inferred(study)
@@ -139,7 +142,7 @@ class StrategySampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
     ) -> dict[str, Any]:
         """Return the chosen architecture's values for the parameters of the search space."""
-        if not search_space:
+        if not search_space or is_chosen(trial):
             return {}
         params = self._draws.take(trial)
         if params is None:
@@ -156,7 +159,7 @@ class StrategySampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Draw at random: a parameter that the space does not know."""
-        rng = self._draws.generator(trial, zlib.crc32(param_name.encode()), 1)
+        rng = self._draws.generator(study, trial, zlib.crc32(param_name.encode()), 1)
         return uniform(param_distribution, rng)
 
     def _choose(self, draw_in: _StrategyDraw, study: optuna.Study, trial: FrozenTrial) -> Choice:

@@ -18,13 +18,18 @@ from surrogate_nas.errors import SpaceError
 from surrogate_nas.samplers.strategy import Strategy, StrategySampler, proposals
 from surrogate_nas.samplers.trial_draws import InferredSpace, TrialDraws, entropy_of
 from surrogate_nas.screening.acquisition import AcquisitionLike, as_acquisition
-from surrogate_nas.screening.base_proposals import BaseProposals, BaseSamplerLike
+from surrogate_nas.screening.base_proposals import (
+    BaseProposals,
+    BaseSamplerLike,
+    advance_counters,
+)
 from surrogate_nas.screening.choice import Choice
 from surrogate_nas.screening.evaluated import Evaluated
 from surrogate_nas.screening.known_trials import KnownTrials
 from surrogate_nas.screening.rules import PoolMix, ScreeningRules
 from surrogate_nas.screening.screener import Proposal, Screener
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
+from surrogate_nas.storage.repeats import is_chosen
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 BaseLike: TypeAlias = BaseSamplerLike | Strategy
@@ -186,6 +191,8 @@ class SurrogateSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Forward to the base sampler."""
+        if is_chosen(trial):
+            advance_counters(study, trial.system_attrs.get(attributes.COUNTERS, {}))
         self._base.before_trial(study, trial)
 
     def after_trial(
@@ -205,6 +212,8 @@ class SurrogateSampler(BaseSampler):
         screener = None if self._passes(study) else self._screener_for(study)
         if screener is None:
             return self._base.infer_relative_search_space(study, trial)
+        if is_chosen(trial):
+            return {}  # NOTE: a repeat's parameters are those of the trial that it repeats
         return self._choose(screener, study, trial).candidate.distributions
 
     def sample_relative(
@@ -212,6 +221,8 @@ class SurrogateSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Return the chosen candidate's values for the parameters of the search space."""
         params = self._draws.take(trial)
+        if is_chosen(trial):
+            return {}
         if params is None:
             if self._passes(study) or not search_space:
                 return self._base.sample_relative(study, trial, search_space)
@@ -248,21 +259,25 @@ class SurrogateSampler(BaseSampler):
     def _choose(self, screener: Screener, study: optuna.Study, trial: FrozenTrial) -> Choice:
         """Screen a pool for one trial and store with it what was chosen and predicted."""
         fixed = trial.system_attrs.get(attributes.FIXED_PARAMS, {})
+        counters: dict[str, int] = {}
 
         def choose(known: KnownTrials, rng: np.random.Generator, attempt: int) -> Choice:
             # NOTE: drawn even if no proposal is asked for, so that the pool's own draws do not
             # depend on who proposes.
             base_seed = int(rng.integers(_SEEDS))
+            counters.clear()
             return screener.choose(
                 known.target_trials(study.directions[0], self._meta_features),
                 known.keys,
-                lambda n: self._proposals(study, known, screener.space, base_seed, rng, n),
+                lambda n: self._proposals(
+                    study, known, screener.space, base_seed, rng, n, counters
+                ),
                 rng,
                 fixed=fixed,
                 attempt=attempt,
             )
 
-        return self._draws.choose(study, trial, screener.known, choose)
+        return self._draws.choose(study, trial, screener.known, choose, counters)
 
     def _proposals(
         self,
@@ -272,8 +287,9 @@ class SurrogateSampler(BaseSampler):
         seed: int,
         rng: np.random.Generator,
         n: int,
+        counters: dict[str, int],
     ) -> Iterator[Proposal]:
-        """Yield a number of proposals of the base sampler or strategy."""
+        """Yield a number of proposals of the base sampler or strategy, and note its counters."""
         base = self._given_base
         if isinstance(base, StrategySampler):
             base = base.strategy
@@ -285,3 +301,4 @@ class SurrogateSampler(BaseSampler):
         for params, attrs in ask(space, n):
             # NOTE: fixed parameters may open other branches, whose parameters are then drawn.
             yield replay_chooser(params, random_chooser(rng)), attrs
+        counters.update(ask.advanced)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from surrogate_nas import attributes
+from surrogate_nas.screening.base_proposals import advance_counters
 from surrogate_nas.screening.choice import Choice
 from surrogate_nas.screening.known_trials import KnownTrials
 from surrogate_nas.space import Distributions, ParameterSpace
@@ -21,6 +22,7 @@ from surrogate_nas.storage.optuna_private import (
     set_trial_user_attr,
     stored_trials,
 )
+from surrogate_nas.storage.repeats import effective_number, without_interrupted
 
 _MOST_ATTEMPTS = 28
 """Number of times that a worker chooses if others choose the same at the same time."""
@@ -68,12 +70,26 @@ class TrialDraws:
         self._make_threaded()
 
     def choose(
-        self, study: optuna.Study, trial: FrozenTrial, known_of: Known, choose: Choose
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        known_of: Known,
+        choose: Choose,
+        counters: Mapping[str, int] | None = None,
     ) -> Choice:
-        """Choose an architecture for a trial, and store what was chosen and predicted."""
+        """Choose an architecture for a trial, and store what was chosen and predicted.
+
+        Args:
+            study: The study.
+            trial: The trial that asks.
+            known_of: Returns what the other trials mean in the space.
+            choose: Chooses.
+            counters: Counters that a base sampler keeps in its study, which `choose` fills.
+        """
+        advanced = {} if counters is None else counters
         with self._choosing:
             for attempt in range(_MOST_ATTEMPTS):
-                rng = self.generator(trial, attempt)
+                rng = self.generator(study, trial, attempt)
                 choice = choose(known_of(others(study, trial)), rng, attempt)
                 plan = choice.candidate.params
                 set_trial_system_attr(study, trial, attributes.PLANNED_PARAMS, plan)
@@ -82,10 +98,17 @@ class TrialDraws:
                 taken = known_of(others(study, trial)).keys
                 if choice.is_repeat or choice.candidate.key not in taken:
                     break
-        for key, value in choice.candidate.system_attrs.items():
+                advance_counters(study, advanced)
+        attrs = dict(choice.candidate.system_attrs)
+        if advanced:
+            attrs[attributes.COUNTERS] = dict(advanced)
+        for key, value in attrs.items():
             set_trial_system_attr(study, trial, key, value)
-        for key, number in choice.attributes().items():
+        # NOTE: the process may die between any two of these writes. The number of candidates, the
+        # first attribute, comes last: the repeat of a trial without it chooses again.
+        for key, number in reversed(choice.attributes().items()):
             set_trial_user_attr(study, trial, key, number)
+        advance_counters(study, advanced)
         for key, value in choice.study_attributes().items():
             study.set_user_attr(key, value)
         self._local.chosen = (id_of(trial), choice.candidate.params)
@@ -100,14 +123,18 @@ class TrialDraws:
         self._local.chosen = (None, None)
         return params if owner == id_of(trial) else None
 
-    def generator(self, trial: FrozenTrial, *more: int) -> np.random.Generator:
-        """Return the source of randomness of a trial.
+    def generator(
+        self, study: optuna.Study, trial: FrozenTrial, *more: int
+    ) -> np.random.Generator:
+        """Return the source of randomness of a trial, as if no trial had been interrupted.
 
         Args:
+            study: The study.
             trial: The trial.
             *more: Numbers that tell several sources of one trial apart.
         """
-        return np.random.default_rng([self.seed, trial.number, *more])
+        number = effective_number(trial, stored_trials(study))
+        return np.random.default_rng([self.seed, number, *more])
 
 
 @final
@@ -133,9 +160,10 @@ class InferredSpace:
 
 
 def others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
-    """Return all trials of a study but one.
+    """Return all trials of a study but one and the interrupted ones that others repeat.
 
     The storage is asked, because a pruner may have filtered the study.
     """
     own = id_of(trial)
-    return [other for other in stored_trials(study) if id_of(other) != own]
+    kept = without_interrupted(stored_trials(study))
+    return [other for other in kept if id_of(other) != own]

@@ -63,7 +63,7 @@ class BaseProposals:
     Args:
         base: The sampler, never modified, or a function that makes one from a seed.
         seed: Fixes the proposals.
-        study: The real study. It is only read, except for counters that the base keeps in it.
+        study: The real study. It is only read.
         trials: Its trials.
     """
 
@@ -72,7 +72,6 @@ class BaseProposals:
     ) -> None:
         storage = InMemoryStorage()
         study_id = storage.create_new_study(list(study.directions), _NAME)
-        self._real = study
         self._counters = _counters(study)
         for key, value in self._counters.items():
             storage.set_study_system_attr(study_id, key, value)
@@ -102,9 +101,20 @@ class BaseProposals:
             # NOTE: a base of ours plans its trial in the replica; the real trial has its own plan.
             attrs.pop(attributes.PLANNED_PARAMS, None)
             yield trial.params, attrs
-        for key, value in _counters(self._study).items():
-            if self._counters.get(key) != value:
-                set_study_system_attr(self._real, key, value)
+
+    @property
+    def advanced(self) -> dict[str, int]:
+        """Counters that the proposals so far have advanced, for :func:`advance_counters`."""
+        now = _counters(self._study)
+        return {key: value for key, value in now.items() if self._counters.get(key) != value}
+
+
+def advance_counters(study: optuna.Study, counters: Mapping[str, int]) -> None:
+    """Write a base sampler's counters into its study, unless they are further there."""
+    now = _counters(study) if counters else {}
+    for key, value in counters.items():
+        if value > now.get(key, -1):
+            set_study_system_attr(study, key, value)
 
 
 def seeded(base: BaseSamplerLike, seed: int) -> BaseSampler:

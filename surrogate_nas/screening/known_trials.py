@@ -9,10 +9,10 @@ from typing import Any, final
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from surrogate_nas import attributes
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.past.past_task import Direction, PastTask, from_trials
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.storage.repeats import planned
 from surrogate_nas.surrogate.curves import UnfinishedTrials, unfinished_trials
 
 
@@ -140,10 +140,3 @@ class TrialReader:
             except SpaceError:
                 self._keys[at] = None
         return self._keys[at]
-
-
-def planned(trial: FrozenTrial) -> dict[str, Any]:
-    """Return a trial's parameters, with the ones that its objective has not asked for yet."""
-    attrs = trial.system_attrs
-    fixed, plan = attrs.get(attributes.FIXED_PARAMS, {}), attrs.get(attributes.PLANNED_PARAMS, {})
-    return {**fixed, **plan, **trial.params}

@@ -9,11 +9,12 @@ from typing import TypeAlias
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, JournalStorage, get_storage
+from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.errors import StorageError
 from surrogate_nas.storage.journal import JournalFile
+from surrogate_nas.storage.locked import LockedDatabase, LockedJournal, with_locks
 from surrogate_nas.storage.optuna_private import backend_of, journal_path
 from surrogate_nas.storage.passwords import masked, refuse_unescaped, secrets_of
 from surrogate_nas.storage.server import open_database, with_tables, words_of
@@ -80,10 +81,10 @@ def _opened(storage: StorageLike) -> BaseStorage:
     """
     try:
         if isinstance(storage, str) and "://" not in storage:
-            return JournalStorage(JournalFile(storage))
+            return LockedJournal(JournalFile(storage))
         if isinstance(storage, str) and storage.split("://")[0].split("+")[0] in _SERVERS:
-            return get_storage(open_database(storage, masked(storage)))
-        return with_tables(lambda: get_storage(storage))
+            return LockedDatabase(open_database(storage, masked(storage)))
+        return with_locks(with_tables(lambda: get_storage(storage)))
     except _NO_STORAGE as error:
         raise OSError(f"not a storage ({type(error).__name__}: {error!s:.80})") from error
     except RuntimeError as error:
@@ -130,19 +131,3 @@ def address_of(storage: BaseStorage) -> str | None:
     if isinstance(url, str):
         return masked(url)
     return journal_path(backend)
-
-
-def folder_beside(storage: BaseStorage, what: str) -> Path | None:
-    """Return where files that belong to a storage are kept by default: a folder beside its file.
-
-    ``nas-artifacts`` beside ``nas.db`` for "artifacts"; None for a storage that is no file here.
-    """
-    backend = backend_of(storage)
-    engine = getattr(backend, "engine", None)
-    name = journal_path(backend)
-    if engine is not None and engine.url.get_backend_name() == "sqlite":
-        name = engine.url.database
-    if not isinstance(name, str) or name in ("", ":memory:") or name.startswith("file:"):
-        return None
-    path = Path(name)
-    return path.with_name(f"{path.stem}-{what}")

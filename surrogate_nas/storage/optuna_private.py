@@ -24,6 +24,9 @@ from optuna.trial import BaseTrial, FrozenTrial
 Database: TypeAlias = RDBStorage | _CachedStorage
 """A database, with or without Optuna's store of trials around it."""
 
+CachedDatabase: TypeAlias = _CachedStorage
+"""A database with Optuna's store of trials around it."""
+
 MEMORY_LOGGER = "optuna.storages._in_memory"
 """Name of the logger of Optuna's storage in memory."""
 
@@ -50,6 +53,11 @@ def stored_trials(study: optuna.Study) -> list[FrozenTrial]:
 def stored_trial(study: optuna.Study, trial: optuna.Trial | FrozenTrial) -> FrozenTrial:
     """Return a trial as the storage has it now."""
     return study._storage.get_trial(trial._trial_id)
+
+
+def latest_trial(trial: optuna.Trial) -> FrozenTrial:
+    """Return a running trial as its storage has it now."""
+    return trial._get_latest_trial()
 
 
 def study_system_attrs(study: optuna.Study) -> Mapping[str, Any]:

@@ -13,13 +13,9 @@ from optuna.trial import FixedTrial, TrialState
 from surrogate_nas import attributes
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.running.objective import Objective
-from surrogate_nas.running.resuming import (
-    checkpoint_path,
-    enqueue_again,
-    origin,
-    recover,
-    running,
-)
+from surrogate_nas.running.resuming import begin, checkpoint_path, interrupt
+from surrogate_nas.storage import recovery
+from surrogate_nas.storage.repeats import origin
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.killed_studies import EPOCHS, TRIALS, new_study, objective
 from tests.helpers.kills import start
@@ -84,6 +80,10 @@ def test_a_killed_study_is_continued_by_the_same_lines(
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
+def recover(study: optuna.Study) -> list[int]:
+    return recovery.recover(study._storage, study._study_id)
+
+
 def note_lock(trial: optuna.Trial, lock: Path) -> None:
     """Say of a trial that it runs, with a lock that nobody holds."""
     lock.touch()
@@ -102,24 +102,24 @@ def stale(study: optuna.Study, lock: Path) -> optuna.Trial:
 def test_a_stale_trial_fails_and_is_enqueued(tmp_path: Path) -> None:
     """With its parameters and with the number of the first that evaluated them."""
     study = optuna.create_study()
-    stale(study, tmp_path / "a.lock")
+    stale(study, tmp_path / "running-a.lock")
     assert recover(study) == [0]
     assert recover(study) == []
     assert [t.state for t in study.trials] == [FAIL, WAITING]
     again = study.trials[1]
     assert again.system_attrs["fixed_params"] == ARCHITECTURE
     assert again.user_attrs == {"continues_trial": 0, "attempt": 2}
-    assert not (tmp_path / "a.lock").exists()
+    assert not (tmp_path / "running-a.lock").exists()
 
 
 def test_an_architecture_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
     """After three times, or the study would never end."""
     study = optuna.create_study()
     for attempt in range(1, 4):
-        trial = study.ask() if study.trials else stale(study, tmp_path / "1.lock")
+        trial = study.ask() if study.trials else stale(study, tmp_path / "running-1.lock")
         if attempt > 1:
             ToySpace().suggest(trial)
-            note_lock(trial, tmp_path / f"{attempt}.lock")
+            note_lock(trial, tmp_path / f"running-{attempt}.lock")
         assert recover(study) == [attempt - 1]
     assert [t.state for t in study.trials] == [FAIL] * 3
     assert study.trials[2].user_attrs["stop_reason"] == "its process died 3 times"
@@ -130,13 +130,27 @@ def test_a_trial_that_runs_is_left_alone(tmp_path: Path) -> None:
     """Its lock is held, here by this very process."""
     study = optuna.create_study()
     trial = study.ask()
-    with running(tmp_path / "new", trial):
-        path = Path(study.trials[0].system_attrs[attributes.LOCK])
-        assert path.parent == tmp_path / "new"
-        assert recover(study) == []
-    assert not path.exists()
+    begin(trial, tmp_path / "new")
+    path = Path(study.trials[0].system_attrs[attributes.LOCK])
+    assert path.parent == tmp_path / "new"
+    assert recover(study) == []
+    path.unlink()
     assert recover(study) == []  # no file: it may run on another machine
     assert study.trials[0].state is TrialState.RUNNING
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_lock_is_released_when_its_trial_has_finished(is_told: bool, tmp_path: Path) -> None:
+    """One that Optuna has let go of before is dead."""
+    study = optuna.create_study()
+    trial = study.ask()
+    begin(trial, tmp_path)
+    if is_told:
+        study.tell(trial, 1.0)
+    assert len(list(tmp_path.iterdir())) == 1
+    del trial
+    assert len(list(tmp_path.iterdir())) == (0 if is_told else 1)
+    assert recover(study) == ([] if is_told else [0])
 
 
 def test_trials_of_others_are_left_alone(tmp_path: Path) -> None:
@@ -144,36 +158,38 @@ def test_trials_of_others_are_left_alone(tmp_path: Path) -> None:
     study = optuna.create_study()
     study.ask()
     assert recover(study) == []
-    trial = stale(study, tmp_path / "x.lock")
-    with (tmp_path / "x.lock").open("rb") as file:
+    trial = stale(study, tmp_path / "running-x.lock")
+    with (tmp_path / "running-x.lock").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert recover(study) == []
     study.tell(trial, 1.0)
     assert recover(study) == []
 
 
-def test_a_trial_without_parameters_is_only_failed(tmp_path: Path) -> None:
-    """Its process died before anything was chosen."""
+def test_a_trial_without_parameters_is_repeated_too(tmp_path: Path) -> None:
+    """Its process died before anything was chosen; the repeat chooses by the same number."""
     study = optuna.create_study()
     trial = study.ask()
-    note_lock(trial, tmp_path / "a.lock")
+    note_lock(trial, tmp_path / "running-a.lock")
     assert recover(study) == [0]
-    assert [t.state for t in study.trials] == [FAIL]
+    assert [t.state for t in study.trials] == [FAIL, WAITING]
+    assert study.trials[1].user_attrs == {"continues_trial": 0, "attempt": 2}
+    assert "fixed_params" not in study.trials[1].system_attrs
 
 
 def test_repetitions_keep_their_origin_and_their_checkpoint(tmp_path: Path) -> None:
     """However often a trial is interrupted."""
     study = optuna.create_study(study_name="a")
-    first = stale(study, tmp_path / "a.lock")
+    first = stale(study, tmp_path / "running-a.lock")
     assert origin(first) == 0
     path = checkpoint_path(tmp_path, first)
-    enqueue_again(first)
+    interrupt(first)
     study.tell(first, state=FAIL)
     second = study.ask()
     ToySpace().suggest(second)
     assert origin(second) == 0
     assert checkpoint_path(tmp_path, second) == path
-    enqueue_again(second)
+    interrupt(second)
     assert study.trials[2].user_attrs["continues_trial"] == 0
     other = study.ask({"width": optuna.distributions.IntDistribution(2, 8)})
     assert checkpoint_path(tmp_path, other) != path
@@ -184,7 +200,7 @@ def test_the_next_trial_finds_stale_ones_too(
 ) -> None:
     """For studies that Optuna made: the second trial is the one that had been lost."""
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
-    stale(study, tmp_path / "a.lock")
+    stale(study, tmp_path / "running-a.lock")
     objective_ = Objective(
         ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=50), checkpoints=tmp_path
     )

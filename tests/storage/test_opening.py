@@ -12,7 +12,6 @@ from optuna.storages import InMemoryStorage, JournalStorage
 from surrogate_nas.errors import StorageError
 from surrogate_nas.storage.opening import (
     address_of,
-    folder_beside,
     open_storage,
     reachable,
 )
@@ -138,17 +137,6 @@ def test_a_storage_error_within_is_not_wrapped_again() -> None:
 def test_errors_that_are_not_the_storage_s_pass() -> None:
     with pytest.raises(json.JSONDecodeError), reachable("sqlite:///nas.db"):
         json.loads("no json")
-
-
-def test_the_folder_for_pictures_is_beside_the_file(tmp_path: Path) -> None:
-    """And nowhere for what is no file here."""
-    database = open_storage(f"sqlite:///{tmp_path}/nas.db")
-    journal = open_storage(f"{tmp_path}/other.journal")
-
-    assert folder_beside(database, "artifacts") == tmp_path / "nas-artifacts"
-    assert folder_beside(journal, "artifacts") == tmp_path / "other-artifacts"
-    assert folder_beside(open_storage(None), "artifacts") is None
-    assert folder_beside(open_storage("sqlite:///:memory:"), "artifacts") is None
 
 
 def test_a_storage_object_has_an_address(tmp_path: Path) -> None:

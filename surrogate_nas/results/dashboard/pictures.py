@@ -14,13 +14,13 @@ from optuna.trial import FrozenTrial
 
 from surrogate_nas import attributes
 from surrogate_nas.files.atomic import write_whole
-from surrogate_nas.storage.opening import folder_beside
 from surrogate_nas.storage.optuna_private import (
     id_of,
     set_study_system_attr,
     storage_of,
     study_system_attrs,
 )
+from surrogate_nas.storage.places import folder_beside
 
 FILE_NAME = "architecture.svg"
 

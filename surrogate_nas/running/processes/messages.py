@@ -45,10 +45,12 @@ class Start:
     Args:
         number: Of the trial.
         study_name: Of its study.
+        effective_number: The trial's number in a study without interrupted trials.
     """
 
     number: int
     study_name: str
+    effective_number: int | None = None
 
 
 def send(message: object, pipe: IO[bytes]) -> None:

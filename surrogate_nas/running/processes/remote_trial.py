@@ -10,6 +10,8 @@ from typing import Any, final
 import optuna
 from optuna.distributions import BaseDistribution
 
+from surrogate_nas.storage.repeats import should_prune
+
 
 @final
 @dataclass(frozen=True)
@@ -51,7 +53,6 @@ _METHODS = frozenset(
         "suggest_int",
         "suggest_categorical",
         "report",
-        "should_prune",
         "set_user_attr",
         "set_constraint",
     }
@@ -61,6 +62,8 @@ _PROPERTIES = frozenset({"params", "distributions", "user_attrs", "constraints",
 
 def answer(trial: optuna.Trial, call: Call) -> Any:
     """Do for a worker what it asks of its trial."""
+    if call.name == "should_prune":
+        return should_prune(trial)
     if call.name in _METHODS:
         return getattr(trial, call.name)(*call.arguments, **dict(call.named))
     assert call.name in _PROPERTIES
@@ -85,6 +88,8 @@ class RemoteTrial(optuna.trial.BaseTrial):
         study_name: Of its study.
         ask: Puts a question and returns the answer.
         say: Says something that needs no answer.
+        effective_number: The trial's number in a study without interrupted trials; None if it is
+            the same.
     """
 
     def __init__(
@@ -93,8 +98,11 @@ class RemoteTrial(optuna.trial.BaseTrial):
         study_name: str,
         ask: Callable[[Call], Any],
         say: Callable[[Epoch], None] = lambda epoch: None,
+        *,
+        effective_number: int | None = None,
     ) -> None:
         self._number = number
+        self.effective_number = number if effective_number is None else effective_number
         self._ask = ask
         self.say = say
         self.study_name = study_name

@@ -63,7 +63,13 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
                 send(_probed(objective, order), outbox)
             else:
                 assert isinstance(order, Start)
-                trial = RemoteTrial(order.number, order.study_name, orders.ask, orders.say)
+                trial = RemoteTrial(
+                    order.number,
+                    order.study_name,
+                    orders.ask,
+                    orders.say,
+                    effective_number=order.effective_number,
+                )
                 send(run(objective, trial), outbox)
     except (BrokenPipeError, KeyboardInterrupt):
         sys.exit(1)

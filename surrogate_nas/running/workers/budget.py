@@ -15,14 +15,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
 from surrogate_nas.attributes import counts
-from surrogate_nas.running.resuming import clear_lock, fail_dead
 from surrogate_nas.running.workers.coordination import Coordination
+from surrogate_nas.storage.locks import clear_locks
 from surrogate_nas.storage.optuna_private import (
     id_of,
     set_study_system_attr,
     storage_of,
     study_system_attrs,
 )
+from surrogate_nas.storage.recovery import fail_dead
 
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 2.0
@@ -168,8 +169,8 @@ def bury(study: optuna.Study, coordination: Coordination, names: Collection[str]
 
 
 def _give_away(study: optuna.Study, trial: FrozenTrial) -> None:
-    fail_dead(study, trial)
-    clear_lock(trial)
+    fail_dead(storage_of(study), id_of(study), trial)
+    clear_locks(trial)
 
 
 def begin_no_more(study: optuna.Study, run: str) -> None:

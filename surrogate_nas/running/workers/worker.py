@@ -27,7 +27,7 @@ from surrogate_nas.attributes import INTERRUPTED
 from surrogate_nas.running.attached import with_attached
 from surrogate_nas.running.objective import Objective, is_bug, note_error
 from surrogate_nas.running.processes.messages import portable, unpacked
-from surrogate_nas.running.resuming import enqueue_again
+from surrogate_nas.running.resuming import interrupt
 from surrogate_nas.running.workers.address import Address
 from surrogate_nas.running.workers.budget import BudgetedStudy, BudgetMet, begin_no_more
 from surrogate_nas.running.workers.coordination import Coordination, coordinate
@@ -253,7 +253,7 @@ class _Guarded:
                 return self._objective(trial)
         except KeyboardInterrupt:
             if trial.user_attrs.get(attributes.STOP_REASON) != INTERRUPTED:
-                enqueue_again(trial)
+                interrupt(trial)
             raise
         except optuna.exceptions.OptunaError:
             raise  # it was pruned, or the study itself is in trouble

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 import surrogate_nas as sn
 from surrogate_nas.errors import StudyError, TrainingError
-from surrogate_nas.running.resuming import fail_dead
+from surrogate_nas.storage.recovery import fail_dead
 from tests.helpers.mortal import faulty
 from tests.helpers.toys import ToySpace, ToyTask
 from tests.helpers.worker_studies import KINDS, address, new_study, width, workers_of
@@ -226,7 +226,7 @@ def taken(trial: optuna.Trial) -> float:
     trial.suggest_int("x", 0, 9)
     if trial.number < 2:
         frozen = trial.study.get_trials(deepcopy=False)[trial.number]
-        assert fail_dead(trial.study, frozen)
+        assert fail_dead(trial.study._storage, trial.study._study_id, frozen)
     if trial.number == 1:
         trial.set_user_attr("late", True)  # refused: the trial has ended
     return 1.0

@@ -1,0 +1,134 @@
+"""Storages whose running trials hold locks, from their creation until they have finished.
+
+A trial that is created, or taken from the queue, has its lock from the first moment: whenever its
+process dies, the next process that opens the study finds the trial (see
+:mod:`surrogate_nas.storage.recovery`).
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+import weakref
+from collections.abc import Callable, Sequence
+from typing import final
+
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from surrogate_nas.attributes import LOCK, QUEUE_LOCK
+from surrogate_nas.storage.locks import RunningLock
+from surrogate_nas.storage.optuna_private import CachedDatabase, backend_of
+from surrogate_nas.storage.places import lock_folder
+
+_logger = logging.getLogger(__name__)
+
+_held: weakref.WeakKeyDictionary[BaseStorage, dict[int, RunningLock]] = weakref.WeakKeyDictionary()
+"""Locks that this process holds: storage -> identity of the trial -> lock."""
+
+
+@final
+class LockedJournal(JournalStorage):
+    """Optuna's journal storage whose running trials hold locks."""
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Create a trial; a running one has its lock at once."""
+        create = super().create_new_trial
+        return _create(self, template_trial, lambda template: create(study_id, template))
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Set a trial's state; a trial has its lock before it runs, and until its end."""
+        write = super().set_trial_state_values
+        return _set_state(self, trial_id, state, lambda: write(trial_id, state, values))
+
+
+@final
+class LockedDatabase(CachedDatabase):
+    """Optuna's cached database whose running trials hold locks."""
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Create a trial; a running one has its lock at once."""
+        create = super().create_new_trial
+        return _create(self, template_trial, lambda template: create(study_id, template))
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Set a trial's state; a trial has its lock before it runs, and until its end."""
+        write = super().set_trial_state_values
+        return _set_state(self, trial_id, state, lambda: write(trial_id, state, values))
+
+
+def with_locks(storage: BaseStorage) -> BaseStorage:
+    """Return a storage whose running trials hold locks, where that is possible."""
+    backend = backend_of(storage)
+    if type(storage) is CachedDatabase and isinstance(backend, RDBStorage):
+        return LockedDatabase(backend)
+    return storage
+
+
+def holds_lock(storage: BaseStorage, trial_id: int) -> bool:
+    """Return whether this process holds a lock for a trial through its storage."""
+    return trial_id in _held.get(storage, {})
+
+
+def _create(
+    storage: BaseStorage, template: FrozenTrial | None, create: Callable[[FrozenTrial | None], int]
+) -> int:
+    """Create a trial from a template; without one it runs, and gets a lock."""
+    lock = _new_lock(storage) if template is None else None
+    if lock is None:
+        return create(template)
+    # NOTE: the lock is part of the trial's creation. Written afterwards, it would be missing if
+    # the process died between the two.
+    running = create_trial(state=TrialState.RUNNING, system_attrs={LOCK: str(lock.path)})
+    try:
+        trial_id = create(running)
+    except BaseException:
+        lock.release()
+        raise
+    _held.setdefault(storage, {})[trial_id] = lock
+    return trial_id
+
+
+def _set_state(
+    storage: BaseStorage, trial_id: int, state: TrialState, write: Callable[[], bool]
+) -> bool:
+    """Write a trial's state, with a lock while it runs."""
+    if state is not TrialState.RUNNING:
+        is_set = write()
+        if (held := _held.get(storage, {}).pop(trial_id, None)) is not None:
+            held.release()
+        return is_set
+    lock = _new_lock(storage)
+    if lock is None:
+        return write()
+    try:
+        # NOTE: a name of its own. Another process may want the same trial from the queue at the
+        # same time, and must not overwrite the lock of the one that gets it.
+        storage.set_trial_system_attr(
+            trial_id, f"{QUEUE_LOCK}{uuid.uuid4().hex[:8]}", str(lock.path)
+        )
+        is_taken = write()
+    except BaseException:
+        lock.release()
+        raise
+    if is_taken:
+        _held.setdefault(storage, {})[trial_id] = lock
+    else:
+        lock.release()
+    return is_taken
+
+
+def _new_lock(storage: BaseStorage) -> RunningLock | None:
+    """Return a new lock; None where there is no place for it, or no locks."""
+    folder = lock_folder(storage)
+    if folder is None:
+        return None
+    try:
+        return RunningLock(folder)
+    except OSError as error:
+        _logger.debug("A trial runs without a lock in %s: %s", folder, error)
+        return None

@@ -1,0 +1,158 @@
+"""Trials that repeat interrupted ones, and a study as it would be if none had been interrupted.
+
+An interrupted trial fails, and a new trial, its *repeat*, evaluates the same architecture. An
+uninterrupted study would have one trial in place of the two. Whatever draws random numbers by a
+trial's number, or learns from other trials, therefore uses the functions of this module:
+
+- a repeat has the number of the first trial that it repeats, and the trials after it have the
+  numbers that they would have had without it (:func:`effective_number`);
+- trials that have a repeat are left out (:func:`without_interrupted`).
+"""
+
+from __future__ import annotations
+
+import copy
+from bisect import bisect_left
+from collections.abc import Callable, Container, Sequence
+from typing import Any, cast, final
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
+
+from surrogate_nas.attributes import CONTINUES_TRIAL, FIXED_PARAMS, PLANNED_PARAMS
+from surrogate_nas.storage.optuna_private import latest_trial, storage_of, stored_trials
+
+_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def origin(trial: BaseTrial | FrozenTrial) -> int:
+    """Return the number of the first trial that evaluated the same, which may be the trial."""
+    number = trial.user_attrs.get(CONTINUES_TRIAL)
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < trial.number:
+        return number
+    return trial.number
+
+
+def is_repeat(trial: BaseTrial | FrozenTrial) -> bool:
+    """Return whether a trial evaluates again what an interrupted trial has begun."""
+    return origin(trial) != trial.number
+
+
+def effective_number(trial: BaseTrial | FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """Return the number that a trial would have if no trial had been interrupted.
+
+    It never changes: the repeats before a trial are there when the trial is created.
+
+    Args:
+        trial: A trial of the study.
+        trials: All trials of the study.
+    """
+    return _numbering(trials)(trial)
+
+
+def without_interrupted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that no other trial repeats, in the order of their effective numbers."""
+    last: dict[int, int] = {}
+    for trial in trials:
+        if is_repeat(trial):
+            first = origin(trial)
+            last[first] = max(last.get(first, 0), trial.number)
+    if not last:
+        return list(trials)
+    number = _numbering(trials)
+    kept = [t for t in trials if t.state in _COUNTED or t.number >= last.get(origin(t), 0)]
+    return sorted(kept, key=number)
+
+
+def has_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    """Return whether a later trial repeats a trial."""
+    first = origin(trial)
+    return any(t.number > trial.number and origin(t) == first for t in trials)
+
+
+def is_chosen(trial: FrozenTrial) -> bool:
+    """Return whether a trial repeats one whose candidate a screening sampler had chosen."""
+    return is_repeat(trial) and PLANNED_PARAMS in trial.system_attrs
+
+
+def planned(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial's parameters, with those that its objective has not asked for yet."""
+    attrs = trial.system_attrs
+    return {**attrs.get(FIXED_PARAMS, {}), **attrs.get(PLANNED_PARAMS, {}), **trial.params}
+
+
+def whole_study(study: optuna.Study, trial: FrozenTrial) -> tuple[optuna.Study, FrozenTrial]:
+    """Return a study and one of its trials as if no trial had been interrupted.
+
+    For Optuna's samplers and pruners, which read trials and their numbers from the study. What
+    they write goes to the real study.
+    """
+    trials = stored_trials(study)
+    if not any(map(is_repeat, trials)):
+        return study, trial
+    seen = optuna.Study(
+        study.study_name,
+        cast(BaseStorage, _WholeStorage(storage_of(study))),
+        study.sampler,
+        study.pruner,
+    )
+    return seen, _renumbered(trial, effective_number(trial, trials))
+
+
+def should_prune(trial: BaseTrial) -> bool:
+    """Ask the pruner of a trial's study, as if no trial had been interrupted.
+
+    What an interrupted trial reported would count twice, and Hyperband deals trials to its
+    brackets by their numbers.
+    """
+    if not isinstance(trial, optuna.Trial) or len(trial.study.directions) > 1:
+        return trial.should_prune()
+    study, whole = whole_study(trial.study, latest_trial(trial))
+    return study.pruner.prune(study, whole)
+
+
+@final
+class _WholeStorage:
+    """A storage whose lists of trials have no interrupted ones; everything else goes through.
+
+    Args:
+        storage: The real one.
+    """
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy)
+        number = _numbering(trials)
+        kept = [t for t in without_interrupted(trials) if states is None or t.state in states]
+        return [_renumbered(trial, number(trial)) for trial in kept]
+
+
+def _numbering(trials: Sequence[FrozenTrial]) -> Callable[[BaseTrial | FrozenTrial], int]:
+    """Return a function that gives trials of a study their effective numbers."""
+    repeats = sorted(trial.number for trial in trials if is_repeat(trial))
+
+    def number(trial: BaseTrial | FrozenTrial) -> int:
+        first = origin(trial)
+        return first - bisect_left(repeats, first)
+
+    return number
+
+
+def _renumbered(trial: FrozenTrial, number: int) -> FrozenTrial:
+    """Return a trial under another number; its contents are shared."""
+    if trial.number == number:
+        return trial
+    twin = copy.copy(trial)
+    twin.number = number
+    return twin

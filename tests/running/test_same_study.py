@@ -1,0 +1,92 @@
+"""A study that is stopped at any point, and continued, is the one that nobody stopped.
+
+Real processes get real signals. What is compared are parameters, values and learning curves, bit
+for bit, in the order in which the trials ended.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from tests.helpers.stopped_studies import POINTS, STOPPED, TRIALS, place, results, run, stop
+
+pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
+
+INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
+_whole: dict[Any, list[Any]] = {}
+
+
+def whole(base: str = "tpe", n_candidates: int = 8, pruner: Any = None) -> list[Any]:
+    """What a study comes to that nobody stops."""
+    key = (base, n_candidates, type(pruner))
+    if key not in _whole:
+        _whole[key] = results(run(None, None, base, n_candidates, pruner))
+        assert len(_whole[key]) == TRIALS
+    return _whole[key]
+
+
+@pytest.mark.parametrize("with_checkpoints", [False, True])
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+@pytest.mark.parametrize("number", [INT, TERM, KILL])
+def test_whatever_stops_a_training(
+    number: signal.Signals, kind: str, with_checkpoints: bool, tmp_path: Path
+) -> None:
+    """The stopped trial comes first again, and all that follow are the same."""
+    checkpoints = tmp_path / "checkpoints" if with_checkpoints else None
+    storage = place(kind, tmp_path)
+    stop(number, "epoch 1", storage, checkpoints)
+    study = run(storage, checkpoints)
+    assert results(study) == whole()
+    assert [t.state.name for t in study.trials].count("FAIL") == 1
+    assert study.trials[STOPPED + 1].user_attrs["continues_trial"] == STOPPED
+    left = {path.name for path in tmp_path.iterdir()} - {"nas.db", "nas.journal", "checkpoints"}
+    assert left == set()
+    assert checkpoints is None or list(checkpoints.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [TERM, KILL])
+@pytest.mark.parametrize("point", POINTS)
+def test_wherever_a_study_is_stopped(number: signal.Signals, point: str, tmp_path: Path) -> None:
+    """Between two trials, too."""
+    storage = place("journal", tmp_path)
+    stop(number, point, storage)
+    assert results(run(storage)) == whole()
+
+
+@pytest.mark.parametrize("n_candidates", [8, 1])
+@pytest.mark.parametrize("base", ["qmc", "grid", "nsga", "random", "tpe"])
+def test_whatever_sampler_proposes(base: str, n_candidates: int, tmp_path: Path) -> None:
+    """With screening, and without: then the trials are the sampler's own."""
+    storage = place("journal", tmp_path)
+    stop(KILL, "building", storage, None, base, n_candidates)
+    assert results(run(storage, None, base, n_candidates)) == whole(base, n_candidates)
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        optuna.pruners.HyperbandPruner(min_resource=1, max_resource=3, reduction_factor=2),
+    ],
+)
+def test_whatever_pruner_ends_trials(pruner: optuna.pruners.BasePruner, tmp_path: Path) -> None:
+    """What the stopped trial has reported counts once."""
+    storage = place("journal", tmp_path)
+    arguments = (storage, None, "tpe", 8, pruner)
+    stop(KILL, "epoch 1", *arguments)
+    expected = whole(pruner=pruner)
+    assert any(state == "PRUNED" for state, *_ in expected)
+    assert results(run(*arguments)) == expected
+
+
+def test_a_study_that_is_stopped_again_and_again(tmp_path: Path) -> None:
+    """At another point each time; the third death of the same trial would be its last."""
+    storage = place("journal", tmp_path)
+    stop(INT, "building", storage)
+    stop(KILL, "epoch 0", storage)
+    assert results(run(storage)) == whole()
