@@ -11,7 +11,7 @@ demo: .venv/demo
 	$(BIN)/surrogate-nas search --data digits --space cell --surrogate pretrained \
 	    --trials 20 --epochs 6 --limit parameters=2e5 --storage sqlite:///runs/demo/nas.db \
 	    --folder runs/demo/final-$$(date +%Y%m%d-%H%M%S) --report runs/demo/report.html
-	@$(BIN)/python studies/demo/compare.py --storage sqlite:///runs/demo/nas.db
+	@$(BIN)/python -m studies.demo.compare --storage sqlite:///runs/demo/nas.db
 
 test: .venv/dev lint types imports docs tests
 

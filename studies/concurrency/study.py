@@ -6,7 +6,6 @@ Run as ``python -m studies.concurrency.study``; README.md beside this file state
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import statistics
@@ -19,9 +18,10 @@ import optuna
 import torch
 
 import surrogate_nas as sn
+from studies import raw
 from studies.training_speed.crowd import candidates
 
-RAW = Path(__file__).parent / "raw.jsonl"
+RAW = Path(__file__).parent / "raw.jsonl.gz"
 N_CANDIDATES = 16
 EPOCHS = 30
 SPACE = sn.spaces.CellSpace(widths=(8, 16), max_depth=2)
@@ -84,8 +84,12 @@ def main() -> None:
     """Measure in turn, keep the raw values, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=RAW)
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
+    parser.add_argument("--table", action="store_true", help="print the table of the raw values")
     arguments = parser.parse_args()
+    if arguments.table:
+        print_table(raw.read(arguments.out))
+        return
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     task, params = sn.tasks.digits(), candidates(SPACE, N_CANDIDATES)
     rows = []
@@ -94,7 +98,7 @@ def main() -> None:
         for way in ways[repeat % len(ways) :] + ways[: repeat % len(ways)]:
             rows.append({"repeat": repeat, **run(way, task, params)})
             print(rows[-1]["way"], rows[-1]["seconds"], flush=True)
-    arguments.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    raw.write(arguments.out, rows)
     print_table(rows)
 
 

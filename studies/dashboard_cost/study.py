@@ -1,12 +1,11 @@
 """What the page in optuna-dashboard costs a study: seconds a picture and a refresh, and its share.
 
-Run: python studies/dashboard_cost/study.py   (about three minutes; --quick for half of it)
+Run: python -m studies.dashboard_cost.study   (about three minutes; --quick for half of it)
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -20,9 +19,10 @@ import optuna
 import torch
 
 import surrogate_nas as sn
+from studies import raw
 from surrogate_nas.draw import Draw, random_chooser
 
-HERE = Path(__file__).parent
+RAW = Path(__file__).parent / "raw.jsonl.gz"
 
 
 def filled(folder: str, n_trials: int) -> optuna.Study:
@@ -57,7 +57,7 @@ def filled(folder: str, n_trials: int) -> optuna.Study:
 
 def page_seconds(n_trials: int, repeats: int) -> dict[str, list[float]]:
     """Seconds of refreshes and of pictures, the first refresh of a process left out."""
-    raw: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         study = filled(folder, n_trials)
         space = sn.spaces.CellSpace().for_task(sn.tasks.digits())
@@ -67,16 +67,16 @@ def page_seconds(n_trials: int, repeats: int) -> dict[str, list[float]]:
         for _ in range(repeats):
             began = time.perf_counter()
             pages.flush(study, anew=True)
-            raw.setdefault(f"refresh, {n_trials} trials", []).append(time.perf_counter() - began)
+            found.setdefault(f"refresh, {n_trials} trials", []).append(time.perf_counter() - began)
             study.sampler = plain  # how long a suggestion takes is another study's question
             trial = study.ask()
             architecture = space.suggest(trial)
             study.sampler = screening
             began = time.perf_counter()
-            pages.show(trial, lambda found=architecture: space.picture(found))  # type: ignore[misc]
-            raw.setdefault(f"picture, {n_trials} trials", []).append(time.perf_counter() - began)
+            pages.show(trial, lambda one=architecture: space.picture(one))  # type: ignore[misc]
+            found.setdefault(f"picture, {n_trials} trials", []).append(time.perf_counter() - began)
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    return raw
+    return found
 
 
 def shares(n_trials: int, epochs: int) -> dict[str, list[float]]:
@@ -103,36 +103,43 @@ def shares(n_trials: int, epochs: int) -> dict[str, list[float]]:
 
 def measure(repeats: int) -> dict[str, list[float]]:
     """All raw values; sizes take turns."""
-    raw: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}
 
-    def keep(found: dict[str, list[float]]) -> None:
-        for name, values in found.items():
-            raw.setdefault(name, []).extend(values)
+    def keep(new: dict[str, list[float]]) -> None:
+        for name, values in new.items():
+            found.setdefault(name, []).extend(values)
 
     for _ in range(repeats):
         for n_trials in (10, 100):
             keep(page_seconds(n_trials, 5))
         keep(shares(8, 15))
-    return raw
+    return found
 
 
 def main() -> None:
     """Measure, print the table and keep the raw values."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--table", action="store_true", help="print the table of the raw values")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print_table({row["what"]: row["values"] for row in raw.read(RAW)})
+        return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
-    raw = measure(1 if quick else 3)
+    found = measure(1 if arguments.quick else 3)
+    if not arguments.quick:
+        rows = [{"what": k, "values": [round(v, 5) for v in vs]} for k, vs in found.items()]
+        raw.write(RAW, rows)
+    print_table(found)
+
+
+def print_table(found: dict[str, list[float]]) -> None:
+    """Print the table of README.md."""
     print(f"{'what':48s} {'median':>9s} {'least':>8s} {'most':>8s}  n")
-    for name, values in raw.items():
+    for name, values in found.items():
         low, middle, high = np.quantile(values, [0.0, 0.5, 1.0])
         print(f"{name:48s} {middle:9.4f} {low:8.4f} {high:8.4f}  {len(values)}")
-    if not quick:
-        lines = [
-            json.dumps({"what": k, "values": [round(v, 5) for v in vs]}) for k, vs in raw.items()
-        ]
-        (HERE / "raw.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,21 @@
 """Set the demo's search beside recorded cold starts: the same command without a surrogate.
 
-Run by ``make demo``; ``--record`` makes the recorded runs anew.
+Run by ``make demo`` as ``python -m studies.demo.compare`` from the top folder; ``--record`` makes
+the recorded runs again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 
 import optuna
 
 import surrogate_nas as sn
+from studies import raw
 
-RAW = Path(__file__).parent / "cold.jsonl"
+RAW = Path(__file__).parent / "raw.jsonl.gz"
 SEEDS = range(10)
 SHOWN = (1, 2, 3, 5, 10, 20)
 # As in the Makefile's demo.
@@ -31,7 +32,7 @@ def best_so_far(study: optuna.Study) -> list[float]:
 
 def compare(study: optuna.Study) -> None:
     """Print a table of this run and the recorded ones."""
-    rows = [json.loads(line) for line in RAW.read_text().splitlines()]
+    rows = raw.read(RAW)
     this = best_so_far(study)
     print("\nBest validation accuracy so far, and that of recorded cold starts (studies/demo)")
     print(f"{'trainings':>10} {'this run':>9} {'cold: worst':>12} {'median':>7} {'best':>7}")
@@ -45,14 +46,14 @@ def record() -> None:
     """Search as ``make demo`` does, but without a surrogate, once a seed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     task, space = sn.tasks.digits(), sn.spaces.CellSpace()
-    with RAW.open("w") as file:
-        for seed in SEEDS:
-            study = sn.create_study(task, space, limits=LIMITS, seed=seed)
-            trainer = sn.Trainer(epochs=EPOCHS, seed=seed)
-            study.optimize(sn.Objective(task, space, trainer), n_trials=N_TRIALS)
-            best = [round(value, 6) for value in best_so_far(study)]
-            file.write(json.dumps({"seed": seed, "best": best}) + "\n")
-            print(f"seed {seed}: {best[-1]:.4f}", flush=True)
+    rows: list[raw.Row] = []
+    for seed in SEEDS:
+        study = sn.create_study(task, space, limits=LIMITS, seed=seed)
+        trainer = sn.Trainer(epochs=EPOCHS, seed=seed)
+        study.optimize(sn.Objective(task, space, trainer), n_trials=N_TRIALS)
+        rows.append({"seed": seed, "best": [round(value, 6) for value in best_so_far(study)]})
+        print(f"seed {seed}: {rows[-1]['best'][-1]:.4f}", flush=True)
+    raw.write(RAW, rows)
 
 
 def main() -> None:

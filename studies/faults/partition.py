@@ -18,9 +18,11 @@ import optuna
 from optuna.trial import TrialState
 
 import surrogate_nas as sn
+from studies import raw
 from surrogate_nas.storage.opening import open_storage
 from tests.helpers.postgres import running_server
 
+RAW = Path(__file__).parent / "raw.jsonl.gz"
 SECONDS = 20.0
 N_TRIALS = 30
 HERE, THERE = "10.99.0.1", "10.99.0.2"
@@ -101,6 +103,7 @@ def report(url: str, behind: str) -> None:
         "values_are_right": all(t.value == t.params["x"] for t in complete),
         "left_running": sum(t.state is TrialState.RUNNING for t in trials),
     }
+    raw.write(RAW, [facts])
     print(json.dumps(facts))
 
 

@@ -6,24 +6,22 @@ Run as ``python -m studies.fidelity.record --set fashion_mnist``; README.md says
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
 import surrogate_nas as sn
-from studies import image_sets
+from studies import image_sets, raw
+from studies.fidelity.study import CURVES, RAW
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.training.trainer import seeded
 
 EPOCHS = 18
-FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Train distinct random architectures of CellSpace; one line each, as soon as it is there."""
+    """Train distinct random architectures of CellSpace; one row each, as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", required=True, choices=[*image_sets.PAST, *image_sets.HELD_OUT])
     parser.add_argument("--data", help="folder of the image sets")
@@ -35,24 +33,27 @@ def main() -> None:
     trainer = sn.Trainer(epochs=EPOCHS, device="cpu")
     rng = np.random.default_rng(0)
     seen: set[str] = set()
-    with (FOLDER / f"curves-{arguments.set}.jsonl").open("w") as out:
-        while len(seen) < arguments.architectures:
-            draw = Draw(random_chooser(rng))
-            architecture = space.suggest(draw)
-            key = space.canonical(architecture)
-            if key in seen:
-                continue
-            seen.add(key)
-            with seeded(len(seen)):
-                network = space.build(architecture, task)
-            began = time.perf_counter()
-            outcome = trainer.train(network, task, seed=len(seen))
-            row = {
-                "params": draw.params,
-                "curve": [round(value, 4) for value in outcome.values],
-                "seconds": round(time.perf_counter() - began, 2),
-            }
-            print(json.dumps(row), file=out, flush=True)
+    others = [row for row in raw.read(RAW, CURVES) if row["set"] != arguments.set]
+    raw.write(RAW, others, CURVES)
+    while len(seen) < arguments.architectures:
+        draw = Draw(random_chooser(rng))
+        architecture = space.suggest(draw)
+        key = space.canonical(architecture)
+        if key in seen:
+            continue
+        seen.add(key)
+        with seeded(len(seen)):
+            network = space.build(architecture, task)
+        began = time.perf_counter()
+        outcome = trainer.train(network, task, seed=len(seen))
+        row = {
+            "set": arguments.set,
+            "params": draw.params,
+            "curve": [round(value, 4) for value in outcome.values],
+            "seconds": round(time.perf_counter() - began, 2),
+        }
+        raw.append(RAW, [row], CURVES)
+    raw.pack(RAW)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What learning curves of pruned trainings are worth to the surrogate, on recorded trainings.
 
-Run as ``python -m studies.fidelity.study --out runs.jsonl``; README.md states the result.
+Run as ``python -m studies.fidelity.study`` from the top folder; README.md states the result.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import spearmanr
 
 import surrogate_nas as sn
+from studies import raw
 from surrogate_nas.screening.ranking import acquisition
 from surrogate_nas.space import SpaceLike
 from surrogate_nas.surrogate import curves
@@ -31,7 +31,9 @@ from surrogate_nas.surrogate.target_model import TargetModel
 
 FloatArray = npt.NDArray[np.float64]
 
-FOLDER = Path(__file__).parent
+RAW = Path(__file__).parent / "raw.jsonl.gz"
+CURVES = "curves"
+"""Part of the raw values that record.py writes. The others are in PARTS."""
 ENVIRONMENT = "SURROGATE_NAS_SHARED"
 POOL = 200
 N_RANDOM = 5
@@ -88,14 +90,14 @@ def benchmark_tables(folder: Path) -> list[Table]:
 def recorded_tables() -> list[Table]:
     """Learning curves that record.py has recorded."""
     found = []
-    for path in sorted(FOLDER.glob("curves-*.jsonl")):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    recorded = raw.read(RAW, CURVES)
+    for name in sorted({row["set"] for row in recorded}):
+        rows = [row for row in recorded if row["set"] == name]
         length = max(len(row["curve"]) for row in rows)
         whole = [row for row in rows if len(row["curve"]) == length]
         values = np.array([row["curve"] for row in whole])
         epochs = tuple(range(1, length + 1))
         params = [row["params"] for row in whole]
-        name = path.stem.removeprefix("curves-")
         found.append(Table(name, sn.spaces.CellSpace(), params, epochs, values))
     return found
 
@@ -273,11 +275,11 @@ def at_costs(path: Sequence[tuple[float, float]]) -> list[float | None]:
 
 
 def main() -> None:
-    """Run all settings; one line each."""
+    """Run all settings; one row each."""
     parser = argparse.ArgumentParser(description=__doc__)
     shared = Path(os.environ.get(ENVIRONMENT, "../shared"))
     parser.add_argument("--tables", type=Path, default=shared / "bench" / "tables")
-    parser.add_argument("--out", type=Path, default=FOLDER / "runs.jsonl")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default="", help="part of a table's name")
     parser.add_argument("--pruners", nargs="*", default=PRUNERS)
@@ -286,15 +288,17 @@ def main() -> None:
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tables = [*recorded_tables(), *benchmark_tables(arguments.tables)]
-    with arguments.out.open("a") as out:
-        for table in [t for t in tables if arguments.only in t.name]:
-            for seed in range(arguments.seeds):
-                for row in runs(table, seed, arguments):
-                    print(json.dumps({"table": table.name, "seed": seed, **row}), file=out)
-                out.flush()
+    for table in [t for t in tables if arguments.only in t.name]:
+        for seed in range(arguments.seeds):
+            for part, row in runs(table, seed, arguments):
+                named = {"table": table.name, "seed": seed, **row}
+                raw.append(arguments.out, [named], part)
+    raw.pack(arguments.out)
 
 
-def runs(table: Table, seed: int, chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def runs(
+    table: Table, seed: int, chosen: argparse.Namespace
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """All settings of a table and a seed."""
     for name, make in pruners(table).items():
         if name not in chosen.pruners:
@@ -304,11 +308,11 @@ def runs(table: Table, seed: int, chosen: argparse.Namespace) -> Iterator[dict[s
             model = models[kind]
             setting = {"pruner": name, "model": kind}
             if "predictions" in chosen.parts and name in ("halving", "median"):
-                yield {"part": "predictions", **setting, **predict(table, make(), model, seed)}
+                yield "predictions", {**setting, **predict(table, make(), model, seed)}
             if "search" in chosen.parts:
                 path = search(table, make(), model, seed)
                 regrets = at_costs(path)
-                yield {"part": "search", **setting, "n_trials": len(path), "regret": regrets}
+                yield "search", {**setting, "n_trials": len(path), "regret": regrets}
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""Print the tables of README.md from runs.jsonl."""
+"""Print the tables of README.md from the raw values.
+
+Run as ``python -m studies.fidelity.table`` from the top folder.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-RUNS = Path(__file__).parent / "runs.jsonl"
+from studies import raw
+from studies.fidelity.study import RAW
+
 COSTS = (6, 9, 12)
 Key = tuple[str, str, str]
 
@@ -32,21 +35,19 @@ def shown(values: list[float], base: list[float]) -> str:
     return f"{mean:.3f} ({np.mean(apart):+.3f} [{low:+.3f}, {high:+.3f}])"
 
 
-def grouped(rows: list[dict[str, Any]], part: str) -> dict[Key, list[dict[str, Any]]]:
-    """Rows of one part by table, pruner and model, in the order of their seeds."""
+def grouped(rows: list[raw.Row]) -> dict[Key, list[dict[str, Any]]]:
+    """Rows by table, pruner and model, in the order of their seeds."""
     found: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: int(row["seed"])):
-        if row["part"] == part:
-            found[row["table"], row["pruner"], row["model"]].append(row)
+        found[row["table"], row["pruner"], row["model"]].append(row)
     return found
 
 
 def main() -> None:
     """Print both tables; differences are from "thrown away" under the same pruner."""
-    rows = [json.loads(line) for line in RUNS.read_text().splitlines()]
     print("| table | pruner | curves | rank correlation | regret of the top 5 |")
     print("|---|---|---|---|---|")
-    predictions = grouped(rows, "predictions")
+    predictions = grouped(raw.read(RAW, "predictions"))
     for (table, pruner, model), found in predictions.items():
         base = predictions[table, pruner, "thrown away"]
         cells = [
@@ -62,7 +63,7 @@ def main() -> None:
         f"\n| table | pruner | curves | trials | {costs} |\n|---|---|---|---|"
         + "---|" * len(COSTS)
     )
-    searches = grouped(rows, "search")
+    searches = grouped(raw.read(RAW, "search"))
     for (table, pruner, model), found in searches.items():
         base = searches[table, pruner, "thrown away"]
         cells = [f"{np.mean([row['n_trials'] for row in found]):.0f}"]

@@ -1,12 +1,11 @@
 """What reading past studies costs, with and without the cache: 100 studies of 1,000 trials.
 
-Run: python studies/history_cache/study.py   (about five minutes; --quick for ten studies)
+Run: python -m studies.history_cache.study   (about five minutes; --quick for ten studies)
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -29,7 +28,9 @@ from optuna.distributions import (
 )
 from optuna.storages import RDBStorage
 
-HERE = Path(__file__).parent
+from studies import raw
+
+RAW = Path(__file__).parent / "raw.jsonl.gz"
 N_TRIALS = 1000
 SPACE: dict[str, BaseDistribution] = {
     **{f"op_{i}": CategoricalDistribution(["skip", "conv1", "conv3", "pool"]) for i in range(8)},
@@ -101,11 +102,10 @@ def stored(name: str, rng: np.random.Generator) -> float:
 
 
 CODE = """
-import resource, sys, time
-sys.path.insert(0, {here!r})
+import resource, time
 import surrogate_nas as sn
+from studies.history_cache.study import SPACE
 from surrogate_nas.past import history
-from study import SPACE
 if {by_optuna}:
     history.engine_of = lambda storage: None
 began, worked = time.perf_counter(), time.process_time()
@@ -123,7 +123,7 @@ Reading = tuple[float, float, float]
 def reading(path: Path, n: int, cache: Path | bool, *, by_optuna: bool = False) -> Reading:
     """Read once in a fresh process; imports are not counted."""
     kept = str(cache) if isinstance(cache, Path) else cache
-    code = CODE.format(here=str(HERE), path=path, n=n, cache=kept, by_optuna=by_optuna)
+    code = CODE.format(path=path, n=n, cache=kept, by_optuna=by_optuna)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, cpu, mebibytes = map(float, done.stdout.split())
     return seconds, cpu, mebibytes
@@ -134,10 +134,10 @@ def measure(folder: Path, n_studies: int, repeats: int) -> dict[str, list[Readin
     rng = np.random.default_rng(0)
     path, cache = folder / "nas.db", folder / "cache"
     add_studies(path, [f"study {i}" for i in range(n_studies)], rng)
-    raw: dict[str, list[Reading]] = {}
+    found: dict[str, list[Reading]] = {}
 
     def note(what: str, took: Reading) -> None:
-        raw.setdefault(what, []).append(took)
+        found.setdefault(what, []).append(took)
         print(f"{what}: {took[0]:.2f} s, {took[1]:.2f} s CPU, {took[2]:.0f} MiB", flush=True)
 
     n = n_studies
@@ -150,36 +150,45 @@ def measure(folder: Path, n_studies: int, repeats: int) -> dict[str, list[Readin
         note("one study added", reading(path, n, cache))
     note("without a cache", reading(path, n, False))
     note("through Optuna's own interface", reading(path, n, False, by_optuna=True))
-    return raw
+    return found
 
 
 def main() -> None:
     """Measure, write the raw values, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="10 studies, raw values not written")
-    quick = parser.parse_args().quick
+    parser.add_argument("--table", action="store_true", help="print the table of the raw values")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print_table(raw.read(RAW))
+        return
+    quick = arguments.quick
     with tempfile.TemporaryDirectory() as folder:
-        raw = measure(Path(folder), 10 if quick else 100, 2 if quick else 5)
+        readings = measure(Path(folder), 10 if quick else 100, 2 if quick else 5)
+    rows = [
+        {
+            "what": what,
+            "seconds": [round(seconds, 3) for seconds, _, _ in found],
+            "cpu_seconds": [round(cpu, 3) for _, cpu, _ in found],
+            "peak_mebibytes": [round(mebibytes) for _, _, mebibytes in found],
+        }
+        for what, found in readings.items()
+    ]
     if not quick:
-        lines = [
-            json.dumps(
-                {
-                    "what": what,
-                    "seconds": [round(seconds, 3) for seconds, _, _ in found],
-                    "cpu_seconds": [round(cpu, 3) for _, cpu, _ in found],
-                    "peak_mebibytes": [round(mebibytes) for _, _, mebibytes in found],
-                }
-            )
-            for what, found in raw.items()
-        ]
-        (HERE / "raw.jsonl").write_text("\n".join(lines) + "\n")
+        raw.write(RAW, rows)
+    print_table(rows)
+
+
+def print_table(rows: Sequence[raw.Row]) -> None:
+    """Print the table of README.md."""
     print("| what | median, s | lowest to highest | CPU, median, s | peak, MiB | n |")
     print("|---|---|---|---|---|---|")
-    for what, found in raw.items():
-        seconds, cpu, mebibytes = (sorted(column) for column in zip(*found, strict=True))
+    for row in rows:
+        names = ("seconds", "cpu_seconds", "peak_mebibytes")
+        seconds, cpu, mebibytes = (sorted(row[name]) for name in names)
         print(
-            f"| {what} | {np.median(seconds):.2f} | {seconds[0]:.2f} to {seconds[-1]:.2f} "
-            f"| {np.median(cpu):.2f} | {mebibytes[-1]:.0f} | {len(found)} |"
+            f"| {row['what']} | {np.median(seconds):.2f} | {seconds[0]:.2f} to {seconds[-1]:.2f} "
+            f"| {np.median(cpu):.2f} | {mebibytes[-1]:.0f} | {len(seconds)} |"
         )
 
 

@@ -2,13 +2,13 @@
 
 One thread; what other processes do meanwhile hardly counts.
 
-Run: python studies/sampler_cost/study.py   (about four minutes; --quick for a tenth of it)
+Run: python -m studies.sampler_cost.study   (about four minutes; --quick for a tenth of it)
+--against CHECKOUT compares another checkout of the package with this one, in turns.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -24,13 +24,18 @@ import numpy as np
 import optuna
 
 import surrogate_nas as sn
+from studies import checkouts, raw
 from surrogate_nas.draw import Draw, random_chooser
 
 HERE = Path(__file__).parent
+RAW = HERE / "raw.jsonl.gz"
+PART = "cost"
 SPACE = sn.spaces.CellSpace()
 SMALL = sn.spaces.CellSpace(widths=(8,), max_depth=1)
 """5^6 combinations, as many as NAS-Bench-201 has: the pool may be the whole space."""
 WHOLE = 5**6
+MOST = 1.05
+"""Largest ratio of seconds to another checkout's that counts as equal."""
 OPS = {"none": 0.0, "skip_connect": 0.5, "conv_1x1": 0.8, "conv_3x3": 1.0, "avg_pool_3x3": 0.4}
 
 
@@ -116,15 +121,15 @@ def import_seconds(statement: str) -> float:
 
 def measure(repeats: int) -> dict[str, list[float]]:
     """All raw values; compared settings take turns."""
-    raw: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}
     surrogates = {n: sn.MetaSurrogate.fit(SPACE, past_tasks(n, 100)) for n in (5, 50, 500)}
     small = sn.MetaSurrogate.fit(SMALL, past_tasks(5, 100, SMALL))
     for _ in range(repeats):
         for n, surrogate in {0: None, **surrogates}.items():
-            raw.setdefault(f"suggestion, {n} past tasks", []).extend(
+            found.setdefault(f"suggestion, {n} past tasks", []).extend(
                 suggestion_seconds(surrogate, 100, 10)
             )
-        raw.setdefault(f"suggestion, all {WHOLE:,}, 5 past tasks", []).extend(
+        found.setdefault(f"suggestion, all {WHOLE:,}, 5 past tasks", []).extend(
             suggestion_seconds(small, 100, 10, SMALL, WHOLE)
         )
     big = past_tasks(50, 1000)
@@ -132,41 +137,54 @@ def measure(repeats: int) -> dict[str, list[float]]:
     fitted = sn.MetaSurrogate.fit(SPACE, big)
     given = (pool[:100], [value(params, np.ones(6)) for params in pool[:100]])
     for _ in range(repeats):
-        raw.setdefault("fit, 50 past tasks of 1,000 pairs", []).append(
+        found.setdefault("fit, 50 past tasks of 1,000 pairs", []).append(
             timed(lambda: sn.MetaSurrogate.fit(SPACE, big))
         )
         fresh = fitted.bind(sn.spaces.CellSpace())  # has not seen these architectures before
-        raw.setdefault("predict 10,000 architectures", []).append(
+        found.setdefault("predict 10,000 architectures", []).append(
             timed(lambda one=fresh: one.predict(pool, given=given))  # type: ignore[misc]
         )
-        raw.setdefault("import surrogate_nas", []).append(import_seconds("import surrogate_nas"))
-        raw.setdefault("import torch, optuna, lightgbm", []).append(
+        found.setdefault("import surrogate_nas", []).append(import_seconds("import surrogate_nas"))
+        found.setdefault("import torch, optuna, lightgbm", []).append(
             import_seconds("import torch, optuna, lightgbm")
         )
-    return raw
+    return found
 
 
 def main() -> None:
     """Measure, print the table and keep the raw values."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--table", action="store_true", help="print the table of the raw values")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT")
+    parser.add_argument("--rounds", type=int, default=15, help="of a comparison")
+    arguments = parser.parse_args()
+    if arguments.against:
+        probes = HERE / "probes.py"
+        is_fine = checkouts.compare(arguments.against, probes, arguments.rounds, MOST)
+        sys.exit(not is_fine)
+    if arguments.table:
+        print_table({row["what"]: row["seconds"] for row in raw.read(RAW, PART)})
+        return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    raw = measure(1 if quick else 7)
+    found = measure(1 if arguments.quick else 7)
+    if not arguments.quick:
+        rows = [{"what": k, "seconds": [round(s, 5) for s in v]} for k, v in found.items()]
+        raw.write(RAW, rows, PART)
+    print_table(found)
+
+
+def print_table(found: dict[str, list[float]]) -> None:
+    """Print the table of README.md."""
     print(f"{'what':40s} {'median s':>9s} {'10%':>8s} {'90%':>8s}  n")
-    for name, seconds in raw.items():
+    for name, seconds in found.items():
         low, middle, high = np.quantile(seconds, [0.1, 0.5, 0.9])
         print(f"{name:40s} {middle:9.3f} {low:8.3f} {high:8.3f}  {len(seconds)}")
-    middle_of = {name: float(np.median(seconds)) for name, seconds in raw.items()}
+    middle_of = {name: float(np.median(seconds)) for name, seconds in found.items()}
     grown = middle_of["suggestion, 500 past tasks"] / middle_of["suggestion, 5 past tasks"]
     imported = middle_of["import surrogate_nas"] / middle_of["import torch, optuna, lightgbm"]
     print(f"suggestion, 500 past tasks / 5: {grown:.2f}")
     print(f"import surrogate_nas / torch, optuna, lightgbm: {imported:.2f}")
-    if not quick:
-        lines = [
-            json.dumps({"what": k, "seconds": [round(s, 5) for s in v]}) for k, v in raw.items()
-        ]
-        (HERE / "raw.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

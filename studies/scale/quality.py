@@ -2,7 +2,7 @@
 
 Run as ``python -m studies.scale.quality`` from the top folder; README.md beside this says how.
 Searches on benchmark tables with the bound on conditioning lowered, so that its effect shows in a
-few hundred trainings. One JSON line a run; stopped runs continue.
+few hundred trainings. One raw row a run; stopped runs continue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 import surrogate_nas as sn
-from studies.transfer_benchmark.peers import append, read_runs
+from studies import raw
+from studies.scale.study import RAW
 from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder, regret
 from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.screening.ranking import PoolMix, ScreeningRules, TargetTrials, screen
@@ -31,7 +32,7 @@ from surrogate_nas.surrogate.features import Rows
 from surrogate_nas.surrogate.model.posterior import Basis, Nearness, Posterior, spread
 from surrogate_nas.surrogate.target_model import TargetModel, standing_for_all
 
-HERE = Path(__file__).parent
+PART = "quality"
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
 _RULES = ScreeningRules(size=128, mix=PoolMix(n_base=0))
@@ -253,7 +254,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the cases that are not recorded yet."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--bench", metavar="FOLDER", help="holds tables/")
-    parser.add_argument("--out", type=Path, default=HERE / "quality.jsonl")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     parser.add_argument("--table", choices=sorted(LAYOUTS), default="hpobench_mlp")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--bounds", nargs="+", type=int, default=[64])
@@ -263,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     table = Table(arguments.table, folder(arguments.bench) / "tables")
     fields = ("table", "target", "seed", "budget", "pairs", "method", "bound")
-    done = {tuple(line[field] for field in fields) for line in read_runs(arguments.out)}
+    done = {tuple(line[field] for field in fields) for line in raw.read(arguments.out, PART)}
     for seed in arguments.seeds:
         for name in table.layout.tasks:
             for method in arguments.methods:
@@ -286,8 +287,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                     curve = regret(table.values[name], rows)[_NEW - 1 :: _NEW]
                     line = dict(zip(fields, case, strict=True))
                     line |= {"regret": [float(f"{r:.4g}") for r in curve], "cpu_s": seconds}
-                    append(arguments.out, [line])
+                    raw.append(arguments.out, [line], PART)
                     print(*case, f"{curve[-1]:.4f}", seconds, flush=True)
+    raw.pack(arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What large studies cost: processor seconds and memory of a suggestion, and of a fit.
 
 Run as ``python -m studies.scale.study`` from the top folder; README.md beside this file says how.
-Each case runs in a fresh process, on one thread, and writes one JSON line.
+Each case runs in a fresh process, on one thread, and gives one raw row.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ import numpy as np
 import optuna
 
 import surrogate_nas as sn
+from studies import raw
 from studies.scale.large import SPACES, fill, made_up_tasks, value
 from surrogate_nas.draw import random_params
 
-HERE = Path(__file__).parent
+RAW = Path(__file__).parent / "raw.jsonl.gz"
+COST = "cost"
+"""Part of the raw values: one row a case."""
 TRIALS = (100, 300, 1_000, 3_000, 10_000)
 BASE = {"space": "cell", "storage": "sqlite", "past": 0, "pool": 256, "running": 0}
 WARM_UP = 2
@@ -140,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--case", type=json.loads, help="measure one case here, as JSON")
     parser.add_argument("--folder", type=Path, help="of surrogates and storages")
     parser.add_argument("--n", type=int, default=7, help="suggestions a case")
-    parser.add_argument("--out", type=Path, default=HERE / "cost.jsonl")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     parser.add_argument("--label", default="now", help="written with each line")
     arguments = parser.parse_args(argv)
     if arguments.case:
@@ -157,10 +160,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             command = [sys.executable, "-m", "studies.scale.study", "--case", json.dumps(case)]
             command += ["--folder", str(folder), "--n", str(arguments.n)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            line = json.dumps({"label": arguments.label, **case, **json.loads(done.stdout)})
-            with arguments.out.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-            print(line, flush=True)
+            row = {"label": arguments.label, **case, **json.loads(done.stdout)}
+            raw.append(arguments.out, [row], COST)
+            print(json.dumps(row), flush=True)
+    raw.pack(arguments.out)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from studies.transfer_benchmark.peers import read_runs
+from studies import raw
+from studies.scale.study import COST, RAW
 
-HERE = Path(__file__).parent
 Line = dict[str, Any]
 _BASE = {"space": "cell", "storage": "sqlite", "past": 1_000, "pool": 256, "running": 0}
 _DRAWS = 4_000
@@ -135,11 +135,10 @@ def quality(lines: Sequence[Line]) -> None:
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--costs", type=Path, default=HERE / "cost.jsonl")
-    parser.add_argument("--quality", type=Path, default=HERE / "quality.jsonl")
+    parser.add_argument("--raw", type=Path, default=RAW, metavar="FILE")
     arguments = parser.parse_args()
-    costs(read_runs(arguments.costs))
-    quality(read_runs(arguments.quality))
+    costs(raw.read(arguments.raw, COST))
+    quality(raw.read(arguments.raw, "quality"))
 
 
 if __name__ == "__main__":

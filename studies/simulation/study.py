@@ -1,7 +1,7 @@
 """1 to 512 asynchronous workers on benchmark tables, with simulated training times.
 
 Run as ``python -m studies.simulation.study`` from the top folder; README.md beside this file says
-how. One JSON line a run; stopped runs continue.
+how. One raw row a run; stopped runs continue.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ import numpy as np
 import optuna
 
 import surrogate_nas as sn
+from studies import raw
 from studies.simulation.beliefs import BELIEFS, believing
 from studies.simulation.clock import rows_of, simulate
 from studies.simulation.times import NOISE, training_seconds
-from studies.transfer_benchmark.peers import append, read_runs
 from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder
 
 HERE = Path(__file__).parent
+RAW = HERE / "raw.jsonl.gz"
+PARTS = ("workers", "beliefs")
+"""Runs for the claim, and runs that chose what a sampler takes running trials for."""
 TABLES = ("transnas_micro", "nb201", "nas_bench_graph")
 """Settings are chosen on the first; the others are reported."""
 TRAININGS = {1: 200, 8: 200, 64: 200, 512: 1024}
@@ -119,7 +122,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse arguments and run the cases that are not recorded yet."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--bench", metavar="FOLDER", help="holds tables/")
-    parser.add_argument("--out", type=Path, default=HERE / "raw.jsonl", metavar="FILE")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
+    parser.add_argument("--part", choices=PARTS, default="workers", help="of the raw values")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["ours", "tpe", "random"])
     parser.add_argument("--beliefs", nargs="+", choices=BELIEFS, default=["package"])
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
@@ -128,14 +132,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     bench = folder(arguments.bench)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    done = {tuple(line[name] for name in Job._fields) for line in read_runs(arguments.out)}
+    out, part = arguments.out, arguments.part
+    done = {tuple(line[name] for name in Job._fields) for line in raw.read(out, part)}
     wanted = [job for job in jobs(arguments) if job not in done]
     for number, job in enumerate(wanted, 1):
         line = run(job, bench)
-        append(arguments.out, [line])
+        raw.append(out, [line], part)
         print(
             f"{number} of {len(wanted)}: {' '.join(map(str, job))}, {line['cpu_s']} s", flush=True
         )
+    raw.pack(out)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from studies.transfer_benchmark.peers import read_runs
+from studies import raw
+from studies.simulation.study import HERE, RAW
 from studies.transfer_benchmark.tables import FloatArray, Table, folder, regret
 
 matplotlib.use("agg")
-HERE = Path(__file__).parent
 AT = (20, 50, 100, 200, 512, 1024)
 _COLORS = {"ours": "#c8541b", "ours_past": "#1f4e79", "tpe": "#555555", "random": "#b0b0b0"}
 _NAMES = {
@@ -48,15 +48,15 @@ class Run(NamedTuple):
     n_distinct: int
 
 
-def groups(path: Path, bench: Path) -> dict[Group, list[Run]]:
-    """Read recorded runs."""
+def groups(rows: Sequence[raw.Row], bench: Path) -> dict[Group, list[Run]]:
+    """Group recorded runs."""
 
     @cache
     def table(name: str) -> Table:
         return Table(name, bench / "tables")
 
     found: dict[Group, list[Run]] = {}
-    for line in read_runs(path):
+    for line in rows:
         values: FloatArray = table(line["table"]).values[line["target"]]
         run = Run(
             regret(values, line["rows"]),
@@ -142,13 +142,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the tables and draw the picture of what is recorded."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--bench", metavar="FOLDER", help="holds tables/")
-    parser.add_argument("--raw", type=Path, default=HERE, metavar="FOLDER")
+    parser.add_argument("--raw", type=Path, default=RAW, metavar="FILE")
+    parser.add_argument("--pictures", type=Path, default=HERE, metavar="FOLDER")
     arguments = parser.parse_args(argv)
     bench = folder(arguments.bench)
-    found = groups(arguments.raw / "raw.jsonl", bench)
+    found = groups(raw.read(arguments.raw, "workers"), bench)
     print_tables(found)
-    print_beliefs(groups(arguments.raw / "choose.jsonl", bench))
-    draw(found, HERE / "regret.png")
+    print_beliefs(groups(raw.read(arguments.raw, "beliefs"), bench))
+    draw(found, arguments.pictures / "regret.png")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Does a surrogate file read the same under other versions of Python and LightGBM?
 
-Run: python studies/surrogate_file_versions/study.py --python python3.12 --python python3.13
+Run: python -m studies.surrogate_file_versions.study --python python3.12 --python python3.13
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+from studies import raw
+
+ROOT = Path(__file__).parents[2]
+RAW = Path(__file__).parent / "raw.jsonl.gz"
 LIGHTGBMS = ("4.0.0", "4.3.0", "4.5.0", "4.7.0")
 N_PAST = (3, 20)
 """Past tasks of a file: as many basis functions, or compressed to components."""
@@ -142,7 +145,7 @@ def run(inside: Path, lightgbm: Path, folder: Path, step: str) -> str:
         "OMP_NUM_THREADS": "1",
     }
     own = ("--step", step, "--name", name, "--files", str(folder))
-    command = [str(inside), __file__, *own]
+    command = [str(inside), "-m", "studies.surrogate_file_versions.study", *own]
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     if done.returncode:
         raise SystemExit(f"{name} cannot {step}:\n{done.stderr}")
@@ -154,12 +157,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--python", action="append", default=[], help="another interpreter")
     parser.add_argument("--environments", type=Path, help="where to make, or find, them")
+    parser.add_argument("--table", action="store_true", help="print the table of the raw values")
     parser.add_argument("--step", choices=("write", "read"), help=argparse.SUPPRESS)
     parser.add_argument("--name", help=argparse.SUPPRESS)
     parser.add_argument("--files", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
         work(arguments.files, arguments.name, arguments.step)
+        return
+    if arguments.table:
+        print_table(raw.read(RAW))
         return
     with tempfile.TemporaryDirectory() as scratch:
         place = (arguments.environments or Path(scratch) / "environments").resolve()
@@ -172,8 +179,13 @@ def main() -> None:
         for inside, lightgbm in pairs:
             run(inside, lightgbm, files, "write")
         rows = "".join(run(inside, lightgbm, files, "read") for inside, lightgbm in pairs)
-    (HERE / "raw.jsonl").write_text(rows, encoding="utf-8")
     found = [json.loads(row) for row in rows.splitlines()]
+    raw.write(RAW, found)
+    print_table(found)
+
+
+def print_table(found: Sequence[raw.Row]) -> None:
+    """Print how many files each version reads alike."""
     for version in dict.fromkeys(row["read_by"] for row in found):
         own = [row for row in found if row["read_by"] == version]
         largest = max(row["largest_difference"] for row in own)

@@ -1,7 +1,8 @@
 """How fast the Trainer is, against loops written by hand, on a CPU or on a GPU.
 
 Run as ``python -m studies.training_speed.study --device cpu`` (or ``cuda``) from the top folder;
-README.md beside this file states the claims.
+README.md beside this file states the claims. ``--against CHECKOUT`` compares the Trainer of
+another checkout of the package with this one's, in turns.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1073741824")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "4294967296")
 
 import argparse
-import json
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ import optuna
 import torch
 
 import surrogate_nas as sn
+from studies import checkouts, raw
 from studies.training_speed import loops
 from studies.training_speed.crowd import crowd
 from studies.training_speed.gaps import gaps
@@ -32,10 +34,13 @@ from studies.training_speed.loops import Job, Loop
 from studies.training_speed.profile import PARTS, profile
 from studies.training_speed.workloads import build, digits, generated
 
-FOLDER = Path(__file__).parent
+HERE = Path(__file__).parent
+RAW = HERE / "raw.jsonl.gz"
 BATCH = {"cpu": 64, "cuda": 512}
 CROWD_SECONDS = {"cpu": 150.0, "cuda": 210.0}
 """Of the time, what is kept for several candidates at once."""
+MOST = 1.05
+"""Largest ratio of seconds to another checkout's that counts as equal."""
 
 
 @dataclass(frozen=True)
@@ -190,15 +195,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, help="default: 15 on the CPU, 5 on a GPU")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch on the CPU")
     parser.add_argument("--minutes", type=float, default=9.0, help="most it may take")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT")
     arguments = parser.parse_args(argv)
+    if arguments.against:
+        probes, rounds = HERE / "probes.py", arguments.repeats or 15
+        sys.exit(not checkouts.compare(arguments.against, probes, rounds, MOST))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True  # for every loop, the Trainer's included
     repeats = arguments.repeats or {"cpu": 15, "cuda": 5}[arguments.device]
     rows = run(arguments.device, repeats, arguments.minutes)
-    path = FOLDER / f"raw_{arguments.device}.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    print(f"\nRaw values: {path}")
+    raw.write(RAW, rows, arguments.device)
+    print(f"\nRaw values: {RAW}")
 
 
 if __name__ == "__main__":

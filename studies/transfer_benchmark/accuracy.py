@@ -1,7 +1,7 @@
 """How well a surrogate ranks a table, and whether its intervals hold what they promise.
 
-Run as ``python -m studies.transfer_benchmark.accuracy`` from the top folder. One JSON line for
-each table, target, seed, use of past tasks and number of labels, which are rows drawn at random;
+Run as ``python -m studies.transfer_benchmark.accuracy`` from the top folder. One raw row for each
+table, target, seed, use of past tasks and number of labels, which are rows drawn at random;
 of tables of cells also with the features of the cell's graph.
 """
 
@@ -23,10 +23,11 @@ from scipy.special import ndtri
 from scipy.stats import kendalltau
 
 import surrogate_nas as sn
-from studies.transfer_benchmark.peers import append, read_runs
+from studies import raw
+from studies.transfer_benchmark.study import RAW
 from studies.transfer_benchmark.tables import CELLS, LAYOUTS, Table, TableSpace, folder, table_of
 
-HERE = Path(__file__).parent
+PART = "accuracy"
 LABELS = (10, 16, 20, 50, 78)
 LEVELS = (0.5, 0.8, 0.95)
 N_JUDGED = 2000
@@ -77,17 +78,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Judge what is not recorded yet and print means."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--bench", metavar="FOLDER", help="holds tables/ and peers/")
-    parser.add_argument("--out", type=Path, default=HERE / "raw", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     parser.add_argument("--tables", nargs="+", choices=sorted(LAYOUTS), default=list(LAYOUTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args(argv)
     bench = folder(arguments.bench)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / "accuracy.jsonl"
     done = {
         (r["table"], r["target"], r["seed"], r["past"], r.get("cell", False))
-        for r in read_runs(path)
+        for r in raw.read(arguments.out, PART)
     }
     jobs: list[Job] = [
         (name, target, seed, is_warm, is_cell, bench)
@@ -101,8 +100,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         for lines in pool.imap_unordered(judge, jobs):
-            append(path, lines)
-    print_table(read_runs(path))
+            raw.append(arguments.out, lines, PART)
+    raw.pack(arguments.out)
+    print_table(raw.read(arguments.out, PART))
 
 
 def print_table(lines: Sequence[dict[str, Any]]) -> None:

@@ -24,22 +24,6 @@ TINY = 1e-9
 """Regret that is not divided by: where every case has found the best, it is zero."""
 
 
-def read_runs(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object a line, but for a last one that a stopped run left unfinished."""
-    if not path.exists():
-        return []
-    whole, _, _ = path.read_text().rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]
-
-
-def append(path: Path, runs: Iterable[Mapping[str, Any]]) -> None:
-    """Add lines to a file, in the place of an unfinished one at its end."""
-    if path.exists() and not (text := path.read_text()).endswith("\n"):
-        path.write_text(text.rpartition("\n")[0] + "\n" if "\n" in text else "")
-    with path.open("a") as file:
-        file.writelines(json.dumps(run) + "\n" for run in runs)
-
-
 def curves(table: Table, runs: Iterable[Mapping[str, Any]]) -> Curves:
     """Return each recorded run's regret; runs of less than the budget are left out."""
     found = {}
@@ -53,7 +37,7 @@ def curves(table: Table, runs: Iterable[Mapping[str, Any]]) -> Curves:
 def read_peers(path: Path, table: Table) -> dict[str, Curves]:
     """Return all other methods' curves on a table, by method."""
     by_method: dict[str, list[dict[str, Any]]] = {}
-    for run in read_runs(path):
+    for run in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         if run["table"] == table.name:
             by_method.setdefault(run["method"], []).append(run)
     return {method: curves(table, runs) for method, runs in by_method.items()}

@@ -1,7 +1,7 @@
 """SurrogateSampler in ordinary ``study.optimize`` on benchmark tables, by the peers' protocol.
 
 Run as ``python -m studies.transfer_benchmark.study`` from the top folder; README.md beside this
-file says how. One JSON line a run; stopped runs continue. All methods of a case run in turn, and
+file says how. One raw row a run; stopped runs continue. All methods of a case run in turn, and
 share the surrogate that most of them fit.
 """
 
@@ -24,12 +24,15 @@ from typing import Any
 import numpy as np
 import optuna
 
+from studies import raw
 from studies.transfer_benchmark.hostile import HOSTILE
 from studies.transfer_benchmark.methods import METHODS, Case
-from studies.transfer_benchmark.peers import BUDGET, append, read_runs
+from studies.transfer_benchmark.peers import BUDGET
 from studies.transfer_benchmark.tables import LAYOUTS, Table, TableSpace, folder, table_of
 
-HERE = Path(__file__).parent
+RAW = Path(__file__).parent / "raw.jsonl.gz"
+RUNS = "runs"
+"""Part of the raw values: one row a search."""
 _TOLD = 20
 
 
@@ -123,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse arguments and run the cases that are not recorded yet."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--bench", metavar="FOLDER", help="holds tables/ and peers/")
-    parser.add_argument("--out", type=Path, default=HERE / "raw", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=["ours"])
     parser.add_argument("--tables", nargs="+", choices=sorted(LAYOUTS), default=list(LAYOUTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
@@ -132,23 +135,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args(argv)
     bench = folder(arguments.bench)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    jobs: list[Job] = []
-    for method in arguments.methods:
-        for name in arguments.tables:
-            path = arguments.out / f"{method}-{name}.jsonl"
-            done = {
-                (line["target"], line["seed"], line["pairs"], line["past"])
-                for line in read_runs(path)
-            }
-            jobs += [
-                (method, (name, target, seed, n_pairs, kind, bench))
-                for seed in arguments.seeds
-                for target in LAYOUTS[name].tasks
-                for n_pairs in arguments.pairs
-                for kind in arguments.past
-                if (target, seed, n_pairs, kind) not in done
-            ]
+    fields = ("method", "table", "target", "seed", "pairs", "past")
+    done = {tuple(row[field] for field in fields) for row in raw.read(arguments.out, RUNS)}
+    jobs: list[Job] = [
+        (method, (name, target, seed, n_pairs, kind, bench))
+        for method in arguments.methods
+        for name in arguments.tables
+        for seed in arguments.seeds
+        for target in LAYOUTS[name].tasks
+        for n_pairs in arguments.pairs
+        for kind in arguments.past
+        if (method, name, target, seed, n_pairs, kind) not in done
+    ]
     _run_recorded(jobs, arguments.processes, arguments.out)
 
 
@@ -160,13 +158,13 @@ def _run_recorded(jobs: Sequence[Job], n_processes: int, out: Path) -> None:
         times: list[float] = []
         n_told = 0
         for lines in pool.imap_unordered(run_all, cases):
-            for line in lines:
-                append(out / f"{line['method']}-{line['table']}.jsonl", [line])
-                times.append(line["ask_s"])
+            raw.append(out, lines, RUNS)
+            times += [line["ask_s"] for line in lines]
             if len(times) >= n_told + _TOLD or len(times) == len(jobs):
                 n_told = len(times)
                 median = statistics.median(times)
                 print(f"{n_told} of {len(jobs)} runs, {median:.3f} s an ask", flush=True)
+    raw.pack(out)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from studies import raw
 from studies.transfer_benchmark.hostile import HOSTILE
 from studies.transfer_benchmark.methods import METHODS
 from studies.transfer_benchmark.peers import (
@@ -26,7 +27,6 @@ from studies.transfer_benchmark.peers import (
     median_to_best,
     ratio,
     read_peers,
-    read_runs,
     told,
     trainings_to,
     worst,
@@ -37,6 +37,7 @@ from studies.transfer_benchmark.pictures import (
     draw_predictions,
     draw_regret,
 )
+from studies.transfer_benchmark.study import RAW, RUNS
 from studies.transfer_benchmark.tables import LAYOUTS, Table, folder
 
 HERE = Path(__file__).parent
@@ -51,8 +52,6 @@ MAIN = ("ours", "cell", "no_past", "cell_no_past")
 """Methods that are shown beside the peers."""
 IN_ANOTHER_SPACE = ("cell", "cell_no_past")
 """Methods that are no ablations: more than an argument differs."""
-BEFORE = "before"
-"""Folder of the runs that were recorded before the guard of surrogate_nas/doubt.py."""
 ALL_ROWS = 30_000
 """No table has more."""
 PAIRS = {20: "20 pairs", 1000: "1000 pairs", ALL_ROWS: "all rows"}
@@ -68,9 +67,10 @@ def ours(
     return curves(table, [r for r in runs if (r["past"], r["pairs"]) == (past, n_pairs)])
 
 
-def read_methods(out: Path, table: str) -> dict[str, list[dict[str, Any]]]:
-    """Read the recorded runs of all methods on a table."""
-    return {method: read_runs(out / f"{method}-{table}.jsonl") for method in METHODS}
+def by_method(rows: Sequence[raw.Row], table: str) -> dict[str, list[raw.Row]]:
+    """Return the recorded runs of all methods on a table."""
+    own = [row for row in rows if row["table"] == table]
+    return {method: [row for row in own if row["method"] == method] for method in METHODS}
 
 
 def line(method: str, found: Curves, tpe: Curves) -> str:
@@ -180,9 +180,9 @@ def print_distrust(runs: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
     """Print the share of searches that end with transfer less likely than not."""
     for kind in ("true", *HOSTILE):
         cells = []
-        for by_method in runs.values():
+        for methods in runs.values():
             ends = [
-                r["transfer"] for r in by_method["ours"] if (r["past"], r["pairs"]) == (kind, 100)
+                r["transfer"] for r in methods["ours"] if (r["past"], r["pairs"]) == (kind, 100)
             ]
             cells.append(f"{100 * np.mean([end < 0.5 for end in ends]):.0f} %" if ends else "–")
         print(f"| {kind} | {' | '.join(cells)} |")
@@ -255,12 +255,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the tables and draw the pictures of what is recorded."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--bench", metavar="FOLDER", help="holds tables/ and peers/")
-    parser.add_argument("--out", type=Path, default=HERE / "raw", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     parser.add_argument("--pictures", type=Path, default=HERE, metavar="FOLDER")
     arguments = parser.parse_args(argv)
     bench = folder(arguments.bench)
     tables = {name: Table(name, bench / "tables") for name in LAYOUTS}
-    runs = {name: read_methods(arguments.out, name) for name in tables}
+    rows = raw.read(arguments.out, RUNS)
+    runs = {name: by_method(rows, name) for name in tables}
     peers = {
         name: read_peers(bench / "peers" / "peers.jsonl", table) for name, table in tables.items()
     }
@@ -270,8 +271,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         own = {method: ours(table, found) for method, found in runs[name].items()}
         for n_pairs, label in PAIRS.items():
             own[f"ours, {label}"] = ours(table, runs[name]["ours"], n_pairs=n_pairs)
-        earlier = read_runs(arguments.out / BEFORE / f"ours-{name}.jsonl")
-        own["ours, before the guard"] = ours(table, earlier)
         all_own[name] = own
         print_table(table, peers[name], {method: own[method] for method in MAIN})
         shown[name] = {

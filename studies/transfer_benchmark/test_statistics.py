@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,13 +11,11 @@ from studies.transfer_benchmark.peers import (
     BUDGET,
     LATE,
     Curves,
-    append,
     harm,
     interval,
     mean_curve,
     median_to_best,
     ratio,
-    read_runs,
     told,
     trainings_to,
     worst,
@@ -94,17 +90,3 @@ def test_intervals_hold_the_mean_and_widen_with_the_spread_between_targets() -> 
     assert mean == pytest.approx(1.15)
     assert low < mean < high
     assert wide_high - wide_low > 4 * (high - low)
-
-
-def test_an_unfinished_line_is_left_out_and_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "runs.jsonl"
-    append(path, [{"seed": 0}])
-    with path.open("a") as file:
-        file.write('{"seed": 1, "ro')
-
-    assert read_runs(path) == [{"seed": 0}]
-
-    append(path, [{"seed": 1}])
-
-    assert read_runs(path) == [{"seed": 0}, {"seed": 1}]
-    assert read_runs(tmp_path / "none.jsonl") == []

@@ -12,7 +12,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 import surrogate_nas as sn
-from studies import image_sets
+from studies import image_sets, raw
 from studies.history.study import SPACES
-from studies.warm_start.study import HERE, N_TRIALS, TASKS, read
+from studies.warm_start.study import EVALUATIONS, N_TRIALS, RAW, RUNS, TASKS, labelled
 from studies.warm_start.table import interval, needed, values_of
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.screening.pool import Candidate, Limits, Pool
@@ -33,6 +32,8 @@ from surrogate_nas.space import distributions
 
 FloatArray = npt.NDArray[np.float64]
 
+PART = "recorded"
+"""Part of the raw values: one row a replayed search."""
 N_SEEDS = 20
 SHOWN = (1, 5, 10, 20, 30)
 RECORDED = {
@@ -41,7 +42,7 @@ RECORDED = {
     ("fashion_mnist", "cell"): 643,
     ("fashion_mnist", "convnet"): 918,
 }
-"""Lines of the evaluations that count: what was trained before the runs of *warm*, which train
+"""Number of the evaluations that count: what was trained before the runs of *warm*, which train
 what the history that ships now likes."""
 
 
@@ -86,35 +87,35 @@ def run(
     name: str, kind: str, methods: Mapping[str, sn.MetaSurrogate], images: Path, out: Path
 ) -> None:
     """Replay all seeds of a task and a space that are not recorded, and print the table."""
-    rows = read(HERE / f"evaluations-{name}-{kind}.jsonl")[: RECORDED[name, kind]]
+    place = {"task": name, "space": kind}
+    rows = labelled(raw.read(RAW, EVALUATIONS), place)[: RECORDED[name, kind]]
     rows = list({row["key"]: row for row in rows}.values())
     space = SPACES[kind]()
     meta_features = image_sets.make(name, images).meta_features
-    done = read(out)
+    done = raw.read(out, PART)
     for seed in range(N_SEEDS):
         order = np.random.default_rng(seed).permutation(len(rows))
         half = [rows[i] for i in order[: len(rows) // 2]]
         for method, surrogate in methods.items():
-            label = {"task": name, "space": kind, "method": method, "seed": seed}
-            if any(label.items() <= row.items() for row in done):
+            label = {**place, "method": method, "seed": seed}
+            if labelled(done, label):
                 continue
             rng = np.random.default_rng([seed, 1])
             found = replay(half, space, surrogate, meta_features, rng)
-            with out.open("a") as file:
-                file.write(json.dumps({**label, "values": found}) + "\n")
+            raw.append(out, [{**label, "values": found}], PART)
         random = [row["value"] for row in half[:N_TRIALS]]  # the half is in random order
-        label = {"task": name, "space": kind, "method": "random", "seed": seed}
-        if not any(label.items() <= row.items() for row in done):
-            with out.open("a") as file:
-                file.write(json.dumps({**label, "values": random}) + "\n")
+        label = {**place, "method": "random", "seed": seed}
+        if not labelled(done, label):
+            raw.append(out, [{**label, "values": random}], PART)
     print_table(name, kind, out)
 
 
 def print_table(name: str, kind: str, out: Path) -> None:
     """Print what is recorded of a task and a space."""
-    real = values_of(read(HERE / f"runs-{name}-{kind}.jsonl"), "tpe")
+    place = {"task": name, "space": kind}
+    real = values_of(labelled(raw.read(RAW, RUNS), place), "tpe")
     level = float(real.max(axis=1).mean())
-    runs = [row for row in read(out) if (row["task"], row["space"]) == (name, kind)]
+    runs = labelled(raw.read(out, PART), place)
     print(f"\n**{name}, {kind}**: TPE's level {level:.4f}\n")
     print(f"| method | {' | '.join(f'best after {n}' for n in SHOWN)} | to TPE's level |")
     print("|" + "---|" * (len(SHOWN) + 2))
@@ -130,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Replay what is not recorded and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--data", metavar="FOLDER", help="folder of the image sets")
-    parser.add_argument("--out", type=Path, default=HERE / "recorded.jsonl", metavar="FILE")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     parser.add_argument(
         "--before",
         nargs="*",
@@ -151,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             shipped = sn.pretrained.surrogate(space)
             n = sum(task["pairs"] for task in shipped.tasks)
             run(name, kind, {**methods, f"ships: {n} pairs": shipped}, images, arguments.out)
+    raw.pack(arguments.out)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
-import json
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -22,7 +21,7 @@ import optuna
 import torch
 
 import surrogate_nas as sn
-from studies import image_sets
+from studies import image_sets, raw
 from studies.history.study import SPACES, TRAINER
 
 TASKS = ("digits", "fashion_mnist")
@@ -30,7 +29,9 @@ METHODS = ("tpe", "warm", "cold")
 """The base sampler alone, ours with the surrogate that ships, and ours without past tasks."""
 SEEDS = range(10)
 N_TRIALS = 30
-HERE = Path(__file__).parent
+RAW = Path(__file__).parent / "raw.jsonl.gz"
+EVALUATIONS, RUNS = "evaluations", "runs"
+"""Parts of the raw values: one row a training, and one row a search."""
 
 
 @final
@@ -40,17 +41,18 @@ class Recorded:
     Args:
         task: What networks are trained for.
         space: Where they come from.
-        path: One JSON line a training.
+        label: Names of the task and of the space in the raw values.
+        out: File of the raw values.
     """
 
-    def __init__(self, task: sn.Task, space: sn.SearchSpace, path: Path) -> None:
+    def __init__(
+        self, task: sn.Task, space: sn.SearchSpace, label: dict[str, str], out: Path
+    ) -> None:
         self._space = space
         self._objective = sn.Objective(task, space, TRAINER)
-        self._path = path
-        self._values: dict[str, float] = {}
-        if path.exists():
-            rows = map(json.loads, path.read_text().splitlines())
-            self._values = {row["key"]: row["value"] for row in rows}
+        self._label, self._out = label, out
+        rows = labelled(raw.read(out, EVALUATIONS), label)
+        self._values: dict[str, float] = {row["key"]: row["value"] for row in rows}
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Evaluate what the trial suggests."""
@@ -61,9 +63,8 @@ class Recorded:
             # A fixed trial has number 0, hence every architecture the same seed.
             value = self._objective(optuna.trial.FixedTrial(trial.params))
             seconds = round(time.perf_counter() - began, 2)
-            row = {"key": key, "params": trial.params, "value": value, "seconds": seconds}
-            with self._path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            found = {"key": key, "params": trial.params, "value": value, "seconds": seconds}
+            raw.append(self._out, [{**self._label, **found}], EVALUATIONS)
             self._values[key] = value
         return self._values[key]
 
@@ -74,18 +75,17 @@ def run(job: tuple[str, str, str, Path, Path, str]) -> None:
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     task, space = image_sets.make(name, images), SPACES[kind]()
-    objective = Recorded(task, space, out / f"evaluations-{name}-{kind}.jsonl")
-    runs = out / f"runs-{name}-{kind}.jsonl"
-    done = {(row["method"], row["seed"]) for row in read(runs)}
+    label = {"task": name, "space": kind}
+    objective = Recorded(task, space, label, out)
+    done = {(row["method"], row["seed"]) for row in labelled(raw.read(out, RUNS), label)}
     for seed in SEEDS:
         if (method, seed) in done:
             continue
         study = make_study(task, space, method, seed, surrogate)
         study.optimize(objective, n_trials=N_TRIALS)
         values = [trial.value for trial in study.trials]
-        row = {"task": name, "space": kind, "method": method, "seed": seed, "values": values}
-        with runs.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        row = {**label, "method": method, "seed": seed, "values": values}
+        raw.append(out, [row], RUNS)
         print(name, kind, method, seed, f"{study.best_value:.4f}", flush=True)
 
 
@@ -101,16 +101,16 @@ def make_study(
     )
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file of JSON lines; none if it does not exist."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def labelled(rows: Sequence[raw.Row], label: Mapping[str, Any]) -> list[raw.Row]:
+    """Return the rows that have all values of a label."""
+    return [row for row in rows if label.items() <= row.items()]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--data", metavar="FOLDER", help="folder of the image sets")
-    parser.add_argument("--out", type=Path, default=HERE, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     parser.add_argument("--processes", type=int, default=2, metavar="N")
     parser.add_argument("--surrogate", default="pretrained", metavar="FILE")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS[:2])
@@ -126,6 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         pool.map(run, jobs, chunksize=1)
+    raw.pack(arguments.out)
 
 
 if __name__ == "__main__":

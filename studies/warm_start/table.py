@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from studies import raw
 from studies.history.study import SPACES
-from studies.warm_start.study import HERE, N_TRIALS, SEEDS, TASKS, read
+from studies.warm_start.study import N_TRIALS, RAW, RUNS, SEEDS, TASKS, labelled
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -57,13 +58,13 @@ def interval(values: FloatArray) -> str:
 def main() -> None:
     """Print the tables of all tasks and spaces that are recorded."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--out", type=Path, default=HERE, metavar="FOLDER")
-    out = parser.parse_args().out
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
+    recorded = raw.read(parser.parse_args().out, RUNS)
     head = [f"best after {n}" for n in SHOWN]
     for name in TASKS:
         in_all: dict[str, list[FloatArray]] = {}
         for kind in sorted(SPACES):
-            runs = read(out / f"runs-{name}-{kind}.jsonl")
+            runs = labelled(recorded, {"task": name, "space": kind})
             if sum(row["method"] == "tpe" for row in runs) < len(SEEDS):
                 continue
             found = {"random": random_values(runs)}

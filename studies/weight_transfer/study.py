@@ -10,7 +10,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 
 import surrogate_nas as sn
-from studies import image_sets
+from studies import image_sets, raw
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.training.trainer import seeded
 from surrogate_nas.training.warm_weights import Place
@@ -28,7 +27,7 @@ from surrogate_nas.training.warm_weights import Place
 PAST = {"fashion_mnist": "mnist", "cifar10": "cifar100_coarse"}
 EPOCHS = (3, 6, 12)
 SPACE = sn.spaces.CellSpace(widths=(8, 16), max_depth=1)
-FOLDER = Path(__file__).parent
+RAW = Path(__file__).parent / "raw.jsonl.gz"
 
 
 def train(
@@ -71,29 +70,30 @@ def random_params(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def measure(name: str, images: Path, n: int, out: Path) -> None:
-    """Train n random architectures in all ways; one line each."""
+    """Train n random architectures in all ways; one row each."""
     task, past = (image_sets.make(one, images) for one in (name, PAST[name]))
     longest = max(EPOCHS)
-    with out.open("w") as file:
-        for seed in range(n):
-            rng = np.random.default_rng(seed)
-            params = random_params(rng)
-            near = neighbour(params, rng)
-            with tempfile.TemporaryDirectory() as folder:
-                stores = {
-                    kind: sn.WarmWeights(Path(folder) / kind, min_share=0.1)
-                    for kind in ("neighbour", "past task")
-                }
-                train(near, task, longest, seed + 1000, keep=stores["neighbour"])
-                train(params, past, longest, seed + 1000, keep=stores["past task"])
-                only_same = replace(stores["past task"], neighbours=False)
-                ways = {"scratch": None, "neighbour": stores["neighbour"], "past task": only_same}
-                runs = {
-                    way: {str(e): train(params, task, e, seed, warm) for e in EPOCHS}
-                    for way, warm in ways.items()
-                }
-            row = {"set": name, "seed": seed, "params": params, "neighbour": near, "runs": runs}
-            print(json.dumps(row), file=file, flush=True)
+    raw.write(out, [row for row in raw.read(out) if row["set"] != name])
+    for seed in range(n):
+        rng = np.random.default_rng(seed)
+        params = random_params(rng)
+        near = neighbour(params, rng)
+        with tempfile.TemporaryDirectory() as folder:
+            stores = {
+                kind: sn.WarmWeights(Path(folder) / kind, min_share=0.1)
+                for kind in ("neighbour", "past task")
+            }
+            train(near, task, longest, seed + 1000, keep=stores["neighbour"])
+            train(params, past, longest, seed + 1000, keep=stores["past task"])
+            only_same = replace(stores["past task"], neighbours=False)
+            ways = {"scratch": None, "neighbour": stores["neighbour"], "past task": only_same}
+            runs = {
+                way: {str(e): train(params, task, e, seed, warm) for e in EPOCHS}
+                for way, warm in ways.items()
+            }
+        row = {"set": name, "seed": seed, "params": params, "neighbour": near, "runs": runs}
+        raw.append(out, [row])
+    raw.pack(out)
 
 
 def main() -> None:
@@ -102,11 +102,11 @@ def main() -> None:
     parser.add_argument("--set", required=True, choices=list(PAST))
     parser.add_argument("--data", help="folder of the image sets")
     parser.add_argument("--architectures", type=int, default=12)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    out = arguments.out or FOLDER / f"runs-{arguments.set}.jsonl"
-    measure(arguments.set, image_sets.folder(arguments.data), arguments.architectures, out)
+    images = image_sets.folder(arguments.data)
+    measure(arguments.set, images, arguments.architectures, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
-"""Print the tables of README.md from runs-*.jsonl."""
+"""Print the tables of README.md from the raw values.
+
+Run as ``python -m studies.weight_transfer.table`` from the top folder.
+"""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
-FOLDER = Path(__file__).parent
+from studies import raw
+from studies.weight_transfer.study import RAW
+
 WAYS = ("scratch", "neighbour", "past task")
 EPOCHS = ("3", "6", "12")
 
@@ -36,10 +39,9 @@ def epochs_needed(row: dict[str, Any], way: str) -> float:
 
 def main() -> None:
     """Print both tables."""
-    sets = {
-        path.stem.removeprefix("runs-"): [json.loads(x) for x in path.read_text().splitlines()]
-        for path in sorted(FOLDER.glob("runs-*.jsonl"))
-    }
+    recorded = raw.read(RAW)
+    names = sorted({row["set"] for row in recorded})
+    sets = {name: [row for row in recorded if row["set"] == name] for name in names}
     after = " | ".join(f"after {e} epochs" for e in EPOCHS)
     print(f"| set (architectures) | start | {after} | share of the weights |")
     print("|---|---|---|---|---|---|")

@@ -1,6 +1,7 @@
 """Do workers that share nothing but a storage ever train equivalent architectures?
 
-Usage: study.py --storage URL [--workers N] [--trials N] [--seconds S] [--repeats N] [--out FILE]
+Usage: python -m studies.workers.study --storage URL [--workers N] [--trials N] [--seconds S]
+[--repeats N] [--out FILE]
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import itertools
-import json
 import time
 import warnings
 import zlib
@@ -22,10 +22,11 @@ from typing import Any, final
 import optuna
 
 import surrogate_nas as sn
+from studies import raw
 from surrogate_nas import attributes
 from surrogate_nas.attributes import counts
 
-HERE = Path(__file__).parent
+RAW = Path(__file__).parent / "raw.jsonl.gz"
 
 
 @final
@@ -107,19 +108,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "runs.jsonl")
+    parser.add_argument("--out", type=Path, default=RAW, metavar="FILE")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if arguments.storage:
         for repeat in range(arguments.first, arguments.first + arguments.repeats):
             record = run(arguments, repeat)
-            with arguments.out.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            raw.append(arguments.out, [record])
             print(facts(record), flush=True)
+        raw.pack(arguments.out)
         return
-    for line in arguments.out.read_text().splitlines():
-        record = json.loads(line)
+    for record in raw.read(arguments.out):
         names = ("storage", "workers", "trials", "seconds", "repeat")
         print({**{name: record[name] for name in names}, **facts(record)})
 
