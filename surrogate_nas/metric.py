@@ -8,15 +8,34 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sk
 
 from surrogate_nas.errors import MetricError
+from surrogate_nas.tensors import AnyTensors
 
 Array = npt.NDArray[Any]
+
+
+class Scorer(Protocol):
+    """Accumulates a metric over the batches of a split; metrics of torchmetrics are scorers."""
+
+    def update(self, outputs: AnyTensors, targets: AnyTensors, /) -> None:
+        """Take one batch: the task's outputs and targets, on the network's device."""
+
+    def compute(self) -> Any:
+        """Return the metric of all batches, a number."""
+
+
+def _not_at_once(targets: Array, outputs: Array) -> float:
+    raise MetricError(
+        expected="a metric that is computed from all outputs at once",
+        got="one that is accumulated batch by batch",
+        fix="use its scorer: update(outputs, targets) for each batch, then compute()",
+    )
 
 
 @final
@@ -29,12 +48,14 @@ class Metric:
         direction: Which way is better.
         compute: (targets (n,), class probabilities (n, n_classes)) -> value.
         needs_all_classes: Whether it is undefined where a class has no rows.
+        scorer: Makes what accumulates it batch by batch; None where `compute` takes a whole split.
     """
 
     name: str
     direction: Literal["minimize", "maximize"]
-    compute: Callable[[Array, Array], float]
+    compute: Callable[[Array, Array], float] = _not_at_once
     needs_all_classes: bool = False
+    scorer: Callable[[], Scorer] | None = None
 
     def require_fit(self, targets: Array, n_classes: int, where: str) -> None:
         """Check that the metric is defined on these targets.

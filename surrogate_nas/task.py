@@ -2,21 +2,26 @@
 
 The Trainer, the surrogate and the sampler know a :class:`Task` by these names alone; what a domain
 needs (how raw data become a batch, how a batch is augmented, which loss) lives in its own subclass
-under :mod:`surrogate_nas.tasks`.
+under :mod:`surrogate_nas.domains`.
 """
 
 from __future__ import annotations
 
 import abc
 import hashlib
+import inspect
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from torch import nn
 
-from surrogate_nas.errors import TaskError
-from surrogate_nas.metric import Metric
+from surrogate_nas import tensors
+from surrogate_nas.errors import TaskError, TrainingError
+from surrogate_nas.metric import Metric, Scorer
+from surrogate_nas.tensors import AnyTensors, Shape, Tensors
 
 Direction = Literal["minimize", "maximize"]
 
@@ -27,29 +32,85 @@ _FINGERPRINT_ROWS = 64
 @final
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set.
+    """One part of a data set, in memory.
 
     Args:
-        inputs: Raw inputs, (n, ...), in a compact type such as uint8.
-        targets: What is to be predicted, (n, ...).
+        inputs: Raw inputs: a tensor (n, ...) in a compact type such as uint8, or named tensors,
+            each of n rows.
+        targets: What is to be predicted: a tensor (n, ...), or named tensors of n rows.
 
     Raises:
-        TaskError: It is empty, or the two differ in length.
+        TaskError: It is empty, or its tensors differ in length.
     """
 
-    inputs: torch.Tensor
-    targets: torch.Tensor
+    inputs: AnyTensors
+    targets: AnyTensors
 
     def __post_init__(self) -> None:
-        if len(self.inputs) != len(self.targets) or not len(self.targets):
+        if not tensors.is_tensors(self.inputs) or not tensors.is_tensors(self.targets):
+            raise TaskError(
+                expected="a tensor, or named tensors, as inputs and as targets",
+                got=f"{type(self.inputs).__name__} and {type(self.targets).__name__}",
+                fix="convert arrays with torch.from_numpy",
+            )
+        counts = tensors.row_counts(self.inputs) | tensors.row_counts(self.targets)
+        if len(counts) > 1 or 0 in counts:
+            inputs, targets = _counted(self.inputs), _counted(self.targets)
             raise TaskError(
                 expected="as many inputs as targets, and at least one",
-                got=f"{len(self.inputs)} inputs and {len(self.targets)} targets",
+                got=f"{inputs} inputs and {targets} targets",
                 fix="give each row its target",
             )
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return tensors.n_rows(self.targets)
+
+
+def _counted(given: Tensors) -> str:
+    """Say how many rows there are, of each name where that differs."""
+    counts = {name: len(t) if t.ndim else 0 for name, t in tensors.named(given).items()}
+    if len(set(counts.values())) == 1:
+        return str(next(iter(counts.values())))
+    return ", ".join(f"{count} {name!r}" for name, count in counts.items())
+
+
+@final
+class _Derived:
+    """An attribute that follows from others until it is set, in a subclass or on an instance."""
+
+    def __init__(self, derive: Callable[[Task], Any]) -> None:
+        self._derive = derive
+
+    def __get__(self, task: Task | None, owner: type[Task]) -> Any:
+        return self if task is None else self._derive(task)
+
+
+def _derived(derive: Callable[[Task], Any]) -> Any:
+    """Return a :class:`_Derived`, for annotations of what it gives."""
+    return _Derived(derive)
+
+
+def _is_set(task: Task, name: str) -> bool:
+    return not isinstance(inspect.getattr_static(task, name), _Derived)
+
+
+def _shape(task: Task) -> Shape:
+    if not _is_set(task, "input_shape") or not _is_set(task, "n_outputs"):
+        raise TaskError(
+            expected=f"{type(task).__name__} to say what a network must fit",
+            got="neither shape, nor input_shape and n_outputs",
+            fix="set self.shape in the task's constructor, such as Shape(length=64, classes=4)",
+        )
+    return Shape(input=tuple(task.input_shape), outputs=task.n_outputs)
+
+
+def _input_shape(task: Task) -> tuple[int, ...]:
+    sides = (value for value in task.shape.values() if isinstance(value, tuple))
+    return next(sides, ())
+
+
+def _n_outputs(task: Task) -> int:
+    return int(task.shape.get("outputs", task.shape.get("classes", 0)))
 
 
 class Task(abc.ABC):
@@ -65,12 +126,14 @@ class Task(abc.ABC):
     """Touched once, by the final network."""
     metric: Metric
     """What a trial returns, and which way is better."""
-    input_shape: tuple[int, ...]
-    """Shape of one prepared input."""
-    n_outputs: int
-    """Width of the network's last layer."""
+    input_shape: tuple[int, ...] = _derived(_input_shape)
+    """Shape of one prepared input; by default the first tuple in :attr:`shape`, if any."""
+    n_outputs: int = _derived(_n_outputs)
+    """Width of the network's last layer; by default :attr:`shape`'s ``outputs`` or ``classes``."""
+    shape: Shape = _derived(_shape)
+    """What a network must fit; by default ``input`` and ``outputs`` from the two above."""
     augments_on_device: bool = False
-    """Whether :meth:`augment` takes a generator on the inputs' own device, too."""
+    """Whether :meth:`vary` takes a generator on the inputs' own device, too."""
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of the outputs; empty where there are none."""
 
@@ -79,8 +142,14 @@ class Task(abc.ABC):
         outputs = f"{len(self.classes)} classes" if self.classes else f"{self.n_outputs} outputs"
         return (
             f"<{type(self).__name__} {self.name!r}: {sizes} rows (train + validation + test), "
-            f"inputs {self.input_shape}, {outputs}, {self.metric.name}>"
+            f"{self._inputs_in_words()}, {outputs}, {self.metric.name}>"
         )
+
+    def _inputs_in_words(self) -> str:
+        if self.input_shape:
+            return f"inputs {self.input_shape}"
+        outputs = ("outputs", "classes")
+        return ", ".join(f"{n} {value}" for n, value in self.shape.items() if n not in outputs)
 
     @property
     def direction(self) -> Direction:
@@ -95,24 +164,42 @@ class Task(abc.ABC):
         otherwise, do not belong together. Names play no part.
         """
         digest = hashlib.sha256(f"{self.metric.name} {self.n_outputs}".encode())
+        # NOTE: what is hashed of a task of plain tensors must never change: studies remember it.
+        said = (tuple(self.input_shape), self.n_outputs)
+        rest = {n: value for n, value in self.shape.items() if value not in said}
+        if rest:
+            digest.update(json.dumps(Shape(rest).to_json(), sort_keys=True).encode())
         for split in (self.train, self.validation, self.test):
             count = min(len(split), _FINGERPRINT_ROWS)
             rows = torch.linspace(0, len(split) - 1, count, dtype=torch.float64).long()
-            sample = split.inputs[rows.to(split.inputs.device)]
-            digest.update(f"{tuple(split.inputs.shape)} {split.inputs.dtype}".encode())
-            for tensor in (split.targets, sample):
-                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+            device = tensors.device_of(split.inputs)
+            sample = tensors.take(split.inputs, rows.to(device))
+            for name, shape, dtype in sorted(tensors.facts(split.inputs), key=lambda one: one[0]):
+                digest.update(f"{name} {shape} {dtype}".lstrip().encode())
+            for part in (split.targets, sample):
+                for name, tensor in sorted(tensors.named(part).items()):
+                    digest.update(name.encode())
+                    digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     @abc.abstractmethod
-    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+    def prepare(self, inputs: AnyTensors) -> AnyTensors:
         """Turn raw inputs (n, ...) into network inputs ``(n, *input_shape)``, same device."""
 
-    @abc.abstractmethod
+    def example(self, n: int) -> AnyTensors:
+        """Return n prepared inputs, as a network is called with them.
+
+        Operations are counted, and exported forms traced and compared, on these. By default they
+        are the first inputs of the training split. A task whose networks take more in training,
+        such as the inputs of a decoder, adds that here.
+        """
+        rows = torch.arange(n, device=tensors.device_of(self.train.inputs)) % len(self.train)
+        return self.prepare(tensors.take(self.train.inputs, rows))
+
     def augment(
-        self, inputs: torch.Tensor, strength: float, generator: torch.Generator
-    ) -> torch.Tensor:
-        """Vary prepared inputs ``(n, *input_shape)`` at random.
+        self, inputs: AnyTensors, strength: float, generator: torch.Generator
+    ) -> AnyTensors:
+        """Vary prepared inputs ``(n, *input_shape)`` at random; by default not at all.
 
         Args:
             inputs: A prepared batch; not modified.
@@ -120,16 +207,117 @@ class Task(abc.ABC):
             generator: Source of randomness, on the CPU; or on the inputs' device, where
                 :attr:`augments_on_device` says so. A GPU then waits for nothing.
         """
+        return inputs
+
+    def vary(
+        self, inputs: AnyTensors, targets: AnyTensors, strength: float, generator: torch.Generator
+    ) -> tuple[Tensors, Tensors]:
+        """Vary a batch of the training split at random, its targets with it where they must.
+
+        A mask or a box moves with its image. By default :meth:`augment` varies the inputs alone.
+
+        Args:
+            inputs: A prepared batch; not modified.
+            targets: Its targets; not modified.
+            strength: As in :meth:`augment`.
+            generator: As in :meth:`augment`.
+        """
+        return self.augment(inputs, strength, generator), targets
+
+    def mix(self, inputs: AnyTensors, other: AnyTensors, share: torch.Tensor) -> Tensors:
+        """Mix prepared inputs with others, row by row (mixup, Zhang et al. 2018).
+
+        Args:
+            inputs: A batch.
+            other: As many other inputs.
+            share: What `inputs` weigh, a number from 0 to 1; the others weigh the rest.
+
+        Raises:
+            TaskError: The inputs are discrete, such as tokens: there is nothing between two.
+        """
+        discrete = tensors.discrete(inputs)
+        if discrete:
+            raise TaskError(
+                expected="inputs of floating-point numbers, which mixup can mix",
+                got=f"whole numbers as {', '.join(discrete)}",
+                fix=f"train with mixup=0, or override {type(self).__name__}.mix",
+            )
+        mixed: Tensors = tensors.apply(lambda one, two: torch.lerp(two, one, share), inputs, other)
+        return mixed
+
+    def forward(
+        self, network: nn.Module, inputs: AnyTensors, targets: AnyTensors | None = None
+    ) -> Tensors:
+        """Return a network's outputs in training, for :meth:`loss`.
+
+        By default the network is called with the inputs: with a tensor as its only argument, with
+        named tensors as its keyword arguments. A task may use the targets here, for teacher
+        forcing or to draw negatives. It must not return them.
+
+        Args:
+            network: In training mode.
+            inputs: A prepared batch, varied and mixed.
+            targets: Its targets; None outside training.
+        """
+        outputs: Tensors = tensors.call(network, inputs)
+        return outputs
+
+    def predict(self, network: nn.Module, inputs: AnyTensors) -> Tensors:
+        """Return a network's outputs in evaluation, for :meth:`scorer`.
+
+        By default they are those of :meth:`forward`. A task may decode or rank here.
+
+        Args:
+            network: In evaluation mode.
+            inputs: A prepared batch.
+        """
+        return self.forward(network, inputs)
+
+    def check_outputs(self, outputs: AnyTensors, n: int) -> None:
+        """Refuse outputs that do not fit, of :meth:`forward` as well as of :meth:`predict`.
+
+        By default they must be one tensor (n, n_outputs).
+
+        Args:
+            outputs: What the network returned.
+            n: How many rows the batch has.
+
+        Raises:
+            TrainingError: They do not fit.
+        """
+        shape = (n, self.n_outputs)
+        if isinstance(outputs, torch.Tensor) and tuple(outputs.shape) == shape:
+            return
+        got = f"{tuple(outputs.shape)}" if isinstance(outputs, torch.Tensor) else _said(outputs)
+        raise TrainingError(
+            expected=f"a network whose output has shape {shape}",
+            got=got,
+            fix="end the network with a layer of task.n_outputs outputs, or override "
+            f"{type(self).__name__}.check_outputs if its outputs have another form",
+        )
 
     @abc.abstractmethod
     def loss(
-        self, outputs: torch.Tensor, targets: torch.Tensor, label_smoothing: float
+        self, outputs: AnyTensors, targets: AnyTensors, label_smoothing: float
     ) -> torch.Tensor:
         """Return the training loss, a scalar, of outputs (n, n_outputs) and targets (n, ...)."""
 
-    @abc.abstractmethod
-    def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> float:
-        """Return the metric of a whole split's outputs (n, n_outputs), on the CPU in float32."""
+    def score(self, outputs: AnyTensors, targets: AnyTensors) -> float:
+        """Return the metric of a whole split's outputs (n, n_outputs), on the CPU in float32.
+
+        By default the metric's ``compute`` is given targets and outputs as NumPy arrays. A task
+        with a :meth:`scorer` of its own needs no score.
+        """
+        return self.metric.compute(targets.numpy(), outputs.numpy())
+
+    def scorer(self) -> Scorer:
+        """Return what accumulates the metric of a split, batch by batch.
+
+        By default it is the metric's own, if it has one; else all outputs and targets are
+        collected on the CPU and given to :meth:`score`. A task with large outputs, such as masks,
+        returns one that keeps sums only.
+        """
+        return Collecting(self) if self.metric.scorer is None else self.metric.scorer()
 
     @abc.abstractmethod
     def merged(self) -> Task:
@@ -155,3 +343,42 @@ class Task(abc.ABC):
         default there are none.
         """
         return {}
+
+
+@final
+class Collecting:
+    """Collects a split's outputs, and scores them as a whole.
+
+    Args:
+        task: Whose ``score`` is asked at the end.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._outputs: list[Tensors] = []
+        self._targets: list[Tensors] = []
+
+    @property
+    def name(self) -> str:
+        """What the number comes from, for messages."""
+        return f"{type(self._task).__name__}.score"
+
+    def update(self, outputs: Tensors, targets: Tensors) -> None:
+        """Take one batch's outputs and targets, on any device."""
+        self._outputs.append(outputs)
+        self._targets.append(targets)
+
+    def compute(self) -> Any:
+        """Return the score of all."""
+        outputs, targets = (
+            tensors.to_device(tensors.cat(parts), "cpu")
+            for parts in (self._outputs, self._targets)
+        )
+        return self._task.score(outputs, targets)
+
+
+def _said(outputs: object) -> str:
+    """Say what a network returned instead of a tensor."""
+    if isinstance(outputs, dict) and tensors.is_tensors(outputs):
+        return "named tensors " + ", ".join(f"{n} {tuple(t.shape)}" for n, t in outputs.items())
+    return type(outputs).__name__

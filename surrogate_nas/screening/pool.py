@@ -101,7 +101,8 @@ class Limits:
         key = tuple(sorted(params.items()))
         if key not in self._known:
             numbers = self._space.describe(architecture)
-            broken = [name for name, limit in self._limits.items() if numbers[name] > limit]
+            unknown = float("inf")  # what cannot be counted cannot be shown to keep a limit
+            broken = (n for n, most in self._limits.items() if numbers.get(n, unknown) > most)
             self._known[key] = tuple(broken)
         return self._known[key]
 

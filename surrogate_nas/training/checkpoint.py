@@ -33,7 +33,12 @@ from surrogate_nas.files.checked_json import (
     read_whole,
 )
 from surrogate_nas.training.progress import Progress
-from surrogate_nas.training.state import OPTIMIZER_STATES, Tensors, TrainingState, optimizer_name
+from surrogate_nas.training.state import (
+    OPTIMIZER_STATES,
+    NamedTensors,
+    TrainingState,
+    optimizer_name,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -56,10 +61,10 @@ class Checkpoint:
     def __init__(self, path: Path, identity: str) -> None:
         self._path = path
         self._identity = identity
-        self._pending: tuple[Tensors, Progress] | None = None
+        self._pending: tuple[NamedTensors, Progress] | None = None
         self._next = 0.0
 
-    def offer(self, saved: Tensors, progress: Progress) -> None:
+    def offer(self, saved: NamedTensors, progress: Progress) -> None:
         """Write the state after an epoch, unless that was done only just before."""
         self._pending = saved, replace(progress)
         if time.monotonic() >= self._next:
@@ -125,7 +130,9 @@ def identity_of(network: nn.Module, about: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_checkpoint(path: Path, identity: str, state: TrainingState) -> tuple[Tensors, Progress]:
+def read_checkpoint(
+    path: Path, identity: str, state: TrainingState
+) -> tuple[NamedTensors, Progress]:
     """Read a checkpoint and check all of it against the training that wants to go on.
 
     Raises:
@@ -154,7 +161,7 @@ def read_checkpoint(path: Path, identity: str, state: TrainingState) -> tuple[Te
     return tensors, _read_progress(record)
 
 
-def _encoded(saved: Tensors, progress: Progress, identity: str) -> bytes:
+def _encoded(saved: NamedTensors, progress: Progress, identity: str) -> bytes:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in saved.items()}
     record = canonical(asdict(progress))
     metadata = {
@@ -166,7 +173,7 @@ def _encoded(saved: Tensors, progress: Progress, identity: str) -> bytes:
     return bytes(safetensors.torch.save(tensors, metadata))
 
 
-def _digest(record: str, tensors: Tensors) -> str:
+def _digest(record: str, tensors: NamedTensors) -> str:
     """A checksum over the record and over names, types, shapes and bytes of all tensors."""
     digest = hashlib.sha256(record.encode())
     for name in sorted(tensors):
@@ -176,7 +183,7 @@ def _digest(record: str, tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def _require_fit(tensors: Tensors, state: TrainingState) -> None:
+def _require_fit(tensors: NamedTensors, state: TrainingState) -> None:
     """Check names, shapes and types of what is about to be put into the training."""
     wanted = state.fixed_tensors() | state.random_states()
     optional = {

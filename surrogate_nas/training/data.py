@@ -7,7 +7,6 @@ one that is trained beside it, starts at once.
 from __future__ import annotations
 
 import abc
-import math
 import threading
 import weakref
 from collections import deque
@@ -18,10 +17,12 @@ from typing import TypeAlias, TypeVar, final
 
 import torch
 
+from surrogate_nas import tensors
 from surrogate_nas.task import Split, Task
+from surrogate_nas.tensors import AnyTensors, Tensors
 
-Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor]
-"""Prepared inputs (n, *input_shape) and targets (n, ...)."""
+Batch: TypeAlias = tuple[AnyTensors, AnyTensors]
+"""Prepared inputs (n, *input_shape) and targets (n, ...): tensors or named tensors."""
 
 _Key = TypeVar("_Key")
 _Made = TypeVar("_Made")
@@ -39,13 +40,13 @@ _AHEAD = 3
 class Source(abc.ABC):
     """A split, batch by batch."""
 
-    targets: torch.Tensor
+    targets: AnyTensors
     """Of all rows, (n, ...)."""
     is_resident: bool
     """Whether :meth:`take` reads what lies on the device already, without waiting for the host."""
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return tensors.n_rows(self.targets)
 
     @abc.abstractmethod
     def rows(self, order: torch.Tensor) -> torch.Tensor:
@@ -59,10 +60,9 @@ class Source(abc.ABC):
     def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[Batch]:
         """Yield a batch for each set of rows."""
 
-    def inputs(self, batch_size: int) -> Iterator[torch.Tensor]:
-        """Yield all prepared inputs in order."""
-        order = torch.split(self.rows(torch.arange(len(self))), batch_size)
-        return (inputs for inputs, _ in self.batches(order))
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all rows in order, for an evaluation."""
+        return self.batches(torch.split(self.rows(torch.arange(len(self))), batch_size))
 
 
 @final
@@ -71,8 +71,8 @@ class _Stored:
     """A split on a device; it must not hold its task, which holds it alive."""
 
     split: Split
-    inputs: torch.Tensor
-    targets: torch.Tensor
+    inputs: Tensors
+    targets: Tensors
     is_prepared: bool
 
 
@@ -93,23 +93,23 @@ class Resident(Source):
 
     def rows(self, order: torch.Tensor) -> torch.Tensor:
         """Return row numbers on the device."""
-        return order.to(self.targets.device)
+        return order.to(tensors.device_of(self.targets))
 
     def take(self, rows: torch.Tensor) -> Batch:
         """Return the prepared inputs and the targets of some rows."""
-        return self._prepared(self._stored.inputs.index_select(0, rows)), (
-            self.targets.index_select(0, rows)
-        )
+        inputs = self._prepared(tensors.take(self._stored.inputs, rows))
+        return inputs, tensors.take(self.targets, rows)
 
     def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[Batch]:
         """Yield a batch for each set of rows."""
         return map(self.take, rows)
 
-    def inputs(self, batch_size: int) -> Iterator[torch.Tensor]:
-        """Yield all prepared inputs in order, without a copy where they are prepared."""
-        return map(self._prepared, torch.split(self._stored.inputs, batch_size))
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all rows in order, without a copy where they are prepared."""
+        inputs = map(self._prepared, tensors.split(self._stored.inputs, batch_size))
+        return zip(inputs, tensors.split(self.targets, batch_size), strict=True)
 
-    def _prepared(self, inputs: torch.Tensor) -> torch.Tensor:
+    def _prepared(self, inputs: AnyTensors) -> AnyTensors:
         return inputs if self._stored.is_prepared else self._task.prepare(inputs)
 
 
@@ -130,7 +130,7 @@ class Streamed(Source):
 
     def rows(self, order: torch.Tensor) -> torch.Tensor:
         """Return row numbers where the split is."""
-        return order.to(self._split.inputs.device)
+        return order.to(tensors.device_of(self._split.inputs))
 
     def take(self, rows: torch.Tensor) -> Batch:
         """Return the batch of some rows."""
@@ -142,18 +142,21 @@ class Streamed(Source):
             if arrival is not None:
                 current = torch.cuda.current_stream(self._device)
                 current.wait_event(arrival)
-                for tensor in (inputs, targets):
+                for tensor in (*tensors.leaves(inputs), *tensors.leaves(targets)):
                     tensor.record_stream(current)
             yield self._task.prepare(inputs), targets
 
     def _send(self, rows: torch.Tensor) -> tuple[Batch, torch.cuda.Event | None]:
         """Gather some rows and begin to copy them; the event is when they have arrived."""
-        found = [t.index_select(0, rows) for t in (self._split.inputs, self._split.targets)]
+        found = [tensors.take(t, rows) for t in (self._split.inputs, self._split.targets)]
         if self._stream is None:
-            inputs, targets = (t.to(self._device) for t in found)
+            inputs, targets = (tensors.to_device(t, self._device) for t in found)
             return (inputs, targets), None
         with torch.cuda.stream(self._stream):
-            inputs, targets = (t.pin_memory().to(self._device, non_blocking=True) for t in found)
+            inputs, targets = (
+                tensors.to_device(tensors.pinned(t), self._device, non_blocking=True)
+                for t in found
+            )
             return (inputs, targets), self._stream.record_event()
 
 
@@ -193,9 +196,8 @@ _stored: weakref.WeakKeyDictionary[Task, dict[tuple[int, torch.device], _Stored]
 
 
 def _store(split: Split, task: Task, device: torch.device) -> _Stored:
-    numbers = len(split) * math.prod(task.input_shape)
-    is_prepared = device.type == "cpu" and 4 * numbers <= _PREPARED_BYTES
-    inputs, targets = split.inputs.to(device), split.targets.to(device)
+    is_prepared = device.type == "cpu" and prepared_bytes(split, task) <= _PREPARED_BYTES
+    inputs, targets = (tensors.to_device(t, device) for t in (split.inputs, split.targets))
     stored = _Stored(split, task.prepare(inputs) if is_prepared else inputs, targets, is_prepared)
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()  # other streams will read it
@@ -207,4 +209,9 @@ def _fits(split: Split, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return split.inputs.nbytes + split.targets.nbytes <= _SHARE_OF_FREE * free
+    return tensors.n_bytes(split.inputs) + tensors.n_bytes(split.targets) <= _SHARE_OF_FREE * free
+
+
+def prepared_bytes(split: Split, task: Task) -> int:
+    """Return the size of a split's inputs when they are prepared, judged by the first one."""
+    return len(split) * tensors.n_bytes(task.prepare(tensors.first(split.inputs, 1)))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import nn
 
+from surrogate_nas import tensors
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.task import Task
+from surrogate_nas.tensors import AnyTensors, Tensors
 
 
 def find_device(name: str | None) -> torch.device:
@@ -45,24 +48,44 @@ def place(network: nn.Module, device: torch.device) -> None:
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def forward(network: nn.Module, inputs: torch.Tensor, task: Task) -> torch.Tensor:
-    """Return a network's outputs (n, n_outputs) in float32.
+def forward(
+    network: nn.Module, inputs: Tensors, task: Task, targets: Tensors | None = None
+) -> AnyTensors:
+    """Return what a task's ``forward`` gives in training, floating-point numbers in float32.
 
     Raises:
-        TrainingError: They have another shape.
+        TrainingError: It does not fit the task.
     """
-    if inputs.ndim == 4:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    is_cast = _autocasts(inputs.device)
-    with torch.autocast("cuda", dtype=torch.bfloat16) if is_cast else nullcontext():
-        outputs = network(inputs)
-    shape = (len(inputs), task.n_outputs)
-    got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-    if got != shape:
+    inputs = tensors.channels_last(inputs)
+    with _precision(inputs):
+        outputs = task.forward(network, inputs, targets)
+    return _checked(outputs, inputs, task)
+
+
+def predict(network: nn.Module, inputs: Tensors, task: Task) -> AnyTensors:
+    """Return what a task's ``predict`` gives in evaluation, as :func:`forward` does.
+
+    Raises:
+        TrainingError: It does not fit the task.
+    """
+    inputs = tensors.channels_last(inputs)
+    with _precision(inputs):
+        outputs = task.predict(network, inputs)
+    return _checked(outputs, inputs, task)
+
+
+def _precision(inputs: Tensors) -> AbstractContextManager[None]:
+    """Compute in bfloat16 where the device does that by itself."""
+    is_cast = _autocasts(tensors.device_of(inputs))
+    return torch.autocast("cuda", dtype=torch.bfloat16) if is_cast else nullcontext()
+
+
+def _checked(outputs: Any, inputs: Tensors, task: Task) -> AnyTensors:
+    task.check_outputs(outputs, tensors.n_rows(inputs))
+    if not tensors.is_tensors(outputs):
         raise TrainingError(
-            expected=f"a network whose output has shape {shape}",
-            got=f"{got}",
-            fix="end the network with a layer of task.n_outputs outputs",
+            expected="a tensor, or named tensors, as outputs",
+            got=type(outputs).__name__,
+            fix=f"return them from {type(task).__name__}.forward and .predict",
         )
-    result: torch.Tensor = outputs.float()
-    return result
+    return tensors.in_float32(outputs)

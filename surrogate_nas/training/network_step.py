@@ -10,7 +10,9 @@ from typing import final
 import torch
 from torch import nn
 
+from surrogate_nas import tensors
 from surrogate_nas.task import Task
+from surrogate_nas.tensors import AnyTensors, Tensors
 from surrogate_nas.training.data import Batch, Source
 from surrogate_nas.training.device import forward
 from surrogate_nas.training.graph import GraphRecorder
@@ -31,7 +33,7 @@ class StepSettings:
         optimizer: Name of the optimizer.
         decay: Weight decay.
         label_smoothing: See ``Task.loss``.
-        augmentation: Strength, see ``Task.augment``; 0 for none.
+        augmentation: Strength, see ``Task.vary``; 0 for none.
         is_mixed: Whether each batch is mixed with itself (mixup).
         is_recorded: Whether the step is to be recorded as a CUDA graph, on a GPU.
     """
@@ -120,7 +122,7 @@ class NetworkStep:
         release(self._device)
         return True
 
-    def feed(self, rows: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
+    def feed(self, rows: Sequence[torch.Tensor]) -> Iterator[tuple[Tensors, ...]]:
         """Yield what a call takes, for each set of rows."""
         if self._takes_rows:
             return ((some,) for some in rows)
@@ -131,7 +133,7 @@ class NetworkStep:
         self._network.train()
         self._total.zero_()
 
-    def __call__(self, rate: float, mix: float, *batch: torch.Tensor) -> None:
+    def __call__(self, rate: float, mix: float, *batch: Tensors) -> None:
         """Make one step.
 
         Args:
@@ -149,32 +151,32 @@ class NetworkStep:
         return self._total.item()
 
     def _varied(self, batch: Batch) -> Batch:
-        inputs, targets = batch
-        if self._settings.augmentation > 0:
-            inputs = self._task.augment(inputs, self._settings.augmentation, self._generator)
-        return inputs, targets
+        strength = self._settings.augmentation
+        return self._task.vary(*batch, strength, self._generator) if strength > 0 else batch
 
-    def _compute(self, *batch: torch.Tensor) -> None:
+    def _compute(self, *batch: AnyTensors) -> None:
         if self._takes_rows:
             batch = self._varied(self._data.take(*batch))
         inputs, *targets = batch
         if self._settings.is_mixed:
             # Rows are in random order, so the last row is as good a partner as any for the first.
-            inputs = torch.lerp(inputs.flip(0), inputs, self._mix)
-            targets.append(targets[0].flip(0))
+            inputs = self._task.mix(inputs, tensors.backwards(inputs), self._mix)
+            targets.append(tensors.backwards(targets[0]))
         self._updater.optimizer.zero_grad()
-        sizes = part_sizes(len(inputs), self.n_parts)
-        for part in zip(*(torch.split(t, sizes) for t in (inputs, *targets)), strict=True):
+        n_rows = tensors.n_rows(inputs)
+        sizes = part_sizes(n_rows, self.n_parts)
+        parts = zip(*(tensors.split(each, sizes) for each in (inputs, *targets)), strict=True)
+        for size, part in zip(sizes, parts, strict=True):
             loss = self._loss(*part)
             if len(sizes) > 1:
-                loss = loss * (len(part[0]) / len(inputs))
+                loss = loss * (size / n_rows)
             loss.backward()  # type: ignore[no-untyped-call]
             self._total += loss.detach()
         self._updater.step()
 
-    def _loss(self, inputs: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+    def _loss(self, inputs: Tensors, *targets: Tensors) -> torch.Tensor:
         """Return the loss of one part; of two sets of targets, if the inputs are mixed."""
-        outputs = forward(self._network, inputs, self._task)
+        outputs = forward(self._network, inputs, self._task, targets[0])
         losses = [self._task.loss(outputs, t, self._settings.label_smoothing) for t in targets]
         return losses[0] if len(losses) == 1 else torch.lerp(losses[1], losses[0], self._mix)
 

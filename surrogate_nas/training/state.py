@@ -8,7 +8,7 @@ from typing import TypeAlias, final
 import torch
 from torch import nn
 
-Tensors: TypeAlias = dict[str, torch.Tensor]
+NamedTensors: TypeAlias = dict[str, torch.Tensor]
 
 OPTIMIZER_STATES = ("momentum_buffer", "step", "exp_avg", "exp_avg_sq")
 """What our optimizers remember of a parameter: of its shape, but for the count of steps."""
@@ -49,21 +49,21 @@ class TrainingState:
         params: list[torch.Tensor] = self._optimizer.param_groups[0]["params"]
         return params
 
-    def fixed_tensors(self) -> Tensors:
+    def fixed_tensors(self) -> NamedTensors:
         """The tensors themselves that are there from the start; the optimizer adds its own."""
         named = [*self._network.named_parameters(), *self._network.named_buffers()]
         return {f"network.{name}": tensor.detach() for name, tensor in named} | self._extra
 
-    def random_states(self) -> Tensors:
+    def random_states(self) -> NamedTensors:
         """Where the random generators are."""
         return {f"random.{name}": g.get_state() for name, g in self._generators.items()}
 
-    def copy(self) -> Tensors:
+    def copy(self) -> NamedTensors:
         """Return copies of everything, on its device."""
         live = self.fixed_tensors() | dict(self._optimizer_tensors())
         return {name: tensor.clone() for name, tensor in live.items()} | self.random_states()
 
-    def restore(self, saved: Tensors) -> None:
+    def restore(self, saved: NamedTensors) -> None:
         """Put everything back, in place: what is recorded in a CUDA graph keeps its address.
 
         What the optimizer remembers but is not in `saved` becomes 0, which is where optimizers
@@ -86,7 +86,7 @@ class TrainingState:
                 if isinstance(value, torch.Tensor):
                     yield optimizer_name(index, key), value
 
-    def _create_missing(self, saved: Tensors) -> None:
+    def _create_missing(self, saved: NamedTensors) -> None:
         """Give the optimizer what it has not made itself yet."""
         for index, param in enumerate(self.params):
             for key in OPTIMIZER_STATES:

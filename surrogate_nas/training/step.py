@@ -8,15 +8,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeAlias, final
 
-import torch
 from torch import nn
 
+from surrogate_nas import tensors
+from surrogate_nas.tensors import AnyTensors, Facts, Tensors
 from surrogate_nas.training.memory import is_out_of_memory
 from surrogate_nas.training.probe import watched
 from surrogate_nas.training.state import TrainingState
 
 Step: TypeAlias = Callable[..., None]
-"""Takes a batch as tensors, whose first dimension is the rows, and updates the network."""
+"""Takes a batch as tensors or named tensors, and updates the network."""
+
+_Recorded: TypeAlias = tuple[list[AnyTensors], Callable[[], None]]
+"""Buffers for a batch, and what repeats the step on them."""
 
 _logger = logging.getLogger(__name__)
 
@@ -63,29 +67,27 @@ class RecordedStep:
         self._network = network
         self._state = state
         self._recorder = recorder
-        self._recorded: dict[
-            tuple[torch.Size, ...], tuple[list[torch.Tensor], Callable[[], None]]
-        ] = {}
+        self._recorded: dict[tuple[Facts, ...], _Recorded] = {}
         self.refusal: str | None = None
         """Why the network cannot be recorded; None if it can, or if that is not known yet."""
 
-    def __call__(self, *batch: torch.Tensor) -> None:
+    def __call__(self, *batch: Tensors) -> None:
         """Update the network by a batch."""
-        shapes = tuple(tensor.shape for tensor in batch)
+        shapes = tuple(map(tensors.facts, batch))
         if self.refusal is None and shapes not in self._recorded:
             self._record(shapes, batch)
         if self.refusal is not None:
             self._compute(*batch)
             return
         buffers, replay = self._recorded[shapes]
-        for buffer, tensor in zip(buffers, batch, strict=True):
-            buffer.copy_(tensor)
+        for buffer, part in zip(buffers, batch, strict=True):
+            tensors.copy_into(buffer, part)
         replay()
 
-    def _record(self, shapes: tuple[torch.Size, ...], batch: tuple[torch.Tensor, ...]) -> None:
+    def _record(self, shapes: tuple[Facts, ...], batch: tuple[Tensors, ...]) -> None:
         """Record the step for batches of this size, or note why that cannot be."""
         before = self._state.copy()
-        buffers = [tensor.clone() for tensor in batch]
+        buffers = [tensors.clone(part) for part in batch]
 
         def step() -> None:
             self._compute(*buffers)
@@ -106,8 +108,8 @@ class RecordedStep:
 
     def _try_to_record(
         self,
-        shapes: tuple[torch.Size, ...],
-        buffers: list[torch.Tensor],
+        shapes: tuple[Facts, ...],
+        buffers: list[AnyTensors],
         step: Callable[[], None],
     ) -> str | None:
         try:

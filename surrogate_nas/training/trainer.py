@@ -33,7 +33,7 @@ from surrogate_nas.training.outcome import StopReason as StopReason
 from surrogate_nas.training.progress import Progress
 from surrogate_nas.training.scoring import score
 from surrogate_nas.training.seeding import seeded as seeded
-from surrogate_nas.training.state import Tensors
+from surrogate_nas.training.state import NamedTensors
 from surrogate_nas.training.updates import (
     LEARNING_RATES,
     WEIGHT_DECAYS,
@@ -303,7 +303,7 @@ class _Run:
                 checkpoint.offer(start, progress)
         return StopReason.FINISHED
 
-    def _train_epoch(self, start: Tensors) -> float | None:
+    def _train_epoch(self, start: NamedTensors) -> float | None:
         """Train for one epoch, in smaller parts where memory runs out; see :meth:`_all_steps`."""
         n_steps = self._progress.n_steps
         while True:

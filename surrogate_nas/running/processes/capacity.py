@@ -22,6 +22,8 @@ from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
+from surrogate_nas.tensors import n_bytes
+from surrogate_nas.training.data import prepared_bytes
 from surrogate_nas.training.trainer import seeded
 
 WORKER_BYTES = 500 * 2**20
@@ -124,10 +126,10 @@ def free_memory() -> float:
 
 
 def data_bytes(task: Task) -> int:
-    """Return what a worker on a CPU holds of a task: the raw splits, and two in float32."""
+    """Return what a worker on a CPU holds of a task: the raw splits, and two of them prepared."""
     splits = [task.train, task.validation]
-    raw = sum(s.inputs.nbytes + s.targets.nbytes for s in (*splits, task.test))
-    return raw + 4 * sum(len(split) for split in splits) * math.prod(task.input_shape)
+    raw = sum(n_bytes(s.inputs) + n_bytes(s.targets) for s in (*splits, task.test))
+    return raw + sum(prepared_bytes(split, task) for split in splits)
 
 
 def probe(objective: Callable[[Any], Any], order: Probe) -> Probed:

@@ -1,0 +1,1 @@
+"""A domain as small as one can be."""
