@@ -1,8 +1,8 @@
 """What a network is trained for: data, splits, metric and direction, loss, meta-features.
 
-The Trainer, the surrogate and the sampler know a :class:`Task` by these names alone; what a domain
-needs (how raw data become a batch, how a batch is augmented, which loss) lives in its own subclass
-under :mod:`surrogate_nas.domains`.
+The Trainer, the surrogate and the sampler know a :class:`Task` by these names alone. Each domain
+has subclasses of its own under :mod:`surrogate_nas.domains`: they say how raw data become a batch,
+how a batch is varied, and which loss is taken.
 """
 
 from __future__ import annotations

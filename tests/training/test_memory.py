@@ -148,7 +148,7 @@ def test_a_final_network_that_ran_out_of_memory_is_none(tmp_path: Path) -> None:
     study.optimize(Objective(TASK, Shrinking(), trainer), n_trials=1)
     assert study.trials[0].state is TrialState.COMPLETE
     longer = Trainer(epochs=3, batch_size=50)
-    with pytest.raises(TrainingError, match=r"ended after 1 with: out of memory"):
+    with pytest.raises(TrainingError, match=r"ended after 1 epochs with: out of memory"):
         finalize(study, TASK, Shrinking(), longer, folder=tmp_path / "final")
     assert not (tmp_path / "final").exists()
 

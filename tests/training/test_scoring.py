@@ -81,7 +81,7 @@ def test_a_scorer_sees_no_output_that_is_not_finite() -> None:
 def test_after_memory_ran_out_counting_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     task, network = tagging(), tagger()
     whole = TRAINER.evaluate(network, task, task.train)
-    failed = []
+    failed: list[bool] = []
 
     class Small(nn.Module):
         def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> Any:
