@@ -26,7 +26,7 @@ def test_expected_ones_leave_predictions_and_beliefs_where_they_are(seed: int) -
     free, busy, unseen = with_expected(w, p)
     mean, std = free.predict(unseen, w.distances)
     distances = type(w.whole)(
-        *(getattr(w.whole, f)[w.n :, : w.n + p] for f in ("parameters", "traits", "together"))
+        *(getattr(w.whole, f)[w.n :, : w.n + p] for f in ("parameters", "traits", "same_leaf"))
     )
     mean_busy, std_busy = busy.predict(unseen, distances)
 
@@ -45,7 +45,7 @@ def test_each_hypothesis_believes_its_own_prediction() -> None:
     free, busy, unseen = with_expected(w, p)
     mean, _std = free.predict(unseen, w.distances)
     distances = type(w.whole)(
-        *(getattr(w.whole, f)[w.n :, : w.n + p] for f in ("parameters", "traits", "together"))
+        *(getattr(w.whole, f)[w.n :, : w.n + p] for f in ("parameters", "traits", "same_leaf"))
     )
     _, std_busy = busy.predict(unseen, distances)
     # Observed values change no variance but by the scale, which the believer keeps.
