@@ -207,12 +207,13 @@ def test_the_folder_of_an_artifact_store(tmp_path: Path) -> None:
 
 def test_a_hooked_database_is_a_database(tmp_path: Path) -> None:
     """What a subclass does not override is as in Optuna."""
-    storage = private.HookedDatabase(f"sqlite:///{tmp_path}/nas.db")
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        storage = private.HookedDatabase(f"sqlite:///{tmp_path}/nas.db", heartbeat_interval=60)
     study = optuna.create_study(storage=storage)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
-    trial = study.ask()
+    trial_id = storage.create_new_trial(private.id_of(study))
     with storage.session() as session:
-        storage.add_system_attr(session, private.id_of(trial), "a", 1)
+        storage.add_system_attr(session, trial_id, "a", 1)
 
     assert study.trials[2].system_attrs == {"a": 1}
     assert storage.stale_ids(private.id_of(study)) == []
