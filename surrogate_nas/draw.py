@@ -1,7 +1,7 @@
 """Run a define-by-run search space without a study: draw, replay or mutate its parameters.
 
-A space is a function of a trial. Handing it a :class:`Draw` instead of a real trial records which
-parameters it asked for, with which distributions, while a *chooser* decides the values.
+A space is a function of a trial. If it gets a :class:`Draw` instead of a real trial, the draw
+records which parameters the space asks for, and a *chooser* decides their values.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _STEP = 0.2
 
 
 class Draw(optuna.trial.BaseTrial):
-    """A trial outside any study: `choose` picks each value, everything asked for is recorded.
+    """A trial outside any study, which records each parameter that a space asks for.
 
     Args:
-        choose: Maps a parameter's name and distribution to its value.
+        choose: Function from a parameter's name and distribution to its value.
     """
 
     def __init__(self, choose: Chooser) -> None:
@@ -42,6 +42,7 @@ class Draw(optuna.trial.BaseTrial):
         self._distributions: dict[str, BaseDistribution] = {}
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        """Return the value of a parameter; as in Optuna, the first answer holds."""
         if name not in self._params:
             self._params[name] = self._choose(name, distribution)
             self._distributions[name] = distribution
@@ -119,8 +120,8 @@ class Draw(optuna.trial.BaseTrial):
         return 0
 
 
-# A space asks for the same few ranges again with every draw; making them anew would be most of the
-# cost of a draw. Typed, or True and 1 would be one choice.
+# NOTE: a space asks for the same few ranges with every draw, and constructing them each time would
+# be most of the cost of a draw. The caches are typed, because True and 1 are different choices.
 @functools.lru_cache(maxsize=4096, typed=True)
 def _float(low: float, high: float, log: bool, step: float | None) -> FloatDistribution:
     return FloatDistribution(low, high, log=log, step=step)
@@ -137,24 +138,24 @@ def _categorical(*choices: Any) -> CategoricalDistribution:
 
 
 def uniform(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
-    """Draw a value uniformly (in log space where the distribution says so)."""
+    """Draw a value uniformly, in log space if the distribution says so."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(rng.integers(len(distribution.choices)))]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high, step = distribution.low, distribution.high, distribution.step
     if isinstance(distribution, IntDistribution) and distribution.log:
-        # Half a step beyond each end, which would else be less likely than its neighbour.
+        # NOTE: half a step beyond each end, or rounding would make the ends less likely.
         drawn = math.exp(rng.uniform(math.log(low - 0.5), math.log(high + 0.5)))
         return min(max(round(drawn), low), high)
     if step is not None:
-        # Rounding a real draw would make the two ends half as likely as the rest.
+        # NOTE: a step is drawn, as rounding a real draw would make the ends half as likely.
         drawn = low + step * int(rng.integers(round((high - low) / step) + 1))
         return min(drawn, high)
     return from_unit(distribution, float(rng.random()))
 
 
 def to_unit(distribution: BaseDistribution, value: Any) -> float:
-    """Place a numeric value in [0, 1] along its range; a category becomes its index."""
+    """Return the place of a number in its range, in [0, 1]; for a category its index."""
     if isinstance(distribution, CategoricalDistribution):
         return float(distribution.to_internal_repr(value))
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -167,7 +168,7 @@ def to_unit(distribution: BaseDistribution, value: Any) -> float:
 
 
 def from_unit(distribution: BaseDistribution, unit: float) -> float | int:
-    """Inverse of :func:`to_unit` for numeric distributions, rounded to an allowed value."""
+    """Return the allowed number next to a place in [0, 1], the inverse of :func:`to_unit`."""
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = float(distribution.low), float(distribution.high)
     if distribution.log:
@@ -182,11 +183,11 @@ def from_unit(distribution: BaseDistribution, unit: float) -> float | int:
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a value, of any type, is allowed by a distribution."""
+    """Return whether a distribution allows a value, which may have any type."""
     if isinstance(distribution, CategoricalDistribution):
         if value in distribution.choices:
             return True
-        # NaN, read back from a storage, is still NaN.
+        # NOTE: NaN is unequal to itself, and a storage gives back another NaN object.
         return value != value and any(choice != choice for choice in distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
@@ -195,12 +196,13 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
         return False
     if distribution.step is None:
         return True
+    # NOTE: a multiple of the step is rarely exact in floating point.
     steps = (float(value) - distribution.low) / distribution.step
     return abs(steps - round(steps)) < 1e-8
 
 
 def random_chooser(rng: np.random.Generator) -> Chooser:
-    """Choose every parameter uniformly."""
+    """Return a chooser that draws every parameter uniformly."""
     return lambda _name, distribution: uniform(distribution, rng)
 
 
@@ -248,9 +250,9 @@ def random_params(
     """Return the parameters of n random architectures.
 
     Args:
-        suggest: A space's own, which asks for its parameters.
-        n: How many.
-        rng: Draws them.
+        suggest: Method ``suggest`` of the search space.
+        n: Number of architectures.
+        rng: Source of randomness.
     """
     params = []
     for _ in range(n):
@@ -261,7 +263,7 @@ def random_params(
 
 
 def replay_chooser(params: Mapping[str, Any], otherwise: Chooser) -> Chooser:
-    """Keep the given values where they are allowed; ask `otherwise` for the rest."""
+    """Return a chooser that keeps allowed values of `params` and asks `otherwise` for others."""
 
     def choose(name: str, distribution: BaseDistribution) -> Any:
         if name in params and contains(distribution, params[name]):

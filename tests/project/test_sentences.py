@@ -12,10 +12,7 @@ TOP = Path(__file__).parents[2]
 PACKAGE = TOP / "surrogate_nas"
 PAGES = [
     *(TOP / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")),
-    *(
-        TOP / "docs" / f"{name}.md"
-        for name in ("costs", "glossary", "index", "reuse", "security", "several", "training")
-    ),
+    *sorted((TOP / "docs").glob("*.md")),
 ]
 PLAIN = ("cli", "draw.py", "errors.py", "export", "results/dashboard", "results/report", "testing")
 """Rooms and files whose docstrings have no faults any more."""
