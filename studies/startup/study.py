@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+from studies import raw
+
+RAW = Path(__file__).parent / "raw.jsonl.gz"
 EVERY = "import surrogate_nas as sn; [getattr(sn, name) for name in dir(sn)]"
 PROGRAMS = {
     "import torch, optuna, lightgbm": ["-c", "import torch, optuna, lightgbm"],
@@ -31,21 +33,30 @@ def main() -> None:
     """Run the programs in turn, and print their medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
-    repeats = parser.parse_args().repeats
-    raw: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    for _ in range(repeats + 1):
+    parser.add_argument("--table", action="store_true", help="print the table of the raw values")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print_table({row["what"]: row["seconds"] for row in raw.read(RAW)})
+        return
+    found: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    for number in range(arguments.repeats + 1):
         for name, words in PROGRAMS.items():
-            raw[name].append(seconds(words))
-    # The first round writes bytecode and fills the cache of files.
-    raw = {name: found[1:] for name, found in raw.items()}
-    Path(__file__).with_name("raw.json").write_text(json.dumps(raw, indent=1) + "\n")
-    base = statistics.median(raw["import torch, optuna, lightgbm"])
+            taken = seconds(words)
+            if number:  # the first round writes bytecode and fills the cache of files
+                found[name].append(taken)
+    raw.write(RAW, [{"what": name, "seconds": times} for name, times in found.items()])
+    print_table(found)
+
+
+def print_table(found: dict[str, list[float]]) -> None:
+    """Print the table of README.md."""
+    base = statistics.median(found["import torch, optuna, lightgbm"])
     print("| program | median, s | least to most | against torch, optuna and lightgbm |")
     print("|---|---|---|---|")
-    for name, found in raw.items():
-        middle = statistics.median(found)
+    for name, times in found.items():
+        middle = statistics.median(times)
         print(
-            f"| {name} | {middle:.2f} | {min(found):.2f} to {max(found):.2f} "
+            f"| {name} | {middle:.2f} | {min(times):.2f} to {max(times):.2f} "
             f"| {middle / base:.2f} × |"
         )
 
