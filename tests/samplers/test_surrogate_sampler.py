@@ -253,8 +253,7 @@ def test_workers_that_choose_the_same_at_once_part(
 
 
 def test_a_worker_that_is_always_late_chooses_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surrogate_nas.samplers.surrogate_sampler._ATTEMPTS", 3)
-    monkeypatch.setattr("surrogate_nas.samplers.surrogate_sampler._LAST_ATTEMPTS", 0)
+    monkeypatch.setattr("surrogate_nas.samplers.trial_draws._MOST_ATTEMPTS", 3)
     study = studied(sampler(), small, 6)
     storage = study._storage
     write = storage.set_trial_system_attr

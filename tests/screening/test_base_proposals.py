@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from surrogate_nas.screening.base_proposals import BaseProposals, seeded
+from surrogate_nas.screening.base_proposals import BaseProposals, advance_counters, seeded
 from surrogate_nas.space import Distributions, ParameterSpace, suggest_from
 from tests.helpers.toys import ToySpace
 
@@ -71,7 +71,9 @@ def proposals(
 ) -> list[dict[str, Any]]:
     wanted = ParameterSpace(SPACE if space is None else space)
     ask = BaseProposals(base, seed, study, study.get_trials(deepcopy=False))
-    return [dict(params) for params, _ in ask(wanted, n)]
+    drawn = [dict(params) for params, _ in ask(wanted, n)]
+    advance_counters(study, ask.advanced)
+    return drawn
 
 
 def everything(study: optuna.Study) -> tuple[Any, ...]:
