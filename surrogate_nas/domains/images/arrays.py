@@ -1,4 +1,4 @@
-"""Tasks from arrays: clean, split, encode."""
+"""Tasks from arrays: they are cleaned, split and their labels encoded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Labeled: TypeAlias = tuple[Array, Ints]
 
 
 class Options(TypedDict, total=False):
-    """Options that all makers of a task pass on to :func:`from_arrays`."""
+    """Options that every function that makes a task passes on to :func:`from_arrays`."""
 
     metric: str | Metric
     validation_share: float
@@ -62,21 +62,21 @@ def from_arrays(
 ) -> Task:
     """Make a task from images and their labels.
 
-    Splits that are not given are taken from `x`, stratified by class; the same data and seed give
+    Splits that are not given are taken from `x`, stratified by class. The same data and seed give
     the same split.
 
     Args:
         x: Images, as arrays, tensors or anything ``np.asarray`` takes: grey (n, height, width), or
             with 1, 3 or 4 channels, (n, channels, height, width) or (n, height, width, channels).
             If both the second and the last axis could be channels, the second is taken. Integers
-            from 0 to 255 are kept as uint8, bools become 0 and 255, all else float32.
+            from 0 to 255 stay uint8, bools become 0 and 255, and other numbers become float32.
         y: Labels (n,): integers, strings, bools or whole floats. Classes are their sorted values.
         name: How past tasks and reports call the task.
         x_test: Images of the test split; by default a part of `x`.
-        y_test: Their labels.
+        y_test: Labels of `x_test`.
         x_val: Images of the validation split; by default a part of `x`.
-        y_val: Their labels.
-        classes: Names of the classes where labels are indices; by default the labels themselves.
+        y_val: Labels of `x_val`.
+        classes: Names of the classes if labels are indices; by default the labels themselves.
         metric: A name (see :func:`surrogate_nas.metric.named`) or a metric of your own.
         validation_share: Share of the rows of `x` that becomes the validation split.
         test_share: Share of the rows of `x` that becomes the test split.
@@ -144,7 +144,7 @@ def _read(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Array, Array]:
 
 
 def _encoded(data: tuple[Array, Array], values: Array, what: str) -> Labeled:
-    """Replace labels by their positions among the sorted values (k,) that training knows."""
+    """Return images, and labels as positions among the sorted values (k,) of training."""
     images, labels = data
     if values.dtype.kind == "u" and labels.dtype.kind == "i" and labels.min() >= 0:
         labels = labels.astype(np.uint64)
@@ -163,7 +163,7 @@ def _encoded(data: tuple[Array, Array], values: Array, what: str) -> Labeled:
 def _split(
     data: Labeled, shares: dict[str, float], names: tuple[str, ...], seed: int
 ) -> dict[str, Labeled]:
-    """Take stratified parts of the given shares; what is left is the part "train"."""
+    """Return stratified parts of the given shares, and the remaining rows as "train"."""
     if not all(0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
         raise TaskError(
             expected="shares between 0 and 1 that leave rows for training",
@@ -175,6 +175,7 @@ def _split(
     for part, share in shares.items():
         rest = rows["train"]
         size = math.ceil(share * len(targets))
+        # NOTE: scikit-learn's errors about rare classes name no class, so these come first.
         can_be_split = min(size, len(rest) - size) >= len(names)
         if not can_be_split or np.bincount(targets[rest], minlength=len(names)).min() < 2:
             raise _too_few_rows(targets, names, len(shares) + 1)
@@ -187,6 +188,7 @@ def _split(
 
 
 def _too_few_rows(targets: Ints, names: tuple[str, ...], n_parts: int) -> TaskError:
+    """Return the error that names the rarest class."""
     counts = np.bincount(targets, minlength=len(names))
     rarest = int(counts.argmin())
     return TaskError(
@@ -197,6 +199,7 @@ def _too_few_rows(targets: Ints, names: tuple[str, ...], n_parts: int) -> TaskEr
 
 
 def _targets(labels: Ints) -> torch.Tensor:
+    """Return class indices as a tensor of int64, (n,)."""
     return torch.from_numpy(labels.astype(np.int64))
 
 

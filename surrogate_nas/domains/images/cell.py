@@ -1,4 +1,4 @@
-"""Cells of four nodes and six edges, stacked in a skeleton whose size is searched as well."""
+"""CellSpace: cells of four nodes and six edges, in a skeleton whose size is searched as well."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OPS = tuple(f"op_{edge}" for edge in range(len(EDGES)))
 
 
 class _Point(NamedTuple):
-    """An architecture as the space reads it."""
+    """An architecture, read and checked: the graph of its cell, its width and its depth."""
 
     graph: CellGraph
     width: int
@@ -44,22 +44,24 @@ class _Point(NamedTuple):
 class CellSpace(SearchSpace):
     """NAS-Bench-201's cells (Dong & Yang 2020) in a skeleton of searched width and depth.
 
-    A cell's node is the sum of what its edges bring: nothing, the node they come from, its 3×3
-    average, or a 1×1 or 3×3 convolution of it (ReLU, convolution, batch normalization).
-    Parameters ``op_0`` to ``op_5`` are the edges 1<-0, 2<-0, 2<-1, 3<-0, 3<-1 and 3<-2. The
-    skeleton is a 3×3 convolution; stages of `depth` equal cells, with a residual block between
-    them that doubles the channels and halves the resolution (unless a side is below four pixels);
-    then normalization, ReLU, global average pooling and a linear layer.
+    Each edge of a cell applies one operation to its source node. The operations are: nothing, the
+    node itself, its 3×3 average, or a 1×1 or 3×3 convolution of it (ReLU, convolution, batch
+    normalization). A node is the sum of its incoming edges. Parameters ``op_0`` to ``op_5`` are
+    the edges 1<-0, 2<-0, 2<-1, 3<-0, 3<-1 and 3<-2.
+
+    The skeleton begins with a 3×3 convolution. Each stage then has `depth` equal cells. A residual
+    block between two stages doubles the channels and halves the resolution, unless a side is below
+    four pixels. Normalization, ReLU, global average pooling and a linear layer end the network.
 
     Args:
         widths: Choices for the channels of the first stage.
-        min_depth: Least cells a stage.
-        max_depth: Most cells a stage.
+        min_depth: Smallest number of cells in a stage.
+        max_depth: Largest number of cells in a stage.
         n_stages: Number of stages.
         search_training: Also search ``learning_rate``, ``weight_decay`` and ``augmentation``.
-        equivalence: Which cells :meth:`canonical` takes for the same: "published" is
-            NAS-Bench-201's own rule (15,625 cells are 6,466 functions), "exact" goes by the
-            network that is built (5,044 of them).
+        equivalence: Rule by which :meth:`canonical` finds equivalent cells. "published" is
+            NAS-Bench-201's own rule, by which 15,625 cells are 6,466 functions. "exact" compares
+            the built networks, 5,044 different ones.
 
     Raises:
         SpaceError: An argument is out of range.
@@ -100,9 +102,9 @@ class CellSpace(SearchSpace):
     def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
         """Build the network, (batch, channels, height, width) -> (batch, task.n_outputs).
 
-        Only what can influence the output is built, from the same graph for equivalent cells:
-        with the same seed these get the same weights. A cell without a path from its input to
-        its output gives zeros.
+        Only operations that can influence the output are built. Equivalent cells share a graph, so
+        with the same seed they get the same weights. A cell without a path from its input to its
+        output returns zeros.
 
         Raises:
             SpaceError: The architecture is not of this space, or the task's inputs are not images.
@@ -123,11 +125,9 @@ class CellSpace(SearchSpace):
     def canonical(self, architecture: Architecture) -> str:
         """Return a key that architectures with equivalent cells share.
 
-        By the published rule (:func:`~surrogate_nas.domains.images.cell_graph.published_key`) the
-        15,625 cells are 6,466 functions. By the exact one
-        (:func:`~surrogate_nas.domains.images.cell_graph.cell_graph`) two architectures share a
-        key just when they are the same network, and the depth of a cell that hands on its input
-        as it is, or nothing, plays no part.
+        The published rule is :func:`~surrogate_nas.domains.images.cell_graph.published_key`. The
+        exact rule is :func:`~surrogate_nas.domains.images.cell_graph.cell_graph`: two
+        architectures share a key if and only if they build the same network.
 
         Raises:
             SpaceError: The architecture is not of this space.
@@ -137,6 +137,7 @@ class CellSpace(SearchSpace):
             cell = published_key(tuple(architecture[name] for name in _OPS))
         else:
             cell = graph.key
+            # NOTE: a cell that returns its input, or zeros, does so in any number of copies.
             if graph.output in ((), ((0, 0),)):
                 depth = self.min_depth
         training = sorted(self.training(architecture).items())
@@ -155,7 +156,7 @@ class CellSpace(SearchSpace):
         return self._sizes(self._read(architecture))
 
     def _sizes(self, point: _Point) -> dict[str, float]:
-        """What :meth:`describe` returns."""
+        """Return the numbers of :meth:`describe`, which :meth:`features` needs as well."""
         graph, channels, depth = point
         inputs, height, width = parts.image_shape(self.reference)
         pixels = [h * w for h, w in parts.stage_sizes(height, width, self.n_stages)]
@@ -175,7 +176,7 @@ class CellSpace(SearchSpace):
     def features(self, architecture: Architecture) -> dict[str, float]:
         """Return counts of live operations and paths of a cell, and sizes in powers of ten.
 
-        They are equal for architectures that are the same network.
+        Architectures that build the same network have equal features.
 
         Raises:
             SpaceError: The architecture is not of this space.
@@ -184,7 +185,7 @@ class CellSpace(SearchSpace):
         return {**point.graph.features, **parts.log_sizes(self._sizes(point))}
 
     def summary(self, architecture: Architecture) -> str:
-        """Say what the live part of the cell computes, and the skeleton around it.
+        """Return in words what the live part of the cell computes, and the skeleton around it.
 
         Raises:
             SpaceError: The architecture is not of this space.
@@ -215,14 +216,14 @@ class CellSpace(SearchSpace):
         return cell_picture(ops, stages, ends, self.summary(architecture), notes)
 
     def label(self, parameter: str) -> str:
-        """Return what a parameter is in plain words."""
+        """Return the name of a parameter in plain words."""
         if parameter in _OPS:
             start, end = EDGES[_OPS.index(parameter)]
             return f"edge {_NODES[start]} → {_NODES[end]}"
         return _LABELS.get(parameter, parameter.replace("_", " "))
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON has them."""
+        """Return the constructor's arguments as JSON values."""
         return {
             "widths": list(self.widths),
             "min_depth": self.min_depth,
@@ -233,6 +234,7 @@ class CellSpace(SearchSpace):
         }
 
     def _read(self, architecture: Architecture) -> _Point:
+        """Return a checked architecture with its cell reduced to a graph."""
         ops = tuple(str(parts.value(architecture, name)) for name in _OPS)
         depths = range(self.min_depth, self.max_depth + 1)
         return _Point(
@@ -245,6 +247,7 @@ class CellSpace(SearchSpace):
 def _tally_cells(
     tally: parts.Tally, graph: CellGraph, channels: int, pixels: int, times: int
 ) -> None:
+    """Add the convolutions and normalizations of `times` equal cells."""
     for kernel, op in ((1, "conv_1x1"), (3, "conv_3x3")):
         layers = times * graph.n_convolutions[op]
         tally.convolution(channels, channels, kernel, pixels, times=layers)
@@ -252,6 +255,7 @@ def _tally_cells(
 
 
 def _tally_reduction(tally: parts.Tally, channels: int, pixels: int) -> None:
+    """Add the residual block between two stages; `pixels` is the area of its output."""
     tally.convolution(channels, 2 * channels, 3, pixels)
     tally.convolution(2 * channels, 2 * channels, 3, pixels)
     tally.convolution(channels, 2 * channels, 1, pixels)
@@ -259,17 +263,20 @@ def _tally_reduction(tally: parts.Tally, channels: int, pixels: int) -> None:
 
 
 def _say_layer(layer: Layer) -> str:
+    """Return a convolution in words."""
     size = layer.op.removeprefix("conv_").replace("x", "×")
     inputs = _say_sum(layer.inputs)
     return f"{size} convolution of {f'({inputs})' if len(layer.inputs) > 1 else inputs}"
 
 
 def _say_sum(terms: Sum) -> str:
+    """Return a sum in words; an empty text for an empty sum."""
     counted = Counter(terms).items()
     return " + ".join(f"{n} × {_say_term(t)}" if n > 1 else _say_term(t) for t, n in counted)
 
 
 def _say_term(term: Term) -> str:
+    """Return a term in words: a source, after any average poolings."""
     pools, source = term
     named = f"layer {source}" if source else "the input"
     return "3×3 average of " * pools + named

@@ -1,4 +1,4 @@
-"""The torch modules of a network of cells. Images are (batch, channels, height, width)."""
+"""PyTorch modules of CellSpace. Images are (batch, channels, height, width)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def relu_conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1) -> n
 
 @final
 class Cell(nn.Module):
-    """The live part of a cell, with as many channels out as in.
+    """The live part of a cell, whose output has the shape of its input.
 
     Args:
-        graph: What it computes.
-        channels: Width of its input, its output and all between.
+        graph: The graph that the cell computes.
+        channels: Channels of its input, its output and all layers between.
     """
 
     def __init__(self, graph: CellGraph, channels: int) -> None:
@@ -45,7 +45,9 @@ class Cell(nn.Module):
 
 
 def _total(terms: Sum, sources: list[torch.Tensor]) -> torch.Tensor:
-    """Add up the terms, those that are pooled more often first, so that each sum pools once."""
+    """Return the sum of the terms; zeros if there is none."""
+    # NOTE: pooling is linear. Terms with more poolings are summed first, and their sum is pooled
+    # together with the next ones, so each level is pooled once and not each term by itself.
     total: torch.Tensor | None = None
     for pools in range(max((pools for pools, _ in terms), default=0), -1, -1):
         if total is not None:
@@ -60,8 +62,8 @@ class Reduction(nn.Module):
     """The residual block between two stages: twice the channels, half the resolution.
 
     Args:
-        channels: Width of its input.
-        stride: 2, or 1 where the feature map is too small to be halved.
+        channels: Channels of its input.
+        stride: 2, or 1 if the feature map is too small to be halved.
     """
 
     def __init__(self, channels: int, stride: int) -> None:
@@ -70,7 +72,7 @@ class Reduction(nn.Module):
             relu_conv_norm(channels, 2 * channels, 3, stride),
             relu_conv_norm(2 * channels, 2 * channels, 3),
         )
-        # Rounding up fits the strided convolution where a side is odd.
+        # NOTE: a strided convolution rounds an odd side up, and the shortcut has to fit it.
         pool = nn.AvgPool2d(2, ceil_mode=True) if stride == 2 else nn.Identity()
         self.shortcut = nn.Sequential(pool, nn.Conv2d(channels, 2 * channels, 1, bias=False))
 

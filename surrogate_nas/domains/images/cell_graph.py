@@ -1,7 +1,7 @@
-"""What a cell computes: its six operations reduced to a graph that is equal for equal networks.
+"""The function of a cell: its six operations reduced to a graph, equal for equal networks.
 
-Notation: source 0 is the cell's input, source i its i-th convolution. A term (k, s) is source s
-after k average poolings; a sum is a sorted tuple of terms, in which a repeated term counts twice.
+Notation: source 0 is the cell's input, and source i its i-th convolution. A term (k, s) is source
+s after k average poolings. A sum is a sorted tuple of terms, and a repeated term counts twice.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple, TypeAlias, final
 from surrogate_nas.errors import SpaceError
 
 OPERATIONS = ("none", "skip_connect", "conv_1x1", "conv_3x3", "avg_pool_3x3")
-"""What an edge can do, in the order of NAS-Bench-201 (Dong & Yang 2020)."""
+"""Operations of an edge, in the order of NAS-Bench-201 (Dong & Yang 2020)."""
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""(from node, to node) of ``op_0`` to ``op_5``; node 0 is the input, node 3 the output."""
+"""Edges (from node, to node) of ``op_0`` to ``op_5``. Node 0 is the input, node 3 the output."""
 
 KERNELS = {"conv_1x1": 1, "conv_3x3": 3}
 """Kernel sizes of the operations that have weights."""
@@ -30,7 +30,7 @@ Sum: TypeAlias = tuple[Term, ...]
 
 
 class Layer(NamedTuple):
-    """A ReLU-convolution-batch-normalization of a sum."""
+    """A layer on a sum of terms: ReLU, convolution, batch normalization."""
 
     op: str
     inputs: Sum
@@ -42,8 +42,8 @@ class CellGraph:
     """The live part of a cell.
 
     Args:
-        layers: Its convolutions, each after those it depends on.
-        output: The sum that leaves the cell; empty where no path leads from input to output.
+        layers: Convolutions, each one after its inputs.
+        output: Sum that leaves the cell; empty if no path leads from input to output.
     """
 
     layers: tuple[Layer, ...]
@@ -51,13 +51,13 @@ class CellGraph:
 
     @functools.cached_property
     def key(self) -> str:
-        """The graph in one line, such as ``1=conv_3x3(0);out=0+p1`` (p: average pooling)."""
+        """Text of the graph, such as ``1=conv_3x3(0);out=0+p1``, where p is a pooling."""
         named = [f"{i}={op}({_spell(inputs)})" for i, (op, inputs) in enumerate(self.layers, 1)]
         return ";".join([*named, f"out={_spell(self.output)}"])
 
     @functools.cached_property
     def paths(self) -> tuple[tuple[str, ...], ...]:
-        """The operations on each path from input to output, skip connections left out."""
+        """Operations on each path from input to output, without skip connections."""
         reaching: list[list[tuple[str, ...]]] = [[()]]
         for op, inputs in self.layers:
             reaching.append([(*path, op) for path in _extend(inputs, reaching)])
@@ -65,12 +65,12 @@ class CellGraph:
 
     @functools.cached_property
     def n_convolutions(self) -> dict[str, int]:
-        """How many live convolutions there are of each kind."""
+        """Number of live convolutions of each kind."""
         return {op: sum(layer.op == op for layer in self.layers) for op in KERNELS}
 
     @functools.cached_property
     def longest_path(self) -> int:
-        """The most convolutions on a path from input to output."""
+        """Largest number of convolutions on a path from input to output."""
         return max((_convolutions(path) for path in self.paths), default=0)
 
     @functools.cached_property
@@ -80,6 +80,7 @@ class CellGraph:
         lengths = [_convolutions(path) for path in paths]
         wide = _counts(paths, "conv_3x3")
         pools = _counts(paths, "avg_pool_3x3")
+        # NOTE: a 3×3 convolution or pooling widens the receptive field by 2 pixels, a 1×1 by none.
         growths = [sum(op != "conv_1x1" for op in path) for path in paths] or [0]
         numbers = {
             **{f"{op}_layers": n for op, n in self.n_convolutions.items()},
@@ -106,23 +107,27 @@ class CellGraph:
 
 @functools.lru_cache(maxsize=15_625)
 def cell_graph(ops: tuple[str, ...]) -> CellGraph:
-    """Reduce a cell to a graph that two cells share just when they are the same network.
+    """Return the graph of a cell; two cells share it if and only if they are the same network.
 
-    A node is the sum of what its edges bring. ``none`` brings nothing, nor does any operation on a
-    node to which nothing came; ``skip_connect`` brings the terms of its node as they are; average
-    pooling is linear, so it pools each term by itself; a convolution, whose weights are its own,
-    makes one new term. What does not reach the output is dropped, and of all ways to number the
-    remaining convolutions the first in alphabetical order is taken.
+    A node is the sum of its incoming edges, and each operation contributes terms to that sum:
 
-    Two edges with the same convolution of the same node keep two sets of weights, whereas a node
-    that arrives twice by skip connections is one convolution, doubled: these are two networks. By
-    this rule the 15,625 cells are 5,044 networks; :func:`published_key` has the field's 6,466.
+    - ``none`` contributes nothing, and neither does any operation on an empty node.
+    - ``skip_connect`` contributes the terms of its source node.
+    - Average pooling is linear, so it pools each of these terms.
+    - A convolution has weights of its own, so it contributes one new term.
+
+    Convolutions that do not reach the output are dropped. The others can be numbered in several
+    ways, and the first one in alphabetical order is taken.
+
+    Two edges with the same convolution of the same node have two sets of weights. A convolution
+    that arrives twice, by skip connections, has one. These are two different networks. By this
+    rule the 15,625 cells are 5,044 networks, and by :func:`published_key` 6,466 functions.
 
     Args:
         ops: The six operations, in the order of :data:`EDGES`.
 
     Raises:
-        SpaceError: An operation is unknown, or there are not six.
+        SpaceError: An operation is unknown, or their number is not six.
     """
     if len(ops) != len(EDGES) or not set(ops) <= set(OPERATIONS):
         raise SpaceError(
@@ -139,11 +144,13 @@ def cell_graph(ops: tuple[str, ...]) -> CellGraph:
 def published_key(ops: tuple[str, ...]) -> str:
     """Return the string by which NAS-Bench-201 (Dong & Yang 2020) tells functions apart.
 
-    A node is the sorted sum of its edges' strings: ``none``, and any operation on a node that is
-    zero itself, is zero; ``skip_connect`` is the string of its node. The 15,625 cells are 6,466
-    strings. The rule is about functions whose operations share their weights, and about strings:
-    it takes a convolution that arrives twice and two equal convolutions for one cell, and it
-    leaves a few zero or regrouped sums apart that :func:`cell_graph` recognises.
+    A node is the sorted sum of its edges' strings. The string of ``none`` is zero, and so is the
+    string of any operation on a node that is zero. ``skip_connect`` has the string of its node.
+    The 15,625 cells are 6,466 strings.
+
+    The rule compares strings, and assumes that equal operations share their weights. Therefore it
+    takes a convolution that arrives twice and two equal convolutions for the same. It also
+    distinguishes a few zero or regrouped sums that :func:`cell_graph` recognises as equal.
 
     Args:
         ops: The six operations, in the order of :data:`EDGES`.
@@ -164,10 +171,11 @@ def published_key(ops: tuple[str, ...]) -> str:
 
 
 def _trace(ops: tuple[str, ...]) -> tuple[list[Layer], Sum]:
-    """Follow the edges node by node; convolutions are numbered as they come."""
+    """Return all convolutions of a cell, numbered in order of appearance, and its output."""
     layers: list[Layer] = []
     nodes: list[list[Term]] = [[(0, 0)], [], [], []]
     for op, (start, end) in zip(ops, EDGES, strict=True):
+        # NOTE: edges are ordered by their end, so the source node is complete here.
         terms = nodes[start]
         if op == "skip_connect":
             nodes[end] += terms
@@ -180,7 +188,8 @@ def _trace(ops: tuple[str, ...]) -> tuple[list[Layer], Sum]:
 
 
 def _live(layers: list[Layer], output: Sum) -> list[int]:
-    """Numbers of the convolutions that reach the output, in ascending order."""
+    """Return the numbers of the convolutions that reach the output, in ascending order."""
+    # NOTE: a convolution's inputs have smaller numbers, so one pass from the last one suffices.
     live = {source for _, source in output}
     for number in range(len(layers), 0, -1):
         if number in live:
@@ -189,10 +198,10 @@ def _live(layers: list[Layer], output: Sum) -> list[int]:
 
 
 def _orders(layers: list[Layer], live: list[int]) -> Iterator[tuple[int, ...]]:
-    """All orders of the live convolutions that their shapes leave open.
+    """Yield all orders of the live convolutions that may give different numberings.
 
-    Convolutions are sorted by how deep they lie and by what they compute regardless of weights;
-    only those that are alike in both have to be permuted, seldom more than two.
+    Convolutions are sorted by their depth and by their function without its weights. Only
+    convolutions that are equal in both have to be permuted, seldom more than two.
     """
     shapes: dict[int, tuple[int, str]] = {0: (0, "x")}
     for number in live:
@@ -209,10 +218,11 @@ def _orders(layers: list[Layer], live: list[int]) -> Iterator[tuple[int, ...]]:
 def _numbered(
     layers: list[Layer], output: Sum, order: tuple[int, ...]
 ) -> tuple[tuple[Layer, ...], Sum]:
-    """The graph with its convolutions renumbered 1, 2, … in the given order."""
+    """Return the convolutions, renumbered 1, 2, … in the given order, and the output."""
     number = {0: 0, **{old: new for new, old in enumerate(order, 1)}}
 
     def renumber(terms: Sum) -> Sum:
+        """Return a sum with the new numbers of its sources."""
         return tuple(sorted((pools, number[source]) for pools, source in terms))
 
     renumbered = tuple(Layer(layers[n - 1].op, renumber(layers[n - 1].inputs)) for n in order)
@@ -220,20 +230,22 @@ def _numbered(
 
 
 def _spell(terms: Sum) -> str:
+    """Return a sum as text, a ``p`` for each pooling."""
     return "+".join("p" * pools + str(source) for pools, source in terms)
 
 
 def _extend(terms: Sum, reaching: list[list[tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
-    """Paths that reach a sum, given those that reach each source."""
+    """Yield the paths that reach a sum, from the paths that reach each source."""
     for pools, source in terms:
         for path in reaching[source]:
             yield path + ("avg_pool_3x3",) * pools
 
 
 def _counts(paths: Iterable[tuple[str, ...]], op: str) -> list[int]:
-    """How often an operation occurs on each path; once 0 where there is no path."""
+    """Return the number of times that an operation occurs on each path; [0] without paths."""
     return [path.count(op) for path in paths] or [0]
 
 
 def _convolutions(path: Iterable[str]) -> int:
+    """Return the number of convolutions on a path."""
     return sum(op in KERNELS for op in path)

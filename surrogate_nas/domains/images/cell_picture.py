@@ -1,4 +1,4 @@
-"""A cell as a graph of four nodes, and the stages that it is stacked in."""
+"""Picture of a cell as a graph of four nodes, above the stages that it is stacked in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from surrogate_nas.files.svg import FAINT, INK, Drawing, text_width
 
 
 class _Look(NamedTuple):
-    """How an operation is drawn: told apart by label, fill and line."""
+    """Label, fill and line by which operations can be told apart, also without colour."""
 
     label: str
     fill: str
@@ -29,7 +29,7 @@ _LOOKS = {
 CELL_FILL = "#cfd8e3"
 _LEFT, _STEP, _Y, _RADIUS = 60.0, 200.0, 120.0, 19.0
 _LIFTS = {(0, 2): -58.0, (0, 3): -100.0, (1, 3): 58.0}
-"""How far the middle of a curved edge lies from the row of nodes; the others are straight."""
+"""Distance from the row of nodes to the middle of each curved edge; other edges are straight."""
 
 
 def cell_picture(
@@ -39,15 +39,15 @@ def cell_picture(
     summary: str,
     notes: list[str],
 ) -> str:
-    """Draw a cell and its skeleton as SVG.
+    """Return a cell and its skeleton as SVG.
 
-    Edges that no path from the cell's input to its output uses are faint.
+    Edges on no path from the cell's input to its output are faint.
 
     Args:
-        ops: The operations of the six edges.
-        stages: The skeleton's stages.
-        ends: Words for what goes into the network and what comes out.
-        summary: The architecture in words.
+        ops: Operations of the six edges.
+        stages: Stages of the skeleton.
+        ends: Labels of the network's input and output.
+        summary: The architecture in words, for screen readers.
         notes: Lines to write below the network.
     """
     drawing = Drawing("A cell and its skeleton", summary)
@@ -73,7 +73,9 @@ def cell_picture(
 
 
 def _live(ops: tuple[str, ...]) -> set[tuple[int, int]]:
-    """Edges that lie on a path from node 0 to node 3."""
+    """Return the edges on a path from node 0 to node 3."""
+    # NOTE: an edge is live if its start is reached from 0 and its end reaches 3. Paths have at
+    # most three edges, so three rounds find both sets.
     there = [edge for op, edge in zip(ops, EDGES, strict=True) if op != "none"]
     reached, reaching = {0}, {3}
     for _ in range(3):
@@ -88,7 +90,7 @@ def _edge(drawing: Drawing, look: _Look, edge: tuple[int, int], is_live: bool) -
     lift = _LIFTS.get(edge, 0.0)
     stroke, dash = (INK, look.dash) if is_live else (FAINT, "1 4")
     if lift:
-        # A cubic's middle is three quarters of the way to its two control points.
+        # NOTE: the middle of a cubic lies three quarters of the way to its two control points.
         bend = _Y + lift / 0.75
         tip = _Y + math.copysign(0.75 * _RADIUS, lift)
         reach = 46.0

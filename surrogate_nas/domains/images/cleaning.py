@@ -1,4 +1,4 @@
-"""From what users have to clean arrays: images (n, channels, height, width), labels 0..k-1."""
+"""Clean arrays from users' data: images (n, channels, height, width) and vectors of labels."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def as_array(values: Any, what: str) -> Array:
 
 
 def _refuse_masked(values: Any, what: str) -> None:
-    """Refuse an array of which entries are masked: NumPy would read what lies under the mask."""
+    """Refuse an array with masked entries, since NumPy would read the values under the mask."""
     mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else np.zeros(1)
     if mask.any():
         first = tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))

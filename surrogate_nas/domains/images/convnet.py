@@ -1,4 +1,4 @@
-"""Convolutional networks chosen stage by stage, with as many stages as the search asks for."""
+"""ConvNetSpace: convolutional networks that are chosen stage by stage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PLAIN_FILL, _INVERTED_FILL = "#8fb4d9", "#f0d5a0"
 
 
 class _Stage(NamedTuple):
-    """A stage as the space reads it."""
+    """The choices of one stage, read and checked."""
 
     blocks: int
     width: int
@@ -47,14 +47,21 @@ class _Stage(NamedTuple):
 class ConvNetSpace(SearchSpace):
     """Stages of residual blocks, each with its own number, width and kind of blocks.
 
-    Parameters: ``n_stages``; for each stage i below it ``blocks_i``, ``width_i``, ``kernel_i`` (3
-    or 5), ``expansion_i`` (1: two plain convolutions; 2 or 4: an inverted bottleneck, Sandler et
-    al. 2018) and ``se_i`` (squeeze-excitation); ``activation`` and ``normalization`` of the whole
-    network. Each stage but the first halves the resolution, unless a side is below four pixels.
+    The network has the parameters ``n_stages``, ``activation`` and ``normalization``. Each stage i
+    has these:
+
+    - ``blocks_i``: number of blocks;
+    - ``width_i``: channels;
+    - ``kernel_i``: 3 or 5;
+    - ``expansion_i``: 1 for two plain convolutions, 2 or 4 for an inverted bottleneck (Sandler et
+      al. 2018);
+    - ``se_i``: whether blocks have squeeze-excitation (Hu et al. 2018).
+
+    Each stage but the first halves the resolution, unless a side is below four pixels.
 
     Args:
-        max_stages: Most stages.
-        max_blocks: Most blocks a stage.
+        max_stages: Largest number of stages.
+        max_blocks: Largest number of blocks in a stage.
         widths: Choices for a stage's channels.
         search_training: Also search ``learning_rate``, ``weight_decay`` and ``augmentation``.
 
@@ -76,7 +83,7 @@ class ConvNetSpace(SearchSpace):
         self.search_training = search_training
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
-        """Ask for the number of stages, then for each stage, then for what all share."""
+        """Ask for the number of stages, each stage's choices, then the choices of all stages."""
         n_stages = trial.suggest_int("n_stages", 1, self.max_stages)
         chosen: dict[str, Any] = {"n_stages": n_stages}
         for i in range(n_stages):
@@ -105,6 +112,7 @@ class ConvNetSpace(SearchSpace):
         channels = stages[0].width
         stem = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
         modules: list[nn.Module] = [stem, normalization(channels), activation()]
+        # NOTE: the first stage keeps the resolution of the image, so its size before is its own.
         for stage, before, size in zip(stages, [sizes[0], *sizes], sizes, strict=False):
             kind = Kind(stage.kernel, stage.expansion, stage.has_gate, activation, normalization)
             stride = 1 if size == before else 2
@@ -115,7 +123,7 @@ class ConvNetSpace(SearchSpace):
         return nn.Sequential(*modules, *head)
 
     def canonical(self, architecture: Architecture) -> str:
-        """Return a key that two architectures share just when all active choices are equal.
+        """Return a key that two architectures share if and only if all active choices are equal.
 
         Raises:
             SpaceError: The architecture is not of this space.
@@ -148,9 +156,9 @@ class ConvNetSpace(SearchSpace):
         return tally.described(2 + sum(s.blocks * (2 if s.expansion == 1 else 3) for s in stages))
 
     def features(self, architecture: Architecture) -> dict[str, float]:
-        """Return numbers of the whole network, under the same names for any number of stages.
+        """Return numbers of the whole network, with equal names for any number of stages.
 
-        Means are over blocks.
+        Means and shares are over blocks.
 
         Raises:
             SpaceError: The architecture is not of this space.
@@ -172,7 +180,7 @@ class ConvNetSpace(SearchSpace):
         }
 
     def summary(self, architecture: Architecture) -> str:
-        """Say what each stage is made of.
+        """Return the choices of each stage in words.
 
         Raises:
             SpaceError: The architecture is not of this space.
@@ -204,14 +212,14 @@ class ConvNetSpace(SearchSpace):
         return drawing.svg(max(right, 420), lowest + 17 * len(said) + 12)
 
     def label(self, parameter: str) -> str:
-        """Return what a parameter is in plain words."""
+        """Return the name of a parameter in plain words."""
         name, _, stage = parameter.rpartition("_")
         if name in _LABELS and stage.isdecimal():
             return f"{_LABELS[name]}, stage {int(stage) + 1}"
         return "number of stages" if parameter == "n_stages" else parameter.replace("_", " ")
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON has them."""
+        """Return the constructor's arguments as JSON values."""
         return {
             "max_stages": self.max_stages,
             "max_blocks": self.max_blocks,
@@ -220,6 +228,7 @@ class ConvNetSpace(SearchSpace):
         }
 
     def _read(self, architecture: Architecture) -> list[_Stage]:
+        """Return the checked choices of each stage."""
         n_stages = parts.whole(architecture, "n_stages", range(1, self.max_stages + 1))
         blocks = range(1, self.max_blocks + 1)
         return [
@@ -235,17 +244,28 @@ class ConvNetSpace(SearchSpace):
 
 
 def _activation(architecture: Architecture) -> str:
+    """Return the checked name of the activation."""
     return str(parts.choice(architecture, "activation", tuple(ACTIVATIONS)))
 
 
 def _normalization(architecture: Architecture) -> str:
+    """Return the checked name of the normalization."""
     return str(parts.choice(architecture, "normalization", tuple(NORMALIZATIONS)))
 
 
 def _tally_blocks(
     tally: parts.Tally, stage: _Stage, inputs: int, before: int, pixels: int, times: int
 ) -> None:
-    """Add equal blocks from so many channels and pixels to so many pixels."""
+    """Add `times` equal blocks of a stage.
+
+    Args:
+        tally: The sums to add to.
+        stage: The stage of the blocks.
+        inputs: Channels of their input.
+        before: Pixels of a feature map before the block.
+        pixels: Pixels of a feature map after the block.
+        times: Number of blocks.
+    """
     outputs, kernel, wide = stage.width, stage.kernel, inputs * stage.expansion
     if stage.expansion == 1:
         tally.convolution(inputs, outputs, kernel, pixels, times=times)
@@ -265,7 +285,7 @@ def _tally_blocks(
 
 
 def _drawn(number: int, stage: _Stage, size: tuple[int, int]) -> Stage:
-    """A stage for its picture."""
+    """Return a stage in the form that the picture needs."""
     plain = stage.expansion == 1
     return Stage(
         name=f"stage {number}",
@@ -283,6 +303,7 @@ def _drawn(number: int, stage: _Stage, size: tuple[int, int]) -> Stage:
 
 
 def _say_stage(number: int, stage: _Stage) -> str:
+    """Return the choices of one stage in words."""
     kind = "plain" if stage.expansion == 1 else "inverted"
     size = f"{stage.kernel}×{stage.kernel}"
     said = [f"stage {number} = {stage.blocks} × {kind} {size} block of width {stage.width}"]

@@ -1,4 +1,4 @@
-"""The torch modules of ConvNetSpace. Images are (batch, channels, height, width)."""
+"""PyTorch modules of ConvNetSpace. Images are (batch, channels, height, width)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def _group_norm(channels: int) -> nn.Module:
+    """Return a group normalization; the number of groups has to divide the channels."""
     return nn.GroupNorm(math.gcd(channels, 4), channels)
 
 
@@ -28,21 +29,21 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def gate_width(channels: int) -> int:
-    """Return the hidden width of squeeze-excitation on so many channels."""
+    """Return the hidden width of squeeze-excitation for a number of channels."""
     return max(channels // 4, 1)
 
 
 @final
 @dataclass(frozen=True)
 class Kind:
-    """What the blocks of a stage have in common.
+    """The choices that all blocks of a stage share.
 
     Args:
         kernel: Side of the spatial convolutions.
         expansion: 1 for plain blocks, else the expansion of inverted bottlenecks.
-        has_gate: Whether blocks end with squeeze-excitation (Hu et al. 2018).
-        activation: Makes an activation.
-        normalization: Makes a normalization of so many channels.
+        has_gate: Whether blocks have squeeze-excitation (Hu et al. 2018).
+        activation: Function that makes an activation.
+        normalization: Function from a number of channels to a normalization.
     """
 
     kernel: int
@@ -65,11 +66,11 @@ def conv_norm(
 
 @final
 class Gate(nn.Module):
-    """Squeeze-excitation: scales each channel by what the whole image shows.
+    """Squeeze-excitation: scales each channel by a function of all channels' means.
 
     Args:
-        kind: The stage's activation is used between its two layers.
-        channels: Width of its input and output.
+        kind: Choices of the stage, whose activation is used between the two layers.
+        channels: Channels of its input and output.
     """
 
     def __init__(self, kind: Kind, channels: int) -> None:
@@ -91,13 +92,13 @@ class Gate(nn.Module):
 
 @final
 class Block(nn.Module):
-    """A plain or inverted-bottleneck block, residual where its input has its output's shape.
+    """A plain or inverted-bottleneck block, residual if its input has the shape of its output.
 
     Args:
-        kind: What its stage's blocks have in common.
-        inputs: Channels in.
-        outputs: Channels out.
-        stride: 2 halves the resolution.
+        kind: Choices that all blocks of the stage share.
+        inputs: Channels of its input.
+        outputs: Channels of its output.
+        stride: 2 halves the resolution, 1 keeps it.
     """
 
     def __init__(self, kind: Kind, inputs: int, outputs: int, stride: int) -> None:
@@ -105,7 +106,7 @@ class Block(nn.Module):
         make = _plain if kind.expansion == 1 else _inverted
         self.main = nn.Sequential(*make(kind, inputs, outputs, stride))
         self.is_residual = inputs == outputs and stride == 1
-        # A linear bottleneck (Sandler et al. 2018) keeps its sum as it is.
+        # NOTE: an inverted bottleneck is linear at its end (Sandler et al. 2018, section 3.2).
         self.after = kind.activation() if kind.expansion == 1 else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -116,6 +117,7 @@ class Block(nn.Module):
 
 
 def _plain(kind: Kind, inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    """Return the layers of a plain block: two spatial convolutions."""
     return [
         *conv_norm(kind, inputs, outputs, kind.kernel, stride),
         kind.activation(),
@@ -125,6 +127,7 @@ def _plain(kind: Kind, inputs: int, outputs: int, stride: int) -> list[nn.Module
 
 
 def _inverted(kind: Kind, inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    """Return the layers of an inverted bottleneck: widen, convolve each channel, narrow."""
     wide = inputs * kind.expansion
     return [
         *conv_norm(kind, inputs, wide, 1),

@@ -1,4 +1,4 @@
-"""Tasks from files: NumPy's .npz, or whatever lies at a path."""
+"""Tasks from files: a NumPy archive, or the file or folder at a path."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _DAMAGE = (
 _MOST_CLASSES = 1_000_000
 _PLAIN_BYTES = 256 * 2**20
 _MOST_UNFOLDED = 100
-"""How many times larger than the archive its arrays may be, where they are larger than that."""
+"""Largest ratio of the arrays' bytes to the archive's, for arrays above _PLAIN_BYTES."""
 
 
 def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Options]) -> Task:
@@ -49,8 +49,8 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
 
     Args:
         path: A ``.npz`` file with the arrays ``x_train`` and ``y_train``, or ``x`` and ``y``, or
-            ``images`` and ``labels``; and, if there are any, ``x_test`` and ``y_test``, ``x_val``
-            and ``y_val``, and ``classes``, the names of the classes. Other arrays are ignored.
+            ``images`` and ``labels``. It may also have ``x_test`` and ``y_test``, ``x_val`` and
+            ``y_val``, and names of classes as ``classes``. Other arrays are ignored.
         name: How past tasks and reports call the task; by default the file's name.
         **options: See :func:`from_arrays`.
 
@@ -77,31 +77,32 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the known arrays of an archive, and an empty array for each other name."""
     known = {*_OPTIONAL_KEYS, *(key for pair in _KEYS for key in pair)}
     try:
-        # Given a path, NumPy leaves the file open if it turns out to be damaged.
+        # NOTE: given a path, NumPy leaves the file open if the archive is damaged.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found = archive.files
             _require_plausible_size(archive.zip, path)
-            # Arrays that are not asked for stay unread; their names serve the message.
+            # NOTE: other arrays stay unread, but an error lists their names.
             return {key: archive[key] if key in known else np.empty(0) for key in found}
     except (*_DAMAGE, AttributeError, TypeError) as error:
         raise TaskError(
             expected="a .npz file of plain arrays",
             got=f"{path}, which cannot be read ({error})",
-            fix="save it anew by numpy.savez, with arrays of numbers or strings only",
+            fix="save it again by numpy.savez, with arrays of numbers or strings only",
         ) from error
 
 
 def _require_plausible_size(archive: Any, path: Path) -> None:
-    """Refuse an archive that unfolds to far more than images do."""
+    """Refuse an archive whose arrays are far larger than images would be."""
     unfolded = sum(member.file_size for member in archive.infolist())
     if unfolded > max(_PLAIN_BYTES, _MOST_UNFOLDED * path.stat().st_size):
         raise ValueError(f"it unfolds to {unfolded:,} bytes")
 
 
 def _names(classes: npt.NDArray[Any], path: Path) -> list[str]:
-    """Names of classes as text."""
+    """Return the names of the classes as text."""
     if classes.size > _MOST_CLASSES:
         raise TaskError(
             expected=f"at most {_MOST_CLASSES:,} names of classes",
@@ -119,7 +120,7 @@ def _names(classes: npt.NDArray[Any], path: Path) -> list[str]:
 
 
 def load(path: PathLike, *, name: str | None = None, **options: Unpack[Options]) -> Task:
-    """Make a task from what lies at a path: a ``.npz`` file or a folder of images.
+    """Make a task from the ``.npz`` file or the folder of images at a path.
 
     Args:
         path: See :func:`from_npz` and :func:`from_folder`.
@@ -127,9 +128,9 @@ def load(path: PathLike, *, name: str | None = None, **options: Unpack[Options])
         **options: See :func:`from_arrays`.
 
     Raises:
-        TaskError: It is neither, or the data are unusable.
+        TaskError: The path leads to neither, or the data are unusable.
         MetricError: The metric is unknown or does not fit the data.
-        MissingExtraError: It is a folder, and Pillow is not installed.
+        MissingExtraError: The path leads to a folder, and Pillow is not installed.
     """
     path = Path(path)
     if path.is_dir():

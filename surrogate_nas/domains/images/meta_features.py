@@ -1,4 +1,4 @@
-"""Numbers that describe a data set of images, for surrogates that learn across tasks."""
+"""Meta-features of image data sets, for surrogates that learn across tasks."""
 
 from __future__ import annotations
 
@@ -44,26 +44,27 @@ _SEED = 0
 def image_meta_features(
     images: torch.Tensor, targets: torch.Tensor, n_classes: int
 ) -> dict[str, float]:
-    """Describe a training split by the numbers named in IMAGE_META_FEATURES, all finite.
+    """Return the numbers named in IMAGE_META_FEATURES of a training split, all finite.
 
-    From all rows:
+    These come from all rows:
 
     - ``log10_n_train``, ``n_classes``, ``log10_rows_per_class``;
     - ``class_entropy``: entropy of the classes' shares over its maximum, 1 where balanced;
     - ``log_class_imbalance``: natural logarithm of the largest over the smallest class;
     - ``channels``, ``height``, ``width``.
 
-    From a stratified sample of at most 2,000 rows, with pixels on a scale from 0 to 1 (uint8 over
-    255; floats outside [0, 1] moved to it by their smallest and largest value):
+    The others come from a stratified sample of at most 2,000 rows, with pixels from 0 to 1. Bytes
+    are divided by 255. Floats outside [0, 1] are moved there by their smallest and largest value.
+    Coarse images are averages over at most 8x8 fields.
 
     - ``pixel_mean``, ``pixel_std``, ``pixel_skew``, and ``zero_share``: share of pixels at 0;
     - ``per_pixel_std``: mean over positions of the standard deviation over images, small where
       images differ little from each other;
-    - ``effective_dimension``: participation ratio of the covariance's eigenvalues,
-      (sum of l)^2 / (sum of l^2), on images averaged down to at most 8x8; 0 without variance;
+    - ``effective_dimension``: participation ratio of the eigenvalues l of the coarse images'
+      covariance, (sum of l)^2 / (sum of l^2), and 0 without variance;
     - ``ridge_accuracy``, ``neighbor_accuracy``: accuracy of ridge regression on one-hot targets
-      and of the nearest neighbor (landmarking, Pfahringer et al. 2000), fitted on one half of the
-      sample and evaluated on the other, on the same coarse images;
+      and of the nearest neighbor (landmarking, Pfahringer et al. 2000). Both see the coarse images
+      of one half of the sample and are evaluated on the other half;
     - ``ridge_skill``, ``neighbor_skill``: (accuracy - chance) / (1 - chance), where chance is the
       share of the commonest class in the evaluated half.
 
@@ -88,6 +89,7 @@ def image_meta_features(
 
 
 def _class_numbers(labels: Ints, n_classes: int) -> tuple[float, ...]:
+    """Return the five numbers of the classes, from log10_n_train to log_class_imbalance."""
     counts = np.bincount(labels, minlength=n_classes)
     counts = counts[counts > 0]
     shares = counts / counts.sum()
@@ -102,7 +104,8 @@ def _class_numbers(labels: Ints, n_classes: int) -> tuple[float, ...]:
 
 
 def _rank_in_class(labels: Ints) -> Ints:
-    """Number the rows of each class at random, from 0."""
+    """Return the place of each row in a random order of its class, from 0, (n,)."""
+    # NOTE: a fixed seed, so that one data set always has the same meta-features.
     shuffled = np.random.default_rng(_SEED).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     first = np.searchsorted(labels[by_class], labels[by_class])
@@ -112,13 +115,14 @@ def _rank_in_class(labels: Ints) -> Ints:
 
 
 def _stratified_rows(labels: Ints, ranks: Ints) -> Ints:
-    """Return at most _SAMPLE_ROWS rows that hold classes in proportion."""
+    """Return at most _SAMPLE_ROWS rows, in which the classes have their shares."""
+    # NOTE: each class spreads its rows evenly over (0, 1), so any first part has all classes.
     position = (ranks + 0.5) / np.bincount(labels)[labels]
     return np.argsort(position, kind="stable")[:_SAMPLE_ROWS]
 
 
 def _unit_scale(images: torch.Tensor) -> torch.Tensor:
-    """Put pixels on a scale from 0 to 1, (n, channels, height, width) in float64."""
+    """Return pixels on a scale from 0 to 1, (n, channels, height, width) in float64."""
     wide = images.cpu().double()
     if images.dtype == torch.uint8:
         return wide / 255
@@ -131,22 +135,24 @@ def _unit_scale(images: torch.Tensor) -> torch.Tensor:
 def _pixel_numbers(pixels: Floats) -> tuple[float, ...]:
     """Return mean, standard deviation, skewness, share of zeros, mean deviation by position."""
     mean, std = float(pixels.mean()), float(pixels.std())
-    # A deviation at the level of rounding is none, and its cube underflows.
+    # NOTE: a deviation at the level of rounding is none, and its cube underflows.
     skew = float((((pixels - mean) / std) ** 3).mean()) if std > 1e-12 else 0.0
     return mean, std, skew, float((pixels == 0).mean()), float(pixels.std(axis=0).mean())
 
 
 def _coarse(images: torch.Tensor) -> Floats:
-    """Average images down to at most 8x8 and flatten them, (n, features)."""
+    """Return images averaged down to at most 8x8 and flattened, (n, features)."""
     size = (min(images.shape[2], _COARSE_SIZE), min(images.shape[3], _COARSE_SIZE))
     coarse: Floats = functional.adaptive_avg_pool2d(images, size).flatten(1).numpy()
     return coarse
 
 
 def _effective_dimension(features: Floats) -> float:
+    """Return the participation ratio of the covariance's eigenvalues."""
     centered = features - features.mean(axis=0)
     covariance = centered.T @ centered / len(features)
-    # Sums of eigenvalues and of their squares are the trace and the squared Frobenius norm.
+    # NOTE: the sums of the eigenvalues and of their squares are the trace and the squared
+    # Frobenius norm, so no eigenvalue has to be computed.
     trace, squares = float(np.trace(covariance)), float((covariance**2).sum())
     return trace**2 / squares if trace > 1e-12 else 0.0
 

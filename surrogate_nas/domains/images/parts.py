@@ -1,4 +1,4 @@
-"""What the image spaces share: reading architectures, resolutions, counting, training choices."""
+"""Helpers of the image spaces: reading architectures, resolutions, counting, training choices."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import TRAINING_PARAMS, Architecture, TaskShape
 
 SMALLEST_REDUCED = 4
-"""Feature maps with a side below this many pixels are not reduced further."""
+"""Smallest side in pixels of a feature map that is still reduced."""
 
 
 def image_shape(task: TaskShape) -> tuple[int, int, int]:
     """Return a task's (channels, height, width).
 
     Raises:
-        SpaceError: Its inputs are not images.
+        SpaceError: The task's inputs are not images.
     """
     shape = tuple(task.input_shape)
     if len(shape) != 3 or min(shape) < 1:
@@ -33,12 +33,12 @@ def image_shape(task: TaskShape) -> tuple[int, int, int]:
 
 
 def stage_sizes(height: int, width: int, n_stages: int) -> list[tuple[int, int]]:
-    """Return each stage's (height, width): halved from stage to stage while large enough."""
+    """Return each stage's (height, width), halved from stage to stage while large enough."""
     sizes = [(height, width)]
     for _ in range(n_stages - 1):
         height, width = sizes[-1]
         if min(height, width) >= SMALLEST_REDUCED:
-            # A convolution of stride 2 rounds up.
+            # NOTE: a convolution of stride 2 rounds up.
             height, width = (height + 1) // 2, (width + 1) // 2
         sizes.append((height, width))
     return sizes
@@ -48,12 +48,12 @@ def value(architecture: Architecture, name: str) -> Any:
     """Return one of an architecture's values.
 
     Raises:
-        SpaceError: It has no such value.
+        SpaceError: The architecture has no value of this name.
     """
     if name not in architecture:
         raise SpaceError(
             expected=f"an architecture with a value of {name!r}",
-            got=f"one with {', '.join(sorted(architecture)) or 'no values'}",
+            got=f"an architecture with {', '.join(sorted(architecture)) or 'no values'}",
             fix="give what this space's suggest or from_params returns",
         )
     return architecture[name]
@@ -63,7 +63,7 @@ def whole(architecture: Architecture, name: str, allowed: Sequence[int]) -> int:
     """Return one of an architecture's whole numbers.
 
     Raises:
-        SpaceError: It is missing or not among the allowed ones.
+        SpaceError: The number is missing or not allowed.
     """
     return int(choice(architecture, name, allowed))
 
@@ -72,7 +72,7 @@ def choice(architecture: Architecture, name: str, allowed: Sequence[Any]) -> Any
     """Return one of an architecture's choices.
 
     Raises:
-        SpaceError: It is missing or not among the allowed ones.
+        SpaceError: The choice is missing or not allowed.
     """
     got = value(architecture, name)
     if got not in allowed:
@@ -85,10 +85,10 @@ def choice(architecture: Architecture, name: str, allowed: Sequence[Any]) -> Any
 
 
 def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
-    """Return the channel counts a space may choose from.
+    """Return the widths that a space may choose from.
 
     Raises:
-        SpaceError: They are not ascending positive whole numbers.
+        SpaceError: The widths are not ascending positive whole numbers.
     """
     found = tuple(widths)
     whole_numbers = all(isinstance(w, int) and w >= 1 for w in found)
@@ -102,10 +102,10 @@ def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
 
 
 def checked_count(name: str, number: int, lowest: int = 1) -> int:
-    """Return a constructor's count.
+    """Return a count that a constructor was given.
 
     Raises:
-        SpaceError: It is not a whole number of at least `lowest`.
+        SpaceError: The count is not a whole number of at least `lowest`.
     """
     if not isinstance(number, int) or number < lowest:
         raise SpaceError(
@@ -117,7 +117,8 @@ def checked_count(name: str, number: int, lowest: int = 1) -> int:
 
 
 def suggest_width(trial: optuna.trial.BaseTrial, name: str, widths: tuple[int, ...]) -> int:
-    """Ask for a width; as a number where the widths are evenly spaced, else as a category."""
+    """Ask for a width: a number if the widths are evenly spaced, else a category."""
+    # NOTE: a surrogate can interpolate between numbers, and not between categories.
     steps = {b - a for a, b in itertools.pairwise(widths)} or {1}
     if len(steps) == 1:
         return trial.suggest_int(name, widths[0], widths[-1], step=steps.pop())
@@ -145,7 +146,7 @@ def plural(number: int, noun: str) -> str:
 
 @final
 class Tally:
-    """Adds up a network's parameters and multiply-accumulates without building it."""
+    """Sums of a network's parameters and multiply-accumulates, counted without building it."""
 
     def __init__(self) -> None:
         self.parameters = 0
@@ -162,13 +163,23 @@ class Tally:
         bias: bool = False,
         times: int = 1,
     ) -> None:
-        """Add convolutions of so many channels, with so many pixels in their output."""
+        """Add convolutions.
+
+        Args:
+            inputs: Channels of the input.
+            outputs: Channels of the output.
+            kernel: Side of the kernel.
+            pixels: Pixels of the output's feature map.
+            groups: Number of groups of channels.
+            bias: Whether the convolutions have a bias.
+            times: Number of such convolutions.
+        """
         weights = outputs * (inputs // groups) * kernel * kernel
         self.parameters += times * (weights + outputs * bias)
         self.macs += times * weights * pixels
 
     def norm(self, channels: int, times: int = 1) -> None:
-        """Add normalizations, each with a scale and a shift a channel."""
+        """Add normalizations, with a scale and a shift for each channel."""
         self.parameters += times * 2 * channels
 
     def head(self, channels: int, outputs: int) -> None:

@@ -1,4 +1,4 @@
-"""What an exported network of images needs in plain PyTorch: normalization, and a script."""
+"""Parts of an exported network of images in plain PyTorch: normalization, and a script."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 _MODES = {1: "L", 3: "RGB"}
-"""Channels -> Pillow's mode with a byte each."""
+"""Number of channels -> Pillow's mode with a byte for each."""
 
 
 @final
 class Normalization(nn.Module):
-    """Images (n, channels, height, width) -> float32 with the mean of training at 0.
+    """Normalizes images (n, channels, height, width) by statistics of the training split.
 
     Args:
-        mean: Of each channel, (1, channels, 1, 1).
-        scale: The inverse of its standard deviation, the same shape.
+        mean: Mean of each channel, (1, channels, 1, 1).
+        scale: Inverse of each channel's standard deviation, (1, channels, 1, 1).
     """
 
     mean: torch.Tensor
@@ -29,7 +29,7 @@ class Normalization(nn.Module):
         self.register_buffer("scale", scale.clone())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalize raw images, uint8 or float32."""
+        """Return normalized images in float32 from raw ones, uint8 or float32."""
         return (images - self.mean) * self.scale
 
 
@@ -37,10 +37,10 @@ def classify_script(input_shape: tuple[int, int, int]) -> str | None:
     """Return a script that classifies one image file, read as for a folder of images.
 
     Args:
-        input_shape: (channels, height, width) of the network's inputs, a byte a channel.
+        input_shape: (channels, height, width) of the network's inputs, with a byte a channel.
 
     Returns:
-        None where no mode of an image file has so many channels.
+        The source; None if no mode of an image file has this number of channels.
     """
     channels, height, width = input_shape
     mode = _MODES.get(channels)

@@ -1,4 +1,7 @@
-"""Stages of a network as a row of blocks to scale: wide as their channels, high as images."""
+"""Picture of a network's stages as a row of blocks to scale.
+
+The width of a block stands for its channels, and its height for the resolution.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ class Stage(NamedTuple):
     """A run of equal blocks.
 
     Args:
-        name: Above the stage.
-        n_blocks: How many.
-        noun: What one of them is called.
-        channels: Of each block; its width.
-        size: (height, width) of its feature maps in pixels; its height.
-        fill: Its colour.
-        marked: Whether blocks carry a dot, which `lines` explain.
-        lines: Further words below it.
+        name: Name above the stage.
+        n_blocks: Number of blocks.
+        noun: Noun for one block.
+        channels: Channels of each block, drawn as its width.
+        size: (height, width) of its feature maps in pixels. The height is drawn.
+        fill: Colour of the blocks.
+        marked: Whether blocks have a white dot.
+        lines: Further words below the stage.
     """
 
     name: str
@@ -43,17 +46,18 @@ class Stage(NamedTuple):
 def draw_stages(
     drawing: Drawing, stages: Sequence[Stage], ends: tuple[str, str], top: float
 ) -> tuple[float, float]:
-    """Draw a network from its inputs to its classes.
+    """Draw a network from its inputs to its outputs.
 
     Args:
-        drawing: Where.
-        stages: Its stages in order; at least one.
-        ends: Words for what goes in and what comes out.
-        top: Where the drawing begins.
+        drawing: Drawing to add to.
+        stages: Stages of the network in order, at least one.
+        ends: Labels of the network's input and output.
+        top: Upper end of the picture.
 
     Returns:
-        The right and the lower end of what was drawn.
+        The right and the lower end of the picture.
     """
+    # NOTE: wide networks are scaled down, so that the row of blocks fits on a page.
     total = sum(stage.n_blocks * stage.channels for stage in stages)
     per_channel = min(_PER_CHANNEL, _WIDEST_ROW / total)
     per_pixel = _HIGHEST / stages[0].size[0]
@@ -78,7 +82,7 @@ def _stage(
     per_channel: float,
     per_pixel: float,
 ) -> float:
-    """Draw one stage from x on; return where it ends."""
+    """Draw one stage from x on, and return its right end."""
     side = f"{stage.size[0]}×{stage.size[1]} pixels"
     counted = f"{plural(stage.n_blocks, stage.noun)}, {stage.channels} ch."
     words = [counted, side, *stage.lines]
@@ -105,7 +109,7 @@ def _stage(
 
 
 def _end(drawing: Drawing, x: float, middle: float, words: str) -> None:
-    """Draw what goes in or comes out."""
+    """Draw the network's input or output as a box with at most two lines of words."""
     drawing.box(x, middle - 20, _END, 40, fill="#ffffff", stroke=FAINT, radius=8)
     for row, line in enumerate(words.split("\n")[:2]):
         drawing.text(x + _END / 2, middle - 3 + 15 * row, line, size=11, anchor="middle")
