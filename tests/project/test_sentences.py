@@ -17,7 +17,7 @@ PAGES = [
 PLAIN = ("cli", "draw.py", "errors.py", "export", "results/dashboard", "results/report", "testing")
 """Rooms and files whose docstrings have no faults any more."""
 
-MOST_LEFT = 145
+MOST_LEFT = 108
 """Faults that the docstrings of the other rooms may still have, together."""
 
 
