@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
@@ -27,7 +28,7 @@ def own_value(distribution: BaseDistribution, cell: Any) -> Any:
 
     Choices are recognized by their text too ("True" is True, "3" is 3), numbers in any type.
     """
-    plain = cell.item() if isinstance(cell, np.generic) else cell
+    plain = plain_number(cell)
     if type(plain).__name__ in _EMPTY_TYPES:
         plain = None  # comparing the former says neither yes nor no
     if not isinstance(plain, Hashable):
@@ -67,8 +68,12 @@ def checked_fill(found: Mapping[str, BaseDistribution], fill: Mapping[str, Any])
 
 
 def as_number(cell: Any) -> int | float | None:
-    """Return a cell as a finite or infinite number, text too; None if it is none."""
-    plain = cell.item() if isinstance(cell, np.generic) else cell
+    """Return a cell as a finite or infinite number, text too; None if it is none.
+
+    A text of digits beyond the largest float, such as "1e999", is no number: it would become
+    infinite without a word.
+    """
+    plain = plain_number(cell)
     if isinstance(plain, bool):
         return None
     if isinstance(plain, int | float):
@@ -78,8 +83,10 @@ def as_number(cell: Any) -> int | float | None:
     text = plain.strip()
     if _WHOLE.fullmatch(text) and len(text) < 20:
         return int(text)
-    known = _REAL.fullmatch(text) or text.lower().lstrip("+-") in ("nan", "inf", "infinity")
-    return float(text) if known else None
+    if _REAL.fullmatch(text):
+        number = float(text)
+        return number if math.isfinite(number) else None
+    return float(text) if text.lower().lstrip("+-") in ("nan", "inf", "infinity") else None
 
 
 def is_empty(cell: Any) -> bool:
@@ -116,14 +123,28 @@ def inferred(cells: Sequence[Any]) -> list[Any]:
     texts = [cell.strip() for cell in filled if isinstance(cell, str)]
     convert: Any = str
     if len(texts) < len(filled):
-        convert = _plain
+        convert = plain_number
     elif all(_WHOLE.fullmatch(text) and len(text) < 20 for text in texts):
         convert = int
-    elif all(_REAL.fullmatch(text) and not _CODE.match(text) for text in texts):
+    elif all(_is_real(text) and not _CODE.match(text) for text in texts):
         convert = float
     elif all(text.lower() in ("true", "false") for text in texts):
         convert = _is_true
     return [NO_VALUE if is_empty(cell) else convert(cell) for cell in cells]
+
+
+def _is_real(text: str) -> bool:
+    return _REAL.fullmatch(text) is not None and math.isfinite(float(text))
+
+
+def plain_number(cell: Any) -> Any:
+    """Return a cell of NumPy's types as Python has it.
+
+    A number of 16 or 32 bits becomes the number of fewest digits that it is the nearest to.
+    """
+    if isinstance(cell, np.float16 | np.float32):
+        return float(str(cell))
+    return cell.item() if isinstance(cell, np.generic) else cell
 
 
 def has_decimal_comma(cell: Any) -> bool:
@@ -150,10 +171,6 @@ def _choice(choices: Sequence[Any], value: Any) -> Any:
         if alike:
             return alike[0] if len(alike) == 1 else NO_VALUE
     return NO_VALUE
-
-
-def _plain(cell: Any) -> Any:
-    return cell.item() if isinstance(cell, np.generic) else cell
 
 
 def _is_true(text: str) -> bool:

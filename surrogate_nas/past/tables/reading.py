@@ -6,18 +6,24 @@ import csv
 import io
 import os
 import stat
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
+import numpy as np
+
 from surrogate_nas.errors import PastTaskError
+from surrogate_nas.past.tables.cells import plain_number
 
 TablePath: TypeAlias = "str | os.PathLike[str]"
 
 MAX_BYTES = 128 * 2**20
 """Size of a file; looked at before it is read."""
 _MOST_CELLS = 5_000_000
+_MOST_ROWS = 500_000
+"""Number of lines of a file. Past results become a dict a row, which takes some 400 bytes."""
 _MOST_COLUMNS = 10_000
 
 _DELIMITERS = (",", ";", "\t")
@@ -77,39 +83,56 @@ def read_csv(path: TablePath) -> Table:
     """
     source = os.path.basename(os.fspath(path)) or repr(os.fspath(path))
     data = _data(path)
-    # Decoded piece by piece: the whole as text would need four times as much memory.
+    # NOTE: decoded piece by piece, as the whole as text would need four times as much memory.
     lines = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
-    rows: list[list[str]] = []
-    numbers: list[int] = []
     start = 1
+    header: list[str] | None = None
+    columns: list[list[str]] = []
+    numbers = array("q")
+    known: dict[str, str] = {}
     try:
         reader = csv.reader(lines, delimiter=_delimiter(data), strict=True)
         for row in reader:
             if any(cell.strip() for cell in row):
-                rows.append(row)
-                numbers.append(start)
+                if header is None:
+                    header = _header(source, row)
+                    columns = [[] for _ in header]
+                else:
+                    _check_length(source, row, header, start)
+                    # NOTE: most cells of a table are equal to others, and are kept once.
+                    for column, cell in zip(columns, row, strict=True):
+                        column.append(known.setdefault(cell, cell))
+                    numbers.append(start)
             start = reader.line_num + 1
     except UnicodeDecodeError as error:
         raise _unusable(source, f"{error}", "save the file as CSV in UTF-8") from error
     except csv.Error as error:
         raise _unusable(source, f"{error} in line {start}", "write it as CSV anew") from error
-    if len(rows) < 2:
-        raise _unusable(source, f"{len(rows)} lines with text", "give a header and rows")
-    header = [name.strip() for name in rows[0]]
+    if header is None or not numbers:
+        n = 0 if header is None else 1
+        raise _unusable(source, f"{n} lines with text", "give a header and rows")
+    return Table(source, dict(zip(header, columns, strict=True)), numbers, is_text=True)
+
+
+def _header(source: str, row: Sequence[str]) -> list[str]:
+    """Return the names of the columns, from a table's first line."""
+    header = [name.strip() for name in row]
     if len(header) > _MOST_COLUMNS:
         raise _unusable(
             source, f"{len(header):,} columns", f"keep at most {_MOST_COLUMNS:,} of them"
         )
-    for row, number in zip(rows, numbers, strict=True):
-        if len(row) != len(header):
-            raise _unusable(
-                source,
-                f"{len(row)} cells in line {number} under a header of {len(header)}",
-                "quote cells that contain the separator, and write numbers with a decimal point",
-            )
     _check_names(source, header)
-    columns = {name: [row[k] for row in rows[1:]] for k, name in enumerate(header)}
-    return Table(source, columns, numbers[1:], is_text=True)
+    return header
+
+
+def _check_length(source: str, row: Sequence[str], header: Sequence[str], line: int) -> None:
+    """Refuse a row of another length than the header."""
+    if len(row) != len(header):
+        raise _unusable(
+            source,
+            f"{len(row)} cells in line {line} under a header of {len(header)}",
+            "quote cells that contain the separator, and write numbers with a decimal point",
+        )
 
 
 def as_table(table: TableLike, source: str = "the table") -> Table:
@@ -120,12 +143,12 @@ def as_table(table: TableLike, source: str = "the table") -> Table:
     """
     columns: dict[str, Sequence[Any]]
     if isinstance(table, Mapping):
-        columns = {str(name): list(cells) for name, cells in table.items()}
+        columns = {str(name): _cells(cells) for name, cells in table.items()}
     elif isinstance(table, DataFrame):
         keys = list(table.columns)
         names = [_name(key) for key in keys]
         _check_names(source, names)
-        columns = {name: list(table[key]) for name, key in zip(names, keys, strict=True)}
+        columns = {name: _cells(table[key]) for name, key in zip(names, keys, strict=True)}
     else:
         columns = _columns(table, source)
     lengths = {name: len(cells) for name, cells in columns.items()}
@@ -133,6 +156,17 @@ def as_table(table: TableLike, source: str = "the table") -> Table:
         raise _unusable(source, f"columns of length {lengths}", "give columns of equal length")
     n = next(iter(lengths.values()))
     return Table(source, columns, range(1, n + 1))
+
+
+def _cells(column: Any) -> list[Any]:
+    """Return the cells of a column.
+
+    A number of 16 or 32 bits becomes the number of fewest digits that it is the nearest to: 0.1
+    that was stored in 32 bits is 0.1 again, and not a little beyond a range that ends there.
+    """
+    if str(getattr(column, "dtype", "")).lower() in ("float16", "float32"):
+        return [plain_number(cell) for cell in np.asarray(column)]
+    return list(column)
 
 
 def _columns(rows: Any, source: str) -> dict[str, Sequence[Any]]:
@@ -179,13 +213,15 @@ def _data(path: TablePath) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise _unusable(name, "no file", fix)
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(min(found.st_size, MAX_BYTES) + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, PastTaskError):
             raise
         raise _unusable(name, f"{error}", fix) from error
     if len(data) > MAX_BYTES:
         raise _unusable(name, f"more than {MAX_BYTES // 2**20} MiB", "split the table by task")
+    if data.count(b"\n") > _MOST_ROWS:
+        raise _unusable(name, f"more than {_MOST_ROWS:,} lines", "split the table by task")
     n_cells = sum(data.count(sign) for sign in (b"\n", *(d.encode() for d in _DELIMITERS)))
     if n_cells > _MOST_CELLS:
         raise _unusable(name, f"more than {_MOST_CELLS:,} cells", "split the table by task")

@@ -156,3 +156,17 @@ def test_numbers_and_decimal_commas() -> None:
     assert has_decimal_comma("-12,5")
     assert not has_decimal_comma("1,2,3")
     assert not has_decimal_comma(0.91)
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "9" * 400])
+def test_a_text_beyond_the_largest_number_is_no_number(text: str) -> None:
+    assert as_number(text) is None
+    assert own_value(FloatDistribution(0.0, 1.0), text) is NO_VALUE
+    assert inferred([text, "1.5"]) == [text, "1.5"]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_a_bound_stored_in_few_bits_is_within_its_range(kind: Any) -> None:
+    distribution = FloatDistribution(1e-4, 1e-1, log=True)
+    assert own_value(distribution, kind(0.1)) == 0.1
+    assert own_value(distribution, kind(1e-4)) == 1e-4

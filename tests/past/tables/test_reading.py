@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import pytest
 
@@ -124,3 +126,32 @@ def test_several_levels_of_a_data_frame_become_one() -> None:
 def test_other_tables_are_refused(table: Any, message: str) -> None:
     with pytest.raises(PastTaskError, match=message):
         as_table(table)
+
+
+def test_columns_of_few_bits_hold_the_numbers_that_were_meant() -> None:
+    table = as_table(
+        pandas.DataFrame({"rate": np.array([0.1, 0.01], "float32"), "accuracy": [0.5, 0.6]})
+    )
+    assert table.columns["rate"] == [0.1, 0.01]
+
+
+def test_a_file_of_many_short_rows_is_refused_before_it_is_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_reading, "_MOST_ROWS", 10)
+    path = tmp_path / "long.csv"
+    path.write_text("a,value\n" + "1,2\n" * 10)
+    with pytest.raises(PastTaskError, match="more than 10 lines"):
+        read_csv(path)
+
+
+def test_memory_of_a_large_file_is_a_few_times_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "large.csv"
+    path.write_text("a,b,value\n" + "conv_3x3,32,0.5\n" * 200_000)
+    tracemalloc.start()
+    try:
+        read_csv(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * path.stat().st_size
