@@ -17,7 +17,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!surrogate_nas).*"),
     # Named in docstrings for readers of the code; not part of the reference.
-    ("py:.*", r"surrogate_nas\.(surrogate\.model|domains\.images\.cell_graph)\b.*"),
+    ("py:.*", r"surrogate_nas\.(surrogate\.(model|features)|domains\.images\.cell_graph)\b.*"),
+    ("py:.*", r"surrogate_nas\.(draw|screening\.(known_trials|objectives))\b.*"),
     ("py:class", r"surrogate_nas\.domains\.images\.arrays\.Options"),
 ]
 

@@ -74,8 +74,12 @@ def test_the_reference_names_all_that_is_public() -> None:
     named = set(re.findall(r"^\.\. auto(?:class|function):: (\w+)$", reference, re.MULTILINE))
     assert named == own
     modules = set(re.findall(r"^\.\. automodule:: ([\w.]+)$", reference, re.MULTILINE))
-    shown = {module.__name__ for module in (pretrained, samplers, spaces, tasks, testing)}
-    assert modules == shown | {"surrogate_nas.errors"}
+    shown = {module.__name__ for module in (pretrained, spaces, tasks, testing)}
+    assert modules == shown | {"surrogate_nas.errors", "surrogate_nas.screening.acquisition"}
+    kinds = re.findall(
+        r"^\.\. autoclass:: surrogate_nas\.samplers\.(\w+)$", reference, re.MULTILINE
+    )
+    assert set(kinds) == {*samplers.__all__} - own
 
 
 @pytest.mark.parametrize("page", [*PAGES, TOP / "README.md", TOP / "ARCHITECTURE.md"], ids=str)
