@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from surrogate_nas.screening.rules import PoolMix
     from surrogate_nas.space import SearchSpace
     from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
-    from surrogate_nas.task import Split, Task
+    from surrogate_nas.task import DatasetSplit, Split, Task
     from surrogate_nas.training.trainer import Outcome, Trainer
     from surrogate_nas.training.warm_weights import WarmWeights
 
@@ -39,6 +39,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DashboardCallback",
+    "DatasetSplit",
     "FinalNetwork",
     "HistoryEvaluation",
     "MetaSurrogate",
@@ -100,7 +101,7 @@ _MODULES = {
     "screening.rules": ("PoolMix",),
     "space": ("SearchSpace",),
     "surrogate.meta_surrogate": ("MetaSurrogate",),
-    "task": ("Split", "Task"),
+    "task": ("DatasetSplit", "Split", "Task"),
     "training.trainer": ("Outcome", "Trainer"),
     "training.warm_weights": ("WarmWeights",),
 }

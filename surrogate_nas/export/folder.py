@@ -263,7 +263,8 @@ def _outputs(network: nn.Module, inputs: AnyTensors) -> AnyTensors:
 def _try_source(folder: _Folder) -> None:
     """Write ``network.py``, with ``prepare`` if possible, and then the task's scripts."""
     task, preparation = folder.task, folder.task.preparation()
-    rows = tensors.on_cpu(tensors.first(task.train.inputs, _EXAMPLES))
+    raw, _ = task.train.take(torch.arange(min(_EXAMPLES, len(task.train))))
+    rows = tensors.on_cpu(raw)
 
     def write(path: Path, preparation: nn.Module | None) -> Callable[[AnyTensors], AnyTensors]:
         source = network_source(folder.network, folder.inputs, folder.outputs, preparation, rows)

@@ -7,6 +7,7 @@ one that is trained beside it, starts at once.
 from __future__ import annotations
 
 import abc
+import functools
 import threading
 import weakref
 from collections import deque
@@ -18,8 +19,9 @@ from typing import TypeAlias, TypeVar, final
 import torch
 
 from surrogate_nas import tensors
-from surrogate_nas.task import Split, Task
+from surrogate_nas.task import DatasetSplit, Split, SplitLike, Task
 from surrogate_nas.tensors import AnyTensors, Tensors
+from surrogate_nas.training.decoding import decoded
 
 Batch: TypeAlias = tuple[AnyTensors, AnyTensors]
 """Prepared inputs (n, *input_shape) and targets (n, ...): tensors or named tensors."""
@@ -37,16 +39,21 @@ _AHEAD = 3
 """Batches that are under way to the device while one is trained on."""
 
 
+_DECODED_ROWS = 64
+"""Largest batch of an evaluation whose rows are decoded on demand: they may be large."""
+
+
 class Source(abc.ABC):
     """A split, batch by batch."""
 
-    targets: AnyTensors
-    """Of all rows, (n, ...)."""
     is_resident: bool
     """Whether :meth:`take` reads what lies on the device already, without waiting for the host."""
+    most_rows: int | None = None
+    """Largest batch that an evaluation may ask for; None leaves that to the device."""
 
+    @abc.abstractmethod
     def __len__(self) -> int:
-        return tensors.n_rows(self.targets)
+        """Return the number of rows."""
 
     @abc.abstractmethod
     def rows(self, order: torch.Tensor) -> torch.Tensor:
@@ -91,6 +98,9 @@ class Resident(Source):
         self._task = task
         self.targets = stored.targets
 
+    def __len__(self) -> int:
+        return tensors.n_rows(self.targets)
+
     def rows(self, order: torch.Tensor) -> torch.Tensor:
         """Return row numbers on the device."""
         return order.to(tensors.device_of(self.targets))
@@ -115,22 +125,30 @@ class Resident(Source):
 
 @final
 class Streamed(Source):
-    """A split too large for the device: a thread gathers its batches and sends them ahead."""
+    """A split that is not on the device: its batches are gathered and sent ahead.
+
+    A thread gathers the rows of tensors. Worker processes decode those of a dataset, and the
+    thread sends them. Either way at most a few batches are under way.
+    """
 
     is_resident = False
 
-    def __init__(self, split: Split, task: Task, device: torch.device) -> None:
+    def __init__(self, split: SplitLike, task: Task, device: torch.device) -> None:
         self._split = split
         self._task = task
         self._device = device
-        self.targets = split.targets
+        if isinstance(split, DatasetSplit):
+            self.most_rows = _DECODED_ROWS
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def rows(self, order: torch.Tensor) -> torch.Tensor:
         """Return row numbers where the split is."""
-        return order.to(tensors.device_of(self._split.inputs))
+        return order.to(self._split.device)
+
+    def __len__(self) -> int:
+        return len(self._split)
 
     def take(self, rows: torch.Tensor) -> Batch:
         """Return the batch of some rows."""
@@ -138,7 +156,7 @@ class Streamed(Source):
 
     def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[Batch]:
         """Yield a batch for each set of rows, the next ones already under way."""
-        for (inputs, targets), arrival in ahead(self._send, rows, _AHEAD):
+        for (inputs, targets), arrival in ahead(self._send, self._gathered(rows), _AHEAD):
             if arrival is not None:
                 current = torch.cuda.current_stream(self._device)
                 current.wait_event(arrival)
@@ -146,9 +164,18 @@ class Streamed(Source):
                     tensor.record_stream(current)
             yield self._task.prepare(inputs), targets
 
-    def _send(self, rows: torch.Tensor) -> tuple[Batch, torch.cuda.Event | None]:
+    def _gathered(self, rows: Sequence[torch.Tensor]) -> Iterator[Callable[[], Batch]]:
+        """Yield for each set of rows how to get its batch."""
+        if isinstance(self._split, DatasetSplit):
+            for batch in decoded(self._split, rows):
+                yield functools.partial(_given, batch)
+        else:
+            for some in rows:
+                yield functools.partial(self._split.take, some)
+
+    def _send(self, gather: Callable[[], Batch]) -> tuple[Batch, torch.cuda.Event | None]:
         """Gather some rows and begin to copy them; the event is when they have arrived."""
-        found = [tensors.take(t, rows) for t in (self._split.inputs, self._split.targets)]
+        found = gather()
         if self._stream is None:
             inputs, targets = (tensors.to_device(t, self._device) for t in found)
             return (inputs, targets), None
@@ -158,6 +185,10 @@ class Streamed(Source):
                 for t in found
             )
             return (inputs, targets), self._stream.record_event()
+
+
+def _given(batch: Batch) -> Batch:
+    return batch
 
 
 def ahead(make: Callable[[_Key], _Made], keys: Iterable[_Key], n_ahead: int) -> Iterator[_Made]:
@@ -176,8 +207,10 @@ def ahead(make: Callable[[_Key], _Made], keys: Iterable[_Key], n_ahead: int) -> 
                 future.cancel()
 
 
-def source(split: Split, task: Task, device: torch.device) -> Source:
+def source(split: SplitLike, task: Task, device: torch.device) -> Source:
     """Return a split as it best gets to a device."""
+    if isinstance(split, DatasetSplit):
+        return Streamed(split, task, device)
     with _STORING:
         of_task = _stored.setdefault(task, {})
         at = (id(split), device)
@@ -209,9 +242,11 @@ def _fits(split: Split, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return tensors.n_bytes(split.inputs) + tensors.n_bytes(split.targets) <= _SHARE_OF_FREE * free
+    return split.n_bytes <= _SHARE_OF_FREE * free
 
 
-def prepared_bytes(split: Split, task: Task) -> int:
-    """Return the size of a split's inputs when they are prepared, judged by the first one."""
-    return len(split) * tensors.n_bytes(task.prepare(tensors.first(split.inputs, 1)))
+def prepared_bytes(split: SplitLike, task: Task) -> int:
+    """Return the size of what is kept of a split's prepared inputs, judged by the first one."""
+    inputs, _ = split.take(torch.zeros(1, dtype=torch.long))
+    n_kept = min(len(split), _DECODED_ROWS * _AHEAD) if split.n_bytes == 0 else len(split)
+    return n_kept * tensors.n_bytes(task.prepare(inputs))

@@ -29,7 +29,7 @@ def score(network: nn.Module, task: Task, data: Source, device: torch.device) ->
         TrainingError: The network's outputs do not fit the task, or the scorer gives no number.
     """
     network.eval()
-    batch = min(_BATCHES.get(device.type, 512), len(data))
+    batch = min(data.most_rows or _BATCHES.get(device.type, 512), len(data))
     while True:
         try:
             with torch.inference_mode():

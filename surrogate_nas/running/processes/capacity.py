@@ -22,7 +22,6 @@ from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
-from surrogate_nas.tensors import n_bytes
 from surrogate_nas.training.data import prepared_bytes
 from surrogate_nas.training.trainer import seeded
 
@@ -128,7 +127,7 @@ def free_memory() -> float:
 def data_bytes(task: Task) -> int:
     """Return what a worker on a CPU holds of a task: the raw splits, and two of them prepared."""
     splits = [task.train, task.validation]
-    raw = sum(n_bytes(s.inputs) + n_bytes(s.targets) for s in (*splits, task.test))
+    raw = sum(split.n_bytes for split in (*splits, task.test))
     return raw + sum(prepared_bytes(split, task) for split in splits)
 
 

@@ -133,7 +133,8 @@ def test_fingerprint_depends_on_names_and_ranges_only() -> None:
 
 def test_fingerprint_is_the_same_in_another_process() -> None:
     script = (
-        "import sys, tests.test_space as t; sys.stdout.write(t.fingerprint(t.distributions("
+        "import sys, tests.space.test_search_space as t;"
+        "sys.stdout.write(t.fingerprint(t.distributions("
         "t.as_space(t.FLAT))) + t.fingerprint(t.distributions(t.as_space(t.conditional))))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.getcwd()}

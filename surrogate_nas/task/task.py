@@ -12,7 +12,6 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, final
 
 import torch
@@ -21,57 +20,10 @@ from torch import nn
 from surrogate_nas import tensors
 from surrogate_nas.errors import TaskError, TrainingError
 from surrogate_nas.metric import Metric, Scorer
+from surrogate_nas.task.splits import SplitLike
 from surrogate_nas.tensors import AnyTensors, Shape, Tensors
 
 Direction = Literal["minimize", "maximize"]
-
-_FINGERPRINT_ROWS = 64
-"""Inputs of each split, evenly spaced, that the fingerprint reads."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Split:
-    """One part of a data set, in memory.
-
-    Args:
-        inputs: Raw inputs: a tensor (n, ...) in a compact type such as uint8, or named tensors,
-            each of n rows.
-        targets: What is to be predicted: a tensor (n, ...), or named tensors of n rows.
-
-    Raises:
-        TaskError: It is empty, or its tensors differ in length.
-    """
-
-    inputs: AnyTensors
-    targets: AnyTensors
-
-    def __post_init__(self) -> None:
-        if not tensors.is_tensors(self.inputs) or not tensors.is_tensors(self.targets):
-            raise TaskError(
-                expected="a tensor, or named tensors, as inputs and as targets",
-                got=f"{type(self.inputs).__name__} and {type(self.targets).__name__}",
-                fix="convert arrays with torch.from_numpy",
-            )
-        counts = tensors.row_counts(self.inputs) | tensors.row_counts(self.targets)
-        if len(counts) > 1 or 0 in counts:
-            inputs, targets = _counted(self.inputs), _counted(self.targets)
-            raise TaskError(
-                expected="as many inputs as targets, and at least one",
-                got=f"{inputs} inputs and {targets} targets",
-                fix="give each row its target",
-            )
-
-    def __len__(self) -> int:
-        return tensors.n_rows(self.targets)
-
-
-def _counted(given: Tensors) -> str:
-    """Say how many rows there are, of each name where that differs."""
-    counts = {name: len(t) if t.ndim else 0 for name, t in tensors.named(given).items()}
-    if len(set(counts.values())) == 1:
-        return str(next(iter(counts.values())))
-    return ", ".join(f"{count} {name!r}" for name, count in counts.items())
 
 
 @final
@@ -118,11 +70,11 @@ class Task(abc.ABC):
 
     name: str
     """How past tasks and reports call it."""
-    train: Split
+    train: SplitLike
     """Networks are fitted on this."""
-    validation: Split
+    validation: SplitLike
     """Architectures are chosen by the metric on this."""
-    test: Split
+    test: SplitLike
     """Touched once, by the final network."""
     metric: Metric
     """What a trial returns, and which way is better."""
@@ -170,16 +122,8 @@ class Task(abc.ABC):
         if rest:
             digest.update(json.dumps(Shape(rest).to_json(), sort_keys=True).encode())
         for split in (self.train, self.validation, self.test):
-            count = min(len(split), _FINGERPRINT_ROWS)
-            rows = torch.linspace(0, len(split) - 1, count, dtype=torch.float64).long()
-            device = tensors.device_of(split.inputs)
-            sample = tensors.take(split.inputs, rows.to(device))
-            for name, shape, dtype in sorted(tensors.facts(split.inputs), key=lambda one: one[0]):
-                digest.update(f"{name} {shape} {dtype}".lstrip().encode())
-            for part in (split.targets, sample):
-                for name, tensor in sorted(tensors.named(part).items()):
-                    digest.update(name.encode())
-                    digest.update(tensor.cpu().contiguous().numpy().tobytes())
+            for fact in split.facts():
+                digest.update(fact)
         return digest.hexdigest()[:16]
 
     @abc.abstractmethod
@@ -193,8 +137,8 @@ class Task(abc.ABC):
         are the first inputs of the training split. A task whose networks take more in training,
         such as the inputs of a decoder, adds that here.
         """
-        rows = torch.arange(n, device=tensors.device_of(self.train.inputs)) % len(self.train)
-        return self.prepare(tensors.take(self.train.inputs, rows))
+        inputs, _ = self.train.take(torch.arange(n) % len(self.train))
+        return self.prepare(inputs)
 
     def augment(
         self, inputs: AnyTensors, strength: float, generator: torch.Generator

@@ -1,0 +1,35 @@
+"""Search spaces: what architectures there are, and how one becomes a network."""
+
+from surrogate_nas.space.counting import count
+from surrogate_nas.space.parameters import (
+    ParameterSpace,
+    SpaceLike,
+    as_space,
+    distributions,
+    fingerprint,
+    suggest_from,
+)
+from surrogate_nas.space.search_space import (
+    TRAINING_PARAMS,
+    Architecture,
+    Distributions,
+    ReferenceShape,
+    SearchSpace,
+    TaskShape,
+)
+
+__all__ = [
+    "TRAINING_PARAMS",
+    "Architecture",
+    "Distributions",
+    "ParameterSpace",
+    "ReferenceShape",
+    "SearchSpace",
+    "SpaceLike",
+    "TaskShape",
+    "as_space",
+    "count",
+    "distributions",
+    "fingerprint",
+    "suggest_from",
+]

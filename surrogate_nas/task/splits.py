@@ -1,0 +1,283 @@
+"""Parts of a data set: tensors in memory, or a map-style dataset that is decoded on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, final
+
+import torch
+from torch.utils.data import default_collate
+
+from surrogate_nas import tensors
+from surrogate_nas.errors import TaskError
+from surrogate_nas.tensors import AnyTensors, Tensors
+
+Batch: TypeAlias = tuple[AnyTensors, AnyTensors]
+"""Inputs and targets of the same n rows."""
+
+
+class MapStyle(Protocol):
+    """A map-style dataset, such as a ``torch.utils.data.Dataset`` with a length."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return an item: its raw inputs and its target."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of a data set, in memory.
+
+    Args:
+        inputs: Raw inputs: a tensor (n, ...) in a compact type such as uint8, or named tensors,
+            each of n rows.
+        targets: What is to be predicted: a tensor (n, ...), or named tensors of n rows.
+
+    Raises:
+        TaskError: It is empty, or its tensors differ in length.
+    """
+
+    inputs: AnyTensors
+    targets: AnyTensors
+
+    def __post_init__(self) -> None:
+        if not tensors.is_tensors(self.inputs) or not tensors.is_tensors(self.targets):
+            raise TaskError(
+                expected="a tensor, or named tensors, as inputs and as targets",
+                got=f"{type(self.inputs).__name__} and {type(self.targets).__name__}",
+                fix="convert arrays with torch.from_numpy",
+            )
+        counts = tensors.row_counts(self.inputs) | tensors.row_counts(self.targets)
+        if len(counts) > 1 or 0 in counts:
+            inputs, targets = _counted(self.inputs), _counted(self.targets)
+            raise TaskError(
+                expected="as many inputs as targets, and at least one",
+                got=f"{inputs} inputs and {targets} targets",
+                fix="give each row its target",
+            )
+
+    def __len__(self) -> int:
+        return tensors.n_rows(self.targets)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size in memory, in bytes."""
+        return tensors.n_bytes(self.inputs) + tensors.n_bytes(self.targets)
+
+    @property
+    def device(self) -> torch.device:
+        """Device that the rows lie on."""
+        return tensors.device_of(self.inputs)
+
+    def take(self, rows: torch.Tensor) -> Batch:
+        """Return raw inputs and targets of some rows, by their numbers (n,) on any device."""
+        at = rows.to(self.device)
+        targets = tensors.take(self.targets, rows.to(tensors.device_of(self.targets)))
+        return tensors.take(self.inputs, at), targets
+
+    def facts(self) -> Iterator[bytes]:
+        """Yield what tells this part of a data set from others: shapes, types and all targets."""
+        # NOTE: what is yielded for a tensor must never change: studies remember its hash.
+        for name, shape, dtype in sorted(tensors.facts(self.inputs), key=lambda one: one[0]):
+            yield f"{name} {shape} {dtype}".lstrip().encode()
+        yield from _numbers(self.targets)
+        yield from _numbers(self.take(evenly(len(self)))[0])
+
+
+@final
+class DatasetSplit:
+    """One part of a data set that is decoded on demand, item by item.
+
+    For data that do not fit into memory: items are decoded by worker processes, a bounded number
+    of batches ahead of the training. An item must be the same each time that it is asked for.
+    Random variation belongs into :meth:`Task.vary <surrogate_nas.Task.vary>`.
+
+    Args:
+        dataset: Map-style dataset. Item k is a pair of raw inputs and target: tensors, arrays or
+            numbers, or dicts of these by name, of the same shapes for all items.
+        n_workers: Number of processes that decode; 0 decodes in the process that trains, and None
+            takes one for each available core, at most four.
+
+    Raises:
+        TaskError: The dataset has no length or no items, or the number of workers is negative.
+    """
+
+    def __init__(self, dataset: MapStyle, n_workers: int | None = None) -> None:
+        self.dataset = dataset
+        self.n_workers = n_workers
+        if n_workers is not None and n_workers < 0:
+            raise TaskError(
+                expected="n_workers of at least 0",
+                got=repr(n_workers),
+                fix="leave it out for one process a core, or pass 0 to decode without processes",
+            )
+        try:
+            self._length = len(dataset)
+        except TypeError as error:
+            raise TaskError(
+                expected="a map-style dataset, which has a length",
+                got=f"a {type(dataset).__name__} without one",
+                fix="wrap it into a torch.utils.data.Dataset with __len__ and __getitem__",
+            ) from error
+        if self._length == 0:
+            raise TaskError(
+                expected="a dataset with at least one item",
+                got=f"an empty {type(dataset).__name__}",
+                fix="check how its items were listed",
+            )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __repr__(self) -> str:
+        return f"<DatasetSplit of {len(self):,} items: {type(self.dataset).__name__}>"
+
+    @property
+    def inputs(self) -> AnyTensors:
+        """Refuse: the inputs are not in memory.
+
+        Raises:
+            TaskError: Always.
+        """
+        raise self._not_in_memory("inputs")
+
+    @property
+    def targets(self) -> AnyTensors:
+        """Refuse: the targets are not in memory.
+
+        Raises:
+            TaskError: Always.
+        """
+        raise self._not_in_memory("targets")
+
+    def _not_in_memory(self, what: str) -> TaskError:
+        return TaskError(
+            expected=f"a split whose {what} are tensors in memory",
+            got=f"{self!r}, which is decoded on demand",
+            fix="read some rows with take(rows)",
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        """Size in memory, in bytes: nothing is kept."""
+        return 0
+
+    @property
+    def device(self) -> torch.device:
+        """Device that the rows are decoded on."""
+        return torch.device("cpu")
+
+    def take(self, rows: torch.Tensor) -> Batch:
+        """Return raw inputs and targets of some rows, by their numbers (n,).
+
+        Raises:
+            TaskError: An item cannot be read, or differs from the others in shape.
+        """
+        return joined([self.item(row) for row in rows.tolist()])
+
+    def item(self, row: int) -> Item:
+        """Return an item, or why it cannot be read. Nothing is raised: processes hand it on."""
+        try:
+            found = self.dataset[row]
+        except Exception as error:  # the dataset is the user's, and raises whatever it likes
+            return Unreadable(row, f"{type(error).__name__}: {error}")
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            return Unreadable(row, f"a {type(found).__name__}, not a pair of inputs and target")
+        return row, (found[0], found[1])
+
+    def facts(self) -> Iterator[bytes]:
+        """Yield what tells this part of a data set from others: its length and a sample."""
+        inputs, targets = self.take(evenly(len(self)))
+        yield f"{len(self)} items".encode()
+        for part in (inputs, targets):
+            for name, shape, dtype in sorted(tensors.facts(part), key=lambda one: one[0]):
+                yield f"{name} {shape[1:]} {dtype}".lstrip().encode()
+            yield from _numbers(part)
+
+
+SplitLike: TypeAlias = Split | DatasetSplit
+"""One part of a data set, in memory or decoded on demand."""
+
+
+@final
+@dataclass(frozen=True)
+class Unreadable:
+    """An item of a dataset that cannot be read.
+
+    Args:
+        row: Its number.
+        why: Error in words.
+    """
+
+    row: int
+    why: str
+
+
+Item: TypeAlias = tuple[int, tuple[Any, Any]] | Unreadable
+"""An item's number with its inputs and target, or why it cannot be read."""
+
+
+def joined(items: Sequence[Item]) -> Batch:
+    """Put items into one batch; floating-point numbers become float32.
+
+    Raises:
+        TaskError: An item cannot be read, or its shape differs from that of the first one.
+    """
+    for item in items:
+        if isinstance(item, Unreadable):
+            raise TaskError(
+                expected="a dataset whose every item can be read, as inputs and target",
+                got=f"item {item.row}: {item.why}",
+                fix="repair or leave out this item",
+            )
+    read = [item for item in items if not isinstance(item, Unreadable)]
+    try:
+        inputs, targets = default_collate([pair for _, pair in read])
+        return tensors.in_float32(inputs), tensors.in_float32(targets)
+    except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        row, why = _odd_one(read)
+        raise TaskError(
+            expected="items of one shape, as tensors, arrays, numbers or dicts of these",
+            got=f"item {row}: {why or error}",
+            fix="bring all items to one shape in the dataset, for example by resizing or padding",
+        ) from error
+
+
+def _odd_one(read: Sequence[tuple[int, tuple[Any, Any]]]) -> tuple[int, str]:
+    """Return the first item that cannot be joined with the first one, and how it differs."""
+    first = read[0][1]
+    for row, pair in read:
+        try:
+            default_collate([first, pair])
+        except (RuntimeError, TypeError, KeyError, ValueError, AttributeError):
+            sides = [[tuple(getattr(part, "shape", ())) for part in one] for one in (pair, first)]
+            return row, f"shapes {sides[0]} beside {sides[1]} of item {read[0][0]}"
+    return read[0][0], ""
+
+
+def evenly(length: int) -> torch.Tensor:
+    """Return the row numbers, at most 64 and evenly spaced, that stand for a part."""
+    count = min(length, _SAMPLED_ROWS)
+    return torch.linspace(0, length - 1, count, dtype=torch.float64).long()
+
+
+_SAMPLED_ROWS = 64
+
+
+def _numbers(part: Tensors) -> Iterator[bytes]:
+    """Yield the names and numbers of tensors."""
+    for name, tensor in sorted(tensors.named(part).items()):
+        yield name.encode()
+        yield tensor.cpu().contiguous().numpy().tobytes()
+
+
+def _counted(given: Tensors) -> str:
+    """Say how many rows there are, of each name where that differs."""
+    counts = {name: len(t) if t.ndim else 0 for name, t in tensors.named(given).items()}
+    if len(set(counts.values())) == 1:
+        return str(next(iter(counts.values())))
+    return ", ".join(f"{count} {name!r}" for name, count in counts.items())

@@ -1,0 +1,102 @@
+"""Batches of a dataset that worker processes decode, a bounded number of them ahead."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from surrogate_nas.errors import TaskError
+from surrogate_nas.task import DatasetSplit
+from surrogate_nas.task.splits import Batch, Item, joined
+
+_MOST_WORKERS = 4
+"""Largest number of processes for one split, unless the split says otherwise."""
+_AHEAD = 2
+"""Number of batches that each process may have decoded before they are asked for."""
+
+
+def decoded(split: DatasetSplit, rows: Sequence[torch.Tensor]) -> Iterator[Batch]:
+    """Yield the batch of raw inputs and targets for each set of rows, in order.
+
+    Args:
+        split: The dataset.
+        rows: Row numbers (n,) of each batch.
+
+    Raises:
+        TaskError: An item cannot be read, or differs from the others in shape.
+    """
+    n_workers = min(n_workers_of(split), len(rows))
+    if n_workers == 0:
+        for some in rows:
+            yield split.take(some)
+        return
+    # NOTE: a loader seeds its processes by PyTorch's global generator unless it has its own, and
+    # a training would then depend on the number of processes.
+    loader: DataLoader[Any] = DataLoader(
+        _Items(split),
+        batch_sampler=[some.tolist() for some in rows],
+        num_workers=n_workers,
+        prefetch_factor=_AHEAD,
+        collate_fn=_collated,
+        worker_init_fn=_begin_worker,
+        generator=torch.Generator().manual_seed(0),
+    )
+    for batch in loader:  # a tuple becomes a list on its way between processes
+        if isinstance(batch, _Refused):
+            raise TaskError(expected=batch.expected, got=batch.got, fix=batch.fix)
+        inputs, targets = batch
+        yield inputs, targets
+
+
+def n_workers_of(split: DatasetSplit) -> int:
+    """Return the number of processes that decode a split."""
+    if split.n_workers is not None:
+        return split.n_workers
+    cores = len(os.sched_getaffinity(0)) if "sched_getaffinity" in dir(os) else os.cpu_count()
+    return min(cores or 1, _MOST_WORKERS)
+
+
+@final
+class _Items(Dataset[Item]):
+    """The items of a split, as a loader asks for them: an unreadable one raises nothing."""
+
+    def __init__(self, split: DatasetSplit) -> None:
+        self._split = split
+
+    def __getitem__(self, row: int) -> Item:
+        return self._split.item(row)
+
+
+@final
+@dataclass(frozen=True)
+class _Refused:
+    """The parts of an error, which a process hands to another one."""
+
+    expected: str
+    got: str
+    fix: str
+
+
+def _collated(items: Sequence[Item]) -> Batch | _Refused:
+    """Return the batch of some items, or why there is none.
+
+    PyTorch's loader would raise an error of another class in the training's process.
+    """
+    try:
+        inputs, targets = joined(items)
+    except TaskError as error:
+        return _Refused(error.expected, error.got, error.fix)
+    return inputs, targets
+
+
+def _begin_worker(_number: int) -> None:
+    """Let the training's process alone decide about Ctrl-C and SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)
