@@ -6,6 +6,7 @@ of this module are the only code that looks inside, so that everything else work
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, final
 
@@ -121,10 +122,19 @@ def words(tensors: Tensors) -> str:
     """Say in words what the rows are: ``(n, 3, 8, 8) as float32``."""
     said = []
     for name, shape, dtype in facts(tensors):
-        sides = ", ".join(["n", *map(str, shape[1:])])
         kind = str(dtype).removeprefix("torch.")
-        said.append(f"{name} ({sides}{',' if len(shape) == 1 else ''}) as {kind}".lstrip())
+        said.append(f"{name} ({_sides(shape)}) as {kind}".lstrip())
     return ", ".join(said)
+
+
+def sides(tensors: Tensors) -> str:
+    """Say in words which shapes there are, without types: ``(n, 3, 8, 8)``."""
+    found = (f"{name} ({_sides(shape)})".lstrip() for name, shape, _ in facts(tensors))
+    return ", ".join(found)
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return ", ".join(["n", *map(str, shape[1:])]) + "," * (len(shape) == 1)
 
 
 def take(tensors: Tensors, rows: torch.Tensor) -> AnyTensors:
@@ -214,6 +224,15 @@ def discrete(tensors: Tensors) -> list[str]:
     return [
         name or "the inputs" for name, t in named(tensors).items() if not t.is_floating_point()
     ]
+
+
+def largest_difference(one: Tensors, two: Tensors) -> float:
+    """Return the largest difference of numbers of the same names and shapes; NaN of others."""
+    first, second = named(one), named(two)
+    if {n: t.shape for n, t in first.items()} != {n: t.shape for n, t in second.items()}:
+        return math.nan
+    differences = [(first[n].double() - second[n].double()).abs() for n in first]
+    return max((float(each.max()) for each in differences if each.numel()), default=0.0)
 
 
 def call(network: nn.Module, inputs: Tensors) -> AnyTensors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import (
@@ -27,7 +27,8 @@ from surrogate_nas.files.checked_json import (
     read_text,
     read_whole,
 )
-from surrogate_nas.space import Distributions, ReferenceShape, SearchSpace
+from surrogate_nas.space import Distributions, ReferenceShape, SearchSpace, TaskShape
+from surrogate_nas.tensors import Shape
 
 READY_SPACES: dict[str, type[SearchSpace]] = {
     "CellSpace": CellSpace,
@@ -40,6 +41,9 @@ _MOST_PARAMETERS = 10_000
 _MOST_COUNT = 64
 """For counts in a space's configuration, which say how long its `suggest` takes."""
 _WHOLE = 2**53
+_MOST_SIZES = 64
+"""Names in a task's shape."""
+_FIELDS = ("name", "config", "input_shape", "n_outputs")
 
 
 def write_distributions(distributions: Distributions) -> list[dict[str, Any]]:
@@ -76,13 +80,7 @@ def write_space(space: SearchSpace) -> dict[str, Any] | None:
     name, config = type(space).__name__, space.config()
     if READY_SPACES.get(name) is not type(space) or config is None:
         return None
-    shape = space.reference
-    return {
-        "name": name,
-        "config": config,
-        "input_shape": list(shape.input_shape),
-        "n_outputs": shape.n_outputs,
-    }
+    return {"name": name, "config": config, **write_shape(space.reference)}
 
 
 def read_space(value: Any) -> SearchSpace | None:
@@ -93,7 +91,7 @@ def read_space(value: Any) -> SearchSpace | None:
     """
     if value is None:
         return None
-    record = read_object(value, "space", ("name", "config", "input_shape", "n_outputs"))
+    record = read_object(value, "space", with_shape(value, _FIELDS))
     kind = READY_SPACES.get(read_text(record["name"], "the space's name", 100))
     if kind is None:
         raise damaged(f"one of the spaces {', '.join(READY_SPACES)}", record["name"])
@@ -102,15 +100,53 @@ def read_space(value: Any) -> SearchSpace | None:
         raise damaged("an object as the space's configuration", config)
     for name, setting in config.items():
         _check_setting(setting, name)
-    sizes = read_list(record["input_shape"], "input_shape", 8, least=1)
-    shape = ReferenceShape(
-        tuple(read_whole(size, "input_shape", 1, 2**24) for size in sizes),
-        read_whole(record["n_outputs"], "n_outputs", 1, 2**24),
-    )
     try:
-        return kind(**config).for_task(shape)
+        return kind(**config).for_task(read_shape(record))
     except (TypeError, ValueError) as error:
         raise damaged(f"a configuration of {record['name']}", f"{error}") from error
+
+
+def write_shape(task: TaskShape) -> dict[str, Any]:
+    """Return what a network must fit as JSON, with names where they say more than the sizes."""
+    plain = ReferenceShape(tuple(task.input_shape), task.n_outputs)
+    named = {} if task.shape == plain.shape else {"shape": task.shape.to_json()}
+    return {"input_shape": list(plain.input_shape), "n_outputs": plain.n_outputs, **named}
+
+
+def with_shape(record: Any, fields: Sequence[str]) -> tuple[str, ...]:
+    """Return the fields of a record: those given, and ``shape`` where the record has it."""
+    named = isinstance(record, dict) and "shape" in record
+    return (*fields, "shape") if named else tuple(fields)
+
+
+def read_shape(record: Mapping[str, Any]) -> ReferenceShape:
+    """Inverse of :func:`write_shape`.
+
+    Raises:
+        SurrogateFileError: The record has other sizes than that returns.
+    """
+    named = _named_sizes(record["shape"]) if "shape" in record else {}
+    least = 0 if named else 1  # a task with names need not have a single input or output
+    sizes = read_list(record["input_shape"], "input_shape", 8, least)
+    return ReferenceShape(
+        tuple(read_whole(size, "input_shape", 1, 2**24) for size in sizes),
+        read_whole(record["n_outputs"], "n_outputs", least, 2**24),
+        Shape(named),
+    )
+
+
+def _named_sizes(value: Any) -> dict[str, int | tuple[int, ...]]:
+    if not isinstance(value, dict) or not 1 <= len(value) <= _MOST_SIZES:
+        raise damaged(f"an object of 1 to {_MOST_SIZES} sizes as shape", value)
+    found: dict[str, int | tuple[int, ...]] = {}
+    for name, size in value.items():
+        read_text(name, "a name in shape", 100)
+        if isinstance(size, list):
+            sides = read_list(size, f"{name} in shape", 8)
+            found[name] = tuple(read_whole(side, f"{name} in shape", 0, _WHOLE) for side in sides)
+        else:
+            found[name] = read_whole(size, f"{name} in shape", 0, _WHOLE)
+    return found
 
 
 def _distribution(value: Any, where: str) -> BaseDistribution:

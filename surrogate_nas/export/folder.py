@@ -15,6 +15,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -22,6 +23,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from surrogate_nas import tensors
 from surrogate_nas.errors import ExportError, SurrogateNasError
 from surrogate_nas.export.programs import (
     quiet,
@@ -35,6 +37,7 @@ from surrogate_nas.export.programs import (
 from surrogate_nas.export.record import ARCHITECTURE_FILE, WEIGHTS_FILE
 from surrogate_nas.export.standalone import network_source
 from surrogate_nas.task import Task
+from surrogate_nas.tensors import AnyTensors
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -93,6 +96,7 @@ class _Folder:
         network: The trained network, in eval mode on the CPU.
         task: The task of the network.
         inputs: Prepared training inputs on which forms are compared.
+        outputs: What the network returns for them.
         differences: File name -> largest difference of its outputs; None if nothing can run it.
         left_out: File name -> reason why there is no such file.
         scripts: File names of the task's own scripts.
@@ -101,7 +105,8 @@ class _Folder:
     path: Path
     network: nn.Module
     task: Task
-    inputs: torch.Tensor
+    inputs: AnyTensors
+    outputs: AnyTensors
     differences: dict[str, float | None] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     scripts: list[str] = field(default_factory=list)
@@ -138,7 +143,7 @@ class _Folder:
         reason = f"{type(error).__name__}: {error}"
         self.left_out[name] = plain(reason, _MOST_REASON)
 
-    def _difference(self, run: Callable[[torch.Tensor], torch.Tensor | None]) -> float | None:
+    def _difference(self, run: Callable[[AnyTensors], AnyTensors | None]) -> float | None:
         """Return the largest difference from the trained network; None if nothing can run it.
 
         Raises:
@@ -146,18 +151,20 @@ class _Folder:
         """
         largest = 0.0
         # NOTE: two sizes of batch, because a traced form may have fixed the size it was traced on.
-        for n in dict.fromkeys((len(self.inputs), 1)):
-            got = run(self.inputs[:n])
+        for n in dict.fromkeys((tensors.n_rows(self.inputs), 1)):
+            rows = tensors.first(self.inputs, n)
+            got = run(rows)
             if got is None:
                 return None
-            wanted = self.network(self.inputs[:n])
-            allowed = _TOLERANCE * max(1.0, float(wanted.abs().max()))
-            difference = float((got - wanted).abs().max()) if got.shape == wanted.shape else None
+            wanted = tensors.call(self.network, rows)
+            zeros = tensors.zeros_like(wanted)
+            allowed = _TOLERANCE * max(1.0, tensors.largest_difference(wanted, zeros))
+            difference = tensors.largest_difference(got, wanted)
             # NOTE: "not <=" and not ">", so that a difference of NaN is refused, too.
-            if difference is None or not difference <= allowed:
+            if not difference <= allowed:
                 raise ExportError(
                     expected="the outputs of the trained network",
-                    got=f"outputs of shape {tuple(got.shape)} that differ by {difference}",
+                    got=f"outputs {tensors.sides(got)} that differ by {difference}",
                     fix="use another form of the network",
                 )
             largest = max(largest, difference)
@@ -222,14 +229,14 @@ def _take_place(beside: Path, wanted: Path) -> Path:
 def _fill(path: Path, contents: Contents) -> None:
     """Write all files of a folder; the README comes last, as it lists the others."""
     task, network = contents.task, on_cpu(contents.network)
-    rows = task.train.inputs[:_EXAMPLES].cpu()
     with torch.no_grad():
-        folder = _Folder(path, network, task, task.prepare(rows))
+        inputs = tensors.on_cpu(task.example(min(_EXAMPLES, len(task.train))))
+        folder = _Folder(path, network, task, inputs, _outputs(network, inputs))
     # NOTE: safetensors refuses tensors that share memory, so each gets its own copy.
     weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
     _write(path / WEIGHTS_FILE, safetensors.torch.save(weights))
     _write_json(path / ARCHITECTURE_FILE, contents.architecture)
-    _try_source(folder, rows)
+    _try_source(folder)
     _try_programs(folder)
     exported = {"largest_difference": folder.differences, "left_out": folder.left_out}
     _write_json(path / "metrics.json", {**contents.metrics, "exported": exported})
@@ -243,25 +250,34 @@ def on_cpu(network: nn.Module) -> nn.Module:
     return result
 
 
-def _try_source(folder: _Folder, rows: torch.Tensor) -> None:
-    """Write ``network.py``, with ``prepare`` if possible, and then the task's scripts."""
-    preparation = folder.task.preparation()
+def _outputs(network: nn.Module, inputs: AnyTensors) -> AnyTensors:
+    """Return what the network gives for the task's example, or nothing where it takes another."""
+    try:
+        outputs = tensors.call(network, inputs)
+    except Exception:
+        # NOTE: the task may call its network in a way of its own. Then only weights are written.
+        return {}
+    return outputs if tensors.is_tensors(outputs) else {}
 
-    def write(path: Path, preparation: nn.Module | None) -> nn.Module:
-        task = folder.task
-        source = network_source(folder.network, task.input_shape, task.n_outputs, preparation)
+
+def _try_source(folder: _Folder) -> None:
+    """Write ``network.py``, with ``prepare`` if possible, and then the task's scripts."""
+    task, preparation = folder.task, folder.task.preparation()
+    rows = tensors.on_cpu(tensors.first(task.train.inputs, _EXAMPLES))
+
+    def write(path: Path, preparation: nn.Module | None) -> Callable[[AnyTensors], AnyTensors]:
+        source = network_source(folder.network, folder.inputs, folder.outputs, preparation, rows)
         _write(path, source.encode())
         names: dict[str, Any] = {"__name__": "network", "__file__": str(path)}
         # NOTE: this source was generated a line ago, and texts of users are quoted in it.
         exec(compile(source, str(path), "exec"), names)
-        if preparation is not None and not torch.equal(names["prepare"](rows), folder.inputs):
+        if preparation is not None and not _prepares(names["prepare"], rows, task):
             raise ExportError(
                 expected="prepare in network.py to do what the task's prepare does",
                 got="a prepare that gives other numbers",
                 fix="let the task's preparation() do the same steps as its prepare()",
             )
-        network: nn.Module = names["load"]()
-        return network
+        return partial(tensors.call, names["load"]())
 
     reason = "the task has no preparation()"
     if preparation is not None:
@@ -275,25 +291,41 @@ def _try_source(folder: _Folder, rows: torch.Tensor) -> None:
         folder.left_out[f"prepare in {SOURCE_FILE}"] = reason
 
 
+def _prepares(prepare: Callable[..., AnyTensors], rows: AnyTensors, task: Task) -> bool:
+    """Whether a function gives, for raw rows, the very numbers that the task's prepare gives."""
+    found = prepare(rows) if isinstance(rows, torch.Tensor) else prepare(**rows)
+    wanted = task.prepare(rows)
+    return tensors.is_tensors(found) and tensors.largest_difference(found, wanted) == 0
+
+
 def _try_programs(folder: _Folder) -> None:
     """Write the forms that need no source: ``network.pt2``, else TorchScript, and ONNX."""
     # NOTE: zeros, because PyTorch stores the example in the file, and data may be private.
-    example = folder.inputs.new_zeros(2, *folder.task.input_shape)
+    example = tensors.zeros_like(tensors.on_cpu(folder.task.example(2)))
     traced: list[ExportedProgram] = []
 
-    def program(path: Path) -> nn.Module:
+    def program(path: Path) -> Callable[[AnyTensors], AnyTensors]:
         traced.append(trace_program(folder.network, example))
-        return write_program(traced[0], path)
+        return partial(tensors.call, write_program(traced[0], path))
 
-    def onnx(path: Path) -> Callable[[torch.Tensor], torch.Tensor | None]:
+    def script(path: Path) -> Callable[[AnyTensors], AnyTensors]:
+        return partial(tensors.call, write_torchscript(folder.network, example, path))
+
+    def onnx(path: Path) -> Callable[[AnyTensors], AnyTensors | None]:
         require_onnx()
-        write_onnx(traced[0], path)
-        return lambda inputs: run_onnx(path, inputs)
+        inputs = [name or "input" for name in tensors.named(example)]
+        outputs = [name or "output" for name in tensors.named(folder.outputs)]
+        write_onnx(traced[0], path, inputs, outputs)
+
+        def run(rows: AnyTensors) -> AnyTensors | None:
+            found = run_onnx(path, {n or "input": t for n, t in tensors.named(rows).items()})
+            is_plain = isinstance(folder.outputs, torch.Tensor)
+            return found["output"] if found and is_plain else found
+
+        return run
 
     if not folder.try_form("network.pt2", program):
-        folder.try_form(
-            "network.torchscript.pt", lambda path: write_torchscript(folder.network, example, path)
-        )
+        folder.try_form("network.torchscript.pt", script)
     if traced:
         folder.try_form("network.onnx", onnx)
     else:
@@ -319,19 +351,32 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     _write(path, data + b"\n")
 
 
+def _uses_of_names(folder: _Folder) -> dict[str, str]:
+    """Return what the README says of the ONNX file where inputs or outputs have names."""
+    sets = ("inputs", folder.inputs), ("outputs", folder.outputs)
+    if all(isinstance(one, torch.Tensor) for _, one in sets):
+        return {}
+    said = (
+        f"{what} {', '.join(f'`{name or what[:-1]}`' for name in tensors.named(one))}"
+        for what, one in sets
+    )
+    return {"network.onnx": f"for ONNX runtimes: {', '.join(said)}, any number of rows."}
+
+
 def _readme(folder: _Folder, contents: Contents) -> str:
     """Return the folder's README: each file, how to use it, and what was left out."""
     written = [*folder.differences, *folder.scripts]
-    files = [f"- `{name}`: {_USES[name]}" for name in _USES if name in (*_ALWAYS, *written)]
+    uses = {**_USES, **_uses_of_names(folder)}
+    files = [f"- `{name}`: {uses[name]}" for name in uses if name in (*_ALWAYS, *written)]
     files += [f"- `{name}`: see its first lines." for name in folder.scripts]
     missing = [f"- `{name}`: `{reason}`" for name, reason in folder.left_out.items()]
     left_out = ["## Left out", "\n".join(missing)] if missing else []
-    shape = ", ".join(["n", *map(str, folder.task.input_shape)])
-    dtype = str(folder.inputs.dtype).removeprefix("torch.")
-    inputs = (
-        f"All forms take prepared inputs ({shape}) as {dtype}, and return "
-        f"outputs (n, {folder.task.n_outputs})."
-    )
+    inputs = f"All forms take prepared inputs {tensors.words(folder.inputs)}"
+    if not isinstance(folder.inputs, torch.Tensor):
+        inputs += " as keyword arguments"
+    if tensors.is_tensors(folder.outputs):
+        inputs += f", and return outputs {tensors.sides(folder.outputs)}"
+    inputs += "."
     if f"prepare in {SOURCE_FILE}" not in folder.left_out and SOURCE_FILE in written:
         inputs += f" `prepare` in `{SOURCE_FILE}` makes them from raw ones."
     parts = [

@@ -40,9 +40,9 @@ class GraphSource:
     """Writes one graph as statements.
 
     Args:
-        graph: Graph of a function with one argument and one output.
+        graph: Graph of a function whose output is a tensor or a dict of them.
         layers: Module path -> layer that the graph calls.
-        argument: Name of the function's only argument.
+        arguments: Name of each argument in the graph -> its name in the source.
         attribute: Function from a module path to the source of its layer, parameter or buffer.
     """
 
@@ -50,11 +50,11 @@ class GraphSource:
         self,
         graph: fx.Graph,
         layers: Mapping[str, nn.Module],
-        argument: str,
+        arguments: Mapping[str, str],
         attribute: Callable[[str], str],
     ) -> None:
         self._layers = layers
-        self._argument = argument
+        self._names = dict(arguments)
         self._attribute = attribute
         self._texts: dict[fx.Node, str] = {}
         self._nodes = list(graph.nodes)
@@ -72,9 +72,9 @@ class GraphSource:
         pending: _Pending | None = None
         for node in self._nodes:
             if node.op == "placeholder":
-                self._texts[node] = self._argument
+                name = self._texts[node] = self._names[str(node.target)]
                 if node in self._last_use:
-                    self._variables[self._argument] = node
+                    self._variables[name] = node
             elif node.op == "get_attr":
                 self._texts[node] = self._attribute(str(node.target))
             elif node.op == "output":
@@ -125,8 +125,13 @@ class GraphSource:
     def _return(self, pending: _Pending | None, output: fx.Node) -> None:
         """Write the return statement, with the pending call in it if that is the output."""
         value = output.args[0]
+        if isinstance(value, dict) and all(isinstance(v, fx.Node) for v in value.values()):
+            self._flush(pending)
+            named = (f"{literal(name)}: {self._text(v)}" for name, v in value.items())
+            self._lines.append(f"return {{{', '.join(named)}}}")
+            return
         if not isinstance(value, fx.Node):
-            raise unwritable("an output that is not one tensor")
+            raise unwritable("an output that is not one tensor, nor named ones")
         if pending is not None and self._resolved(value) is pending.nodes[-1]:
             self._open_block(pending.nodes[0])
             self._lines.append(f"return {pending.text}")

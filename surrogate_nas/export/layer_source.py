@@ -28,6 +28,14 @@ BINARY: dict[Callable[..., Any], str] = {
     operator.mod: "%",
     operator.pow: "**",
     operator.matmul: "@",
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.eq: "==",
+    operator.ne: "!=",
+    operator.and_: "&",
+    operator.or_: "|",
 }
 """Operators between tensors or sizes, and how Python writes them."""
 
@@ -94,7 +102,9 @@ def constructor(layer: nn.Module) -> str:
     if vars(nn).get(kind.__name__) is not kind:
         raise unwritable(f"a layer of class {kind.__name__!r}")
     written = []
-    for parameter in inspect.signature(kind).parameters.values():
+    # NOTE: PyTorch's recurrent layers take *args, so their signature says nothing.
+    described = _recurrent if isinstance(layer, nn.RNNBase) else kind
+    for parameter in inspect.signature(described).parameters.values():
         is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         if is_variadic or parameter.name in ("device", "dtype"):
             continue
@@ -104,6 +114,20 @@ def constructor(layer: nn.Module) -> str:
         elif value != parameter.default:
             written.append(f"{parameter.name}={literal(value)}")
     return f"nn.{kind.__name__}({', '.join(written)})"
+
+
+def _recurrent(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    nonlinearity: str = "tanh",
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    proj_size: int = 0,
+) -> None:
+    """Stand in for the signature of recurrent layers."""
 
 
 def _setting(layer: nn.Module, parameter: inspect.Parameter) -> Any:

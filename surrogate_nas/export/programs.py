@@ -10,14 +10,15 @@ import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from surrogate_nas.errors import ExportError, MissingExtraError
+from surrogate_nas.tensors import Tensors
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -43,17 +44,20 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def trace_program(network: nn.Module, example: torch.Tensor) -> ExportedProgram:
+def trace_program(network: nn.Module, example: Tensors) -> ExportedProgram:
     """Trace a network for any number of inputs.
 
     Args:
         network: In eval mode, on the CPU.
-        example: Two inputs of any values, (2, *input_shape).
+        example: Two inputs of any values: a tensor (2, *input_shape), or named tensors.
     """
     # NOTE: two rows, because torch.export takes a size of 1 for a constant.
+    rows = {0: torch.export.Dim("batch")}
     with torch.no_grad():
+        if isinstance(example, torch.Tensor):
+            return torch.export.export(network, (example,), dynamic_shapes=(rows,))
         return torch.export.export(
-            network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+            network, (), dict(example), dynamic_shapes=dict.fromkeys(example, rows)
         )
 
 
@@ -63,10 +67,15 @@ def write_program(program: ExportedProgram, path: Path) -> nn.Module:
     return torch.export.load(path).module()
 
 
-def write_torchscript(network: nn.Module, example: torch.Tensor, path: Path) -> nn.Module:
+def write_torchscript(network: nn.Module, example: Tensors, path: Path) -> nn.Module:
     """Write a network as TorchScript, and return the network that its file gives back."""
+    is_plain = isinstance(example, torch.Tensor)
+    inputs: dict[str, Any] = (
+        {"example_inputs": example} if is_plain else {"example_kwarg_inputs": dict(example)}
+    )
     with torch.no_grad():
-        traced = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
+        # NOTE: a network that returns named tensors can only be traced if that is not strict.
+        traced = torch.jit.trace(network, strict=is_plain, **inputs)  # type: ignore[no-untyped-call]
     torch.jit.save(traced, path)
     loaded: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
     return loaded
@@ -87,8 +96,16 @@ def require_onnx() -> None:
         )
 
 
-def write_onnx(program: ExportedProgram, path: Path) -> None:
-    """Write a program as one ONNX file, with input ``input`` and output ``output``.
+def write_onnx(
+    program: ExportedProgram, path: Path, inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    """Write a program as one ONNX file.
+
+    Args:
+        program: The program.
+        path: The file.
+        inputs: Names of the inputs, in the order of the network's arguments.
+        outputs: Names of the outputs.
 
     Raises:
         ExportError: The weights are too large for one file.
@@ -107,16 +124,21 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
         dynamo=True,
         external_data=False,
         verbose=False,
-        input_names=["input"],
-        output_names=["output"],
+        input_names=list(inputs),
+        output_names=list(outputs),
     )
 
 
-def run_onnx(path: Path, inputs: torch.Tensor) -> torch.Tensor | None:
-    """Return the outputs of an ONNX file; None if onnxruntime is not installed."""
+def run_onnx(path: Path, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+    """Return the outputs of an ONNX file by name; None if onnxruntime is not installed."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {"input": inputs.numpy()})[0])
+    # NOTE: inputs that play no part are not in the file.
+    taken = {each.name for each in session.get_inputs()}
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items() if name in taken}
+    names = [each.name for each in session.get_outputs()]
+    found = zip(names, session.run(names, arrays), strict=True)
+    return {name: torch.from_numpy(array) for name, array in found}

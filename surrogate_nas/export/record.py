@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from surrogate_nas.domains.space_record import read_space, write_space
+from surrogate_nas.domains.space_record import (
+    read_shape,
+    read_space,
+    with_shape,
+    write_shape,
+    write_space,
+)
 from surrogate_nas.files.checked_json import (
     damaged,
     parse,
-    read_list,
     read_object,
     read_text,
-    read_whole,
 )
 from surrogate_nas.space import Architecture, ReferenceShape, SearchSpace
 from surrogate_nas.task import Task
@@ -70,8 +74,7 @@ def write_network(
         "params": {name: json_value(value) for name, value in params.items()},
         "summary": space.summary(architecture),
         "description": {name: json_value(value) for name, value in described.items()},
-        "input_shape": list(task.input_shape),
-        "n_outputs": task.n_outputs,
+        **write_shape(task),
         "classes": list(task.classes),
     }
 
@@ -90,16 +93,12 @@ def read_network(data: bytes) -> NetworkRecord:
         raise damaged(f"the format {FORMAT!r}", "another document")
     if document.get("schema") != SCHEMA:
         raise damaged(f"schema {SCHEMA}", document.get("schema"))
-    record = read_object(document, "the file", _FIELDS)
-    sizes = read_list(record["input_shape"], "input_shape", 8, least=1)
+    record = read_object(document, "the file", with_shape(document, _FIELDS))
     return NetworkRecord(
         read_space(record["space"]),
         read_text(record["space_class"], "space_class", 1000),
         _params(record["params"]),
-        ReferenceShape(
-            tuple(read_whole(size, "input_shape", 1, 2**24) for size in sizes),
-            read_whole(record["n_outputs"], "n_outputs", 1, 2**24),
-        ),
+        read_shape(record),
     )
 
 

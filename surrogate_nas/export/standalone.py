@@ -14,10 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
+import torch
 from torch import fx, nn
 
+from surrogate_nas import tensors
 from surrogate_nas.export.graph_source import GraphSource, called_layers
 from surrogate_nas.export.layer_source import constructor, layer_name, literal, unwritable
+from surrogate_nas.tensors import Tensors
 
 _MOST_CONSTANTS = 4096
 """Most numbers of a preparation that are written into the source."""
@@ -25,31 +28,36 @@ _MOST_CONSTANTS = 4096
 
 def network_source(
     network: nn.Module,
-    input_shape: tuple[int, ...],
-    n_outputs: int,
+    inputs: Tensors,
+    outputs: Tensors,
     preparation: nn.Module | None,
+    raw: Tensors | None = None,
 ) -> str:
     """Return the source of ``network.py``.
 
     Args:
         network: The network, in eval mode on the CPU.
-        input_shape: Shape of one input, without the batch.
-        n_outputs: Number of outputs for one input.
+        inputs: Prepared inputs, as the network is called with them.
+        outputs: What it returns for them.
         preparation: Module from raw to prepared inputs, with its constants in buffers. None
             leaves the function ``prepare`` out.
+        raw: Raw inputs, where these have other shapes than the prepared ones.
 
     Raises:
         ExportError: The network cannot be written as straight-line PyTorch.
     """
-    graph = _trace(network)
+    names_of = _argument_names(inputs, "x")
+    graph = _trace(network, names_of)
     called = called_layers(graph, network)
     layers = _Layers(network, called)
-    forward = GraphSource(graph, called, "x", layers.source).lines()
+    written = names_of or _only_argument(graph, "x")
+    forward = GraphSource(graph, called, written, layers.source).lines()
     names = {attribute: path for path, attribute in layers.stateful.items()}
     sections = [
         _FORWARD.format(
-            shape=_batch(input_shape),
-            outputs=n_outputs,
+            shape=tensors.sides(inputs),
+            outputs=tensors.sides(outputs),
+            arguments=", ".join(written.values()),
             layers=_indented(layers.lines, 2),
             forward=_indented(forward, 2),
         ),
@@ -57,17 +65,49 @@ def network_source(
         f"NAMES = {json.dumps(names, indent=4)}",
     ]
     if preparation is not None:
-        sections.append(_prepare_source(preparation))
+        sections.append(_prepare_source(preparation, inputs if raw is None else raw))
     sections.append(_LOAD)
     body = "\n\n\n".join(sections)
     functional = "import torch.nn.functional as F\n" if " F." in body or "(F." in body else ""
-    usage = _USAGE if preparation is None else _USAGE_WITH_PREPARE
-    head = _HEAD.format(usage=usage.format(shape=_batch(input_shape), outputs=n_outputs))
+    head = _HEAD.format(usage=_usage(inputs, outputs, preparation, raw))
     return f"{head}import torch\n{functional}from torch import nn\n\n\n{body}\n"
 
 
-def _trace(module: nn.Module) -> fx.Graph:
-    """Return the graph of a module with one argument, or say why there is none."""
+def _usage(
+    inputs: Tensors, outputs: Tensors, preparation: nn.Module | None, raw: Tensors | None
+) -> str:
+    """Return the lines that show how the file is used."""
+    stars = "" if isinstance(inputs, torch.Tensor) else "**"
+    shown = {"inputs": tensors.sides(inputs), "outputs": tensors.sides(outputs), "stars": stars}
+    if preparation is None:
+        return _USAGE.format(**shown)
+    shown["inputs"] = tensors.sides(inputs if raw is None else raw)
+    return _USAGE_WITH_PREPARE.format(**shown)
+
+
+_TAKEN = {"self", "torch", "nn", "F", "json", "Path"}
+"""Names that an argument in the file cannot have."""
+
+
+def _argument_names(inputs: Tensors, only: str) -> dict[str, str]:
+    """Return the arguments of named inputs; empty for a single tensor, whose name is `only`."""
+    if isinstance(inputs, torch.Tensor):
+        return {}
+    for name in inputs:
+        if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
+            raise unwritable("an input whose name is no name in Python")
+        if name in _TAKEN:
+            raise unwritable(f"an input with the name {name!r}")
+    return {name: name for name in inputs}
+
+
+def _only_argument(graph: fx.Graph, name: str) -> dict[str, str]:
+    """Return the name in the source of the graph's single argument."""
+    return {str(node.target): name for node in graph.nodes if node.op == "placeholder"}
+
+
+def _trace(module: nn.Module, arguments: Mapping[str, str]) -> fx.Graph:
+    """Return the graph of a module with these arguments, or with one if there are none here."""
     try:
         # NOTE: not symbolic_trace, which also compiles source with the modules' names in it, and
         # a user's name may hold any text.
@@ -75,7 +115,10 @@ def _trace(module: nn.Module) -> fx.Graph:
     except Exception as error:
         # NOTE: the user's own forward runs here on stand-ins, and may raise anything.
         raise unwritable(f"one that torch.fx cannot trace: {error}") from error
-    if sum(node.op == "placeholder" for node in graph.nodes) != 1:
+    found = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
+    if arguments and set(found) != set(arguments):
+        raise unwritable("a forward with other arguments than its named inputs")
+    if not arguments and len(found) != 1:
         raise unwritable("a forward with several arguments")
     return graph
 
@@ -155,9 +198,12 @@ class _Layers:
         return name
 
 
-def _prepare_source(preparation: nn.Module) -> str:
+def _prepare_source(preparation: nn.Module, raw: Tensors) -> str:
     """Return the source of a preparation: its constants and the function ``prepare``."""
-    graph = _trace(preparation)
+    named = _argument_names(raw, "inputs")
+    graph = _trace(preparation, named)
+    arguments = named or _only_argument(graph, "inputs")
+    first = next(iter(arguments.values()))
     called = called_layers(graph, preparation)
     constants = dict(preparation.state_dict())
     names: dict[str, str] = {}
@@ -170,20 +216,15 @@ def _prepare_source(preparation: nn.Module) -> str:
             raise unwritable("a preparation with layers, or with constants that are not buffers")
         name = path.upper() if path.isidentifier() and path.isascii() else ""
         names[path] = name or f"CONSTANT_{len(names) + 1}"
-        return f"{names[path]}.to(inputs.device)"
+        return f"{names[path]}.to({first}.device)"
 
-    lines = _indented(GraphSource(graph, called, "inputs", constant).lines(), 1)
+    lines = _indented(GraphSource(graph, called, arguments, constant).lines(), 1)
     made = [
         f"{name} = torch.tensor({literal(constants[path].tolist())}, "
         f"dtype={constants[path].dtype})"
         for path, name in names.items()
     ]
-    return "\n".join(made) + _PREPARE.format(lines=lines)
-
-
-def _batch(shape: tuple[int, ...]) -> str:
-    """Return the shape of a batch in words."""
-    return f"({', '.join(['n', *map(str, shape)])})"
+    return "\n".join(made) + _PREPARE.format(arguments=", ".join(arguments.values()), lines=lines)
 
 
 def _indented(lines: list[str], depth: int) -> str:
@@ -206,29 +247,29 @@ _USAGE = """\
     from network import load
 
     network = load()
-    outputs = network(inputs)  # prepared inputs {shape} -> outputs (n, {outputs})"""
+    outputs = network({stars}inputs)  # prepared inputs {inputs} -> outputs {outputs}"""
 
 _USAGE_WITH_PREPARE = """\
     from network import load, prepare
 
     network = load()
-    outputs = network(prepare(inputs))  # raw inputs {shape} -> outputs (n, {outputs})"""
+    outputs = network({stars}prepare({stars}inputs))  # raw inputs {inputs} -> outputs {outputs}"""
 
 _FORWARD = '''\
 class Network(nn.Module):
-    """Prepared inputs {shape} -> outputs (n, {outputs})."""
+    """Prepared inputs {shape} -> outputs {outputs}."""
 
     def __init__(self):
         super().__init__()
 {layers}
 
-    def forward(self, x):
+    def forward(self, {arguments}):
 {forward}'''
 
 _PREPARE = '''
 
 
-def prepare(inputs):
+def prepare({arguments}):
     """Turn raw inputs into what the network takes."""
 {lines}'''
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from surrogate_nas import tensors
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.space import (
     TRAINING_PARAMS,
@@ -26,6 +27,8 @@ from surrogate_nas.space import (
     distributions,
 )
 from surrogate_nas.surrogate.encoding import Encoding
+from surrogate_nas.task import Task
+from surrogate_nas.tensors import AnyTensors, Tensors
 from surrogate_nas.training.trainer import Trainer, seeded
 
 _DRAWS = 50
@@ -44,13 +47,23 @@ class SearchSpaceTestCase:
         """Return the shape of the task that networks are built for.
 
         By default it is five classes of small color images with unequal sides. Override it for
-        other kinds of input.
+        other kinds of input. If it is a Task, networks are tried on its ``example``.
         """
         return ReferenceShape((3, 17, 12), 5)
 
-    def inputs(self, shape: TaskShape, n: int) -> torch.Tensor:
-        """Return n inputs, ``(n, *shape.input_shape)``; noise unless overridden."""
+    def inputs(self, shape: TaskShape, n: int) -> Tensors:
+        """Return n inputs: a task's example, or else noise ``(n, *shape.input_shape)``."""
+        if isinstance(shape, Task):
+            example: Tensors = shape.example(n)
+            return example
         return torch.randn(n, *shape.input_shape)
+
+    def check_outputs(self, outputs: AnyTensors, shape: TaskShape, n: int) -> None:
+        """Refuse outputs that do not fit, as a task does; (n, n_outputs) for a bare shape."""
+        if isinstance(shape, Task):
+            shape.check_outputs(outputs, n)
+        else:
+            assert outputs.shape == (n, shape.n_outputs)
 
     def test_the_same_choices_give_the_same_architecture(self, space: SearchSpace) -> None:
         """``suggest`` depends on the trial's answers alone, also on answers read from JSON."""
@@ -131,14 +144,16 @@ class SearchSpaceTestCase:
             for _, architecture in _drawn(space, 4):
                 network = space.build(architecture, shape)
                 assert isinstance(network, nn.Module)
-                outputs = network(self.inputs(shape, 3))
-                outputs.sum().backward()
-                assert outputs.shape == (3, shape.n_outputs)
-                assert bool(outputs.isfinite().all())
+                outputs = tensors.call(network, self.inputs(shape, 3))
+                sums = [t.sum() for t in tensors.leaves(outputs) if t.is_floating_point()]
+                torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
+                self.check_outputs(outputs, shape, 3)
+                assert tensors.are_finite(outputs)
                 gradients = [p.grad for p in network.parameters() if p.grad is not None]
                 assert gradients, "no parameter has an effect on the output"
                 assert all(bool(gradient.isfinite().all()) for gradient in gradients)
-                assert network.eval()(self.inputs(shape, 1)).shape == (1, shape.n_outputs)
+                one = tensors.call(network.eval(), self.inputs(shape, 1))
+                self.check_outputs(one, shape, 1)
 
     def test_the_same_seed_gives_the_same_network(
         self, space: SearchSpace, shape: TaskShape
@@ -154,10 +169,11 @@ class SearchSpaceTestCase:
 
     def test_networks_build_without_memory(self, space: SearchSpace, shape: TaskShape) -> None:
         """``build`` works on PyTorch's meta device, where ``describe`` counts parameters."""
+        inputs = tensors.to_device(self.inputs(shape, 2), "meta")
         with torch.device("meta"):
             for _, architecture in _drawn(space, 3):
-                outputs = space.build(architecture, shape).eval()(self.inputs(shape, 2))
-                assert outputs.shape == (2, shape.n_outputs)
+                network = space.build(architecture, shape).eval()
+                self.check_outputs(tensors.call(network, inputs), shape, 2)
 
     def test_training_is_what_the_trainer_reads(self, space: SearchSpace) -> None:
         """``training`` returns settings of the Trainer with values that it accepts."""

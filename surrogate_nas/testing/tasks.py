@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from surrogate_nas import tensors
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.metric import Metric
 from surrogate_nas.task import Split, Task
+from surrogate_nas.tensors import AnyTensors, Tensors
 from surrogate_nas.training.trainer import Trainer
 
 _ROWS = 32
@@ -28,6 +30,32 @@ class TaskTestCase:
         """Return the task under test, small enough to train on. Must be overridden."""
         raise NotImplementedError("override the fixture 'task'")
 
+    def network(self, task: Task) -> nn.Module:
+        """Return a small network for the task. Override it where inputs are named tensors.
+
+        By default it is one linear layer, ``(n, *input_shape)`` to (n, n_outputs).
+        """
+        size = math.prod(task.input_shape)
+        return nn.Sequential(nn.Flatten(), nn.Linear(size, task.n_outputs))
+
+    def outputs(self, task: Task, split: Split) -> Tensors:
+        """Return random outputs of an untrained network for a split, as ``loss`` takes them.
+
+        By default they are (len(split), n_outputs). Override it where outputs have another form.
+        """
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(len(split), task.n_outputs, generator=generator)
+
+    def score(self, task: Task, split: Split, outputs: Tensors) -> float:
+        """Return the score of outputs as ``loss`` takes them, decoded by the task's ``predict``.
+
+        Override it where ``predict`` does more with a network than to call it once.
+        """
+        inputs = task.prepare(split.inputs)
+        scorer = task.scorer()
+        scorer.update(task.predict(_Returning(outputs), inputs), split.targets)
+        return float(scorer.compute())
+
     def test_it_says_what_it_is(self, task: Task) -> None:
         """Name, metric, shapes and splits are there and fit each other."""
         assert isinstance(task.name, str)
@@ -35,55 +63,64 @@ class TaskTestCase:
         assert isinstance(task.metric, Metric)
         assert task.direction in ("minimize", "maximize")
         assert all(size >= 1 for size in task.input_shape)
-        assert task.n_outputs >= 1
+        assert task.shape
         for split in (task.train, task.validation, task.test):
             assert isinstance(split, Split)
-            assert split.inputs.shape[1:] == task.train.inputs.shape[1:]
-            assert split.inputs.dtype == task.train.inputs.dtype
+            assert tensors.words(split.inputs) == tensors.words(task.train.inputs)
 
     def test_prepared_inputs_have_the_shape_that_is_said(self, task: Task) -> None:
         """``prepare`` returns finite ``(n, *input_shape)`` and does not change raw inputs."""
         for split in (task.train, task.validation, task.test):
-            raw = split.inputs[:_ROWS]
-            before = raw.clone()
+            raw = tensors.first(split.inputs, _ROWS)
+            before = tensors.clone(raw)
             prepared = task.prepare(raw)
-            assert prepared.shape == (len(raw), *task.input_shape)
-            assert bool(torch.isfinite(prepared).all())
-            assert torch.equal(raw, before)
+            if isinstance(prepared, torch.Tensor) and task.input_shape:
+                assert prepared.shape == (len(raw), *task.input_shape)
+            assert tensors.row_counts(prepared) == {tensors.n_rows(raw)}
+            assert tensors.are_finite(prepared)
+            assert _are_equal(raw, before)
 
     def test_rows_are_prepared_one_by_one(self, task: Task) -> None:
         """``prepare`` treats a row alone as it treats it among others."""
-        together = task.prepare(task.train.inputs[:_ROWS])
-        alone = task.prepare(task.train.inputs[:1])
-        torch.testing.assert_close(alone, together[:1])
+        together = task.prepare(tensors.first(task.train.inputs, _ROWS))
+        alone = task.prepare(tensors.first(task.train.inputs, 1))
+        torch.testing.assert_close(alone, tensors.first(together, 1))
+
+    def test_the_example_is_prepared_inputs(self, task: Task) -> None:
+        """``example`` returns as many prepared inputs as it is asked for."""
+        for n in (1, 3):
+            example = task.example(n)
+            assert tensors.row_counts(example) == {n}
+            assert tensors.are_finite(example)
 
     def test_augmentation_is_seeded(self, task: Task) -> None:
-        """``augment`` depends on its generator, keeps shapes and does not change its input."""
-        prepared = task.prepare(task.train.inputs[:_ROWS])
-        before = prepared.clone()
-        first, again = (
-            task.augment(prepared, 1.0, torch.Generator().manual_seed(5)) for _ in range(2)
-        )
-        assert first.shape == prepared.shape
-        assert torch.equal(first, again)
-        assert torch.equal(prepared, before)
-        assert bool(torch.isfinite(first).all())
+        """``vary`` depends on its generator, keeps shapes and does not change its input."""
+        batch = _batch(task)
+        before = [tensors.clone(part) for part in batch]
+        first, again = (task.vary(*batch, 1.0, torch.Generator().manual_seed(5)) for _ in range(2))
+        for varied, same, given, kept in zip(first, again, batch, before, strict=True):
+            assert tensors.facts(varied) == tensors.facts(given)
+            assert _are_equal(varied, same)
+            assert _are_equal(given, kept)
+            assert tensors.are_finite(varied)
 
     def test_strength_0_augments_nothing(self, task: Task) -> None:
-        """``augment`` at strength 0 returns equal numbers."""
-        prepared = task.prepare(task.train.inputs[:_ROWS])
-        assert torch.equal(task.augment(prepared, 0.0, torch.Generator()), prepared)
+        """``vary`` at strength 0 returns equal numbers."""
+        batch = _batch(task)
+        varied = task.vary(*batch, 0.0, torch.Generator())
+        assert all(_are_equal(*pair) for pair in zip(varied, batch, strict=True))
 
     @pytest.mark.parametrize("smoothing", [0.0, 0.1])
     def test_the_loss_is_a_scalar_with_a_gradient(self, task: Task, smoothing: float) -> None:
         """``loss`` is a finite scalar with a finite gradient."""
-        outputs = _outputs(task, task.validation).requires_grad_()
+        outputs = _with_gradient(self.outputs(task, task.validation))
         loss = task.loss(outputs, task.validation.targets, smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         assert loss.shape == ()
         assert math.isfinite(loss.item())
-        assert outputs.grad is not None
-        assert bool(torch.isfinite(outputs.grad).all())
+        gradients = [t.grad for t in tensors.leaves(outputs) if t.grad is not None]
+        assert gradients
+        assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
     @pytest.mark.parametrize("part", ["validation", "test"])
     def test_outputs_with_less_loss_score_better(self, task: Task, part: str) -> None:
@@ -91,30 +128,43 @@ class TaskTestCase:
         # NOTE: outputs are optimized directly, without a network. So a metric with the wrong
         # direction is found before a study maximizes an error.
         split: Split = getattr(task, part)
-        outputs = _outputs(task, split)
-        before = task.score(outputs, split.targets)
-        improved = outputs.clone().requires_grad_()
-        optimizer = torch.optim.Adam([improved], lr=0.1)
+        outputs = self.outputs(task, split)
+        before = self.score(task, split, outputs)
+        improved = _with_gradient(tensors.clone(outputs))
+        free = [tensor for tensor in tensors.leaves(improved) if tensor.requires_grad]
+        optimizer = torch.optim.Adam(free, lr=0.1)
         for _ in range(_STEPS):
             optimizer.zero_grad()
             task.loss(improved, split.targets, 0.0).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        after = task.score(improved.detach(), split.targets)
+        after = self.score(task, split, tensors.on_cpu(improved))
         gain = after - before if task.direction == "maximize" else before - after
         assert gain > 0, f"from {before} to {after}, where the task says {task.direction}"
 
     def test_the_score_depends_on_the_outputs_alone(self, task: Task) -> None:
         """``score`` is a finite number, and equal outputs give equal scores."""
-        outputs = _outputs(task, task.validation)
-        first = task.score(outputs, task.validation.targets)
+        outputs = self.outputs(task, task.validation)
+        first = self.score(task, task.validation, outputs)
         assert math.isfinite(first)
-        assert task.score(outputs.clone(), task.validation.targets) == first
+        assert self.score(task, task.validation, tensors.clone(outputs)) == first
+
+    def test_the_scorer_takes_batches_of_any_size(self, task: Task) -> None:
+        """``scorer`` gives the same number for a split as a whole and in parts."""
+        split, outputs = task.validation, self.outputs(task, task.validation)
+        whole, parts = task.scorer(), task.scorer()
+        found = task.predict(_Returning(outputs), task.prepare(split.inputs))
+        whole.update(found, split.targets)
+        half = (len(split) + 1) // 2
+        pairs = zip(tensors.split(found, half), tensors.split(split.targets, half), strict=True)
+        for pair in pairs:
+            parts.update(*pair)
+        assert math.isclose(float(parts.compute()), float(whole.compute()), rel_tol=1e-6)
 
     def test_merged_adds_the_validation_split(self, task: Task) -> None:
         """``merged`` trains on both splits, and differs in nothing else."""
         merged = task.merged()
         assert len(merged.train) == len(task.train) + len(task.validation)
-        assert torch.equal(merged.test.targets, task.test.targets)
+        assert _are_equal(merged.test.targets, task.test.targets)
         assert merged.name == task.name
         assert (merged.metric.name, merged.direction) == (task.metric.name, task.direction)
         assert merged.classes == task.classes
@@ -138,8 +188,8 @@ class TaskTestCase:
         module = task.preparation()
         if module is None:
             pytest.skip("preparation() is None: an exported network takes prepared inputs")
-        raw = task.test.inputs[:_ROWS]
-        torch.testing.assert_close(module(raw), task.prepare(raw))
+        raw = tensors.first(task.test.inputs, _ROWS)
+        torch.testing.assert_close(tensors.call(module, raw), task.prepare(raw))
 
     def test_scripts_are_python(self, task: Task) -> None:
         """``scripts`` maps names of Python files to sources that compile."""
@@ -147,25 +197,47 @@ class TaskTestCase:
             assert name.endswith(".py")
             compile(source, name, "exec")
 
-    def test_a_linear_network_trains(self, task: Task) -> None:
+    def test_a_small_network_trains(self, task: Task) -> None:
         """The Trainer can train one epoch on the task and evaluate on its test split."""
-        size = math.prod(task.input_shape)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(size, task.n_outputs))
+        network = self.network(task)
         trainer = Trainer(epochs=1, learning_rate=1e-3, augmentation=0.5, device="cpu")
         outcome = trainer.train(network, task)
         assert outcome.epochs == 1
         assert math.isfinite(outcome.value)
         assert math.isfinite(trainer.evaluate(network, task, task.test))
 
-    def test_a_network_of_the_wrong_width_is_refused(self, task: Task) -> None:
-        """The Trainer refuses a network with another number of outputs than ``n_outputs``."""
-        size = math.prod(task.input_shape)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(size, task.n_outputs + 1))
-        with pytest.raises(TrainingError, match=r"task\.n_outputs outputs"):
-            Trainer(epochs=1, device="cpu").train(network, task)
+    def test_outputs_that_do_not_fit_are_refused(self, task: Task) -> None:
+        """``check_outputs`` refuses an output that has one row and one number too many."""
+        task.check_outputs(self.outputs(task, task.validation), len(task.validation))
+        with pytest.raises(TrainingError):
+            task.check_outputs(torch.zeros(4, task.n_outputs + 1), 3)
 
 
-def _outputs(task: Task, split: Split) -> torch.Tensor:
-    """Return random outputs, (len(split), n_outputs), as of an untrained network."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(len(split), task.n_outputs, generator=generator)
+class _Returning(nn.Module):
+    """A network that returns what it was made with."""
+
+    def __init__(self, outputs: Tensors) -> None:
+        super().__init__()
+        self._outputs = outputs
+
+    def forward(self, *_: object, **__: object) -> Tensors:
+        return self._outputs
+
+
+def _batch(task: Task) -> tuple[Tensors, Tensors]:
+    """Return a prepared batch of the training split and its targets."""
+    inputs, targets = (
+        tensors.first(part, _ROWS) for part in (task.train.inputs, task.train.targets)
+    )
+    return task.prepare(inputs), targets
+
+
+def _are_equal(one: Tensors, two: Tensors) -> bool:
+    """Whether names, shapes, types and all numbers are equal."""
+    same = zip(tensors.leaves(one), tensors.leaves(two), strict=True)
+    return tensors.facts(one) == tensors.facts(two) and all(torch.equal(*pair) for pair in same)
+
+
+def _with_gradient(outputs: Tensors) -> AnyTensors:
+    """Return outputs whose floating-point numbers can be optimized."""
+    return tensors.apply(lambda t: t.requires_grad_(t.is_floating_point()), outputs)

@@ -45,6 +45,12 @@ from surrogate_nas.export.layer_source import (
         (nn.Embedding(10, 4, padding_idx=0), "nn.Embedding(10, 4, padding_idx=0)"),
         (nn.Upsample(scale_factor=2), "nn.Upsample(scale_factor=2.0)"),
         (nn.Flatten(), "nn.Flatten()"),
+        (nn.GRU(4, 8, batch_first=True), "nn.GRU(4, 8, batch_first=True)"),
+        (nn.LSTM(4, 8, 2, proj_size=3), "nn.LSTM(4, 8, num_layers=2, proj_size=3)"),
+        (
+            nn.RNN(4, 8, nonlinearity="relu", bidirectional=True),
+            "nn.RNN(4, 8, nonlinearity='relu', bidirectional=True)",
+        ),
     ],
 )
 def test_a_layer_is_written_as_the_call_that_makes_it(layer: nn.Module, source: str) -> None:

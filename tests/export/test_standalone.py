@@ -26,9 +26,15 @@ from tests.helpers.toys import ToySpace
 GREY, COLORED, ODD = (1, 28, 28), (3, 8, 8), (3, 17, 13)
 
 
+def written(
+    network: nn.Module, shape: tuple[int, ...], preparation: nn.Module | None = None
+) -> str:
+    return network_source(network, torch.zeros(2, *shape), torch.zeros(2, 3), preparation)
+
+
 def executed(network: nn.Module, shape: tuple[int, ...], folder: Path, **options: Any) -> Any:
     """Write the file beside its weights and run it; return its names."""
-    source = network_source(network, shape, 3, options.pop("preparation", None))
+    source = written(network, shape, options.pop("preparation", None))
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     safetensors.torch.save_file(weights, folder / "weights.safetensors")
     names: dict[str, Any] = {"__name__": "network", "__file__": str(folder / "network.py")}
@@ -218,14 +224,14 @@ IMPOSSIBLE: dict[str, Callable[[Any, torch.Tensor], Any]] = {
 @pytest.mark.parametrize("reason", IMPOSSIBLE)
 def test_what_cannot_be_written_is_refused_with_the_reason(reason: str) -> None:
     with pytest.raises(ExportError, match=reason):
-        network_source(Custom(IMPOSSIBLE[reason]), (3, 4), 3, None)
+        written(Custom(IMPOSSIBLE[reason]), (3, 4), None)
 
 
 def test_a_layer_of_another_class_is_refused() -> None:
     layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
 
     with pytest.raises(ExportError, match="a layer of class 'ParametrizedLinear'"):
-        network_source(nn.Sequential(layer), (3, 4), 3, None)
+        written(nn.Sequential(layer), (3, 4), None)
 
 
 def test_several_arguments_are_refused() -> None:
@@ -234,7 +240,7 @@ def test_several_arguments_are_refused() -> None:
             return x
 
     with pytest.raises(ExportError, match="several arguments"):
-        network_source(Two(), (3, 4), 3, None)
+        written(Two(), (3, 4), None)
 
 
 def hostile(text: str) -> nn.Module:
@@ -251,8 +257,8 @@ def hostile(text: str) -> nn.Module:
 )
 def test_no_name_of_the_user_s_becomes_code(text: str, tmp_path: Path) -> None:
     network = hostile(text)
-    plain = network_source(hostile("plain"), (4,), 3, None)
-    source = network_source(network, (4,), 3, None)
+    plain = written(hostile("plain"), (4,), None)
+    source = written(network, (4,), None)
 
     def shape(code: str) -> list[str]:
         return [type(node).__name__ for node in ast.walk(ast.parse(code))]
@@ -291,13 +297,13 @@ def test_a_preparation_that_cannot_be_written_is_refused(
     preparation: nn.Module, reason: str
 ) -> None:
     with pytest.raises(ExportError, match=reason):
-        network_source(nn.Linear(4, 4).eval(), (4,), 3, preparation)
+        written(nn.Linear(4, 4).eval(), (4,), preparation)
 
 
 def test_the_code_is_short_and_names_the_blocks() -> None:
     params = {f"op_{edge}": "conv_3x3" for edge in range(6)} | {"width": 8, "depth": 1}
     network = CellSpace(n_stages=1).build(params, ReferenceShape(GREY, 3)).eval()
-    source = network_source(network, GREY, 3, None)
+    source = written(network, GREY, None)
 
     assert "        self.conv_1 = nn.Conv2d(1, 8, 3, padding=1, bias=False)\n" in source
     assert "        # 2: Cell\n        y = self.norm_2(self.conv_2(self.relu(x)))\n" in source

@@ -15,6 +15,7 @@ from surrogate_nas.domains.images.plain_images import Normalization, classify_sc
 from surrogate_nas.errors import TaskError
 from surrogate_nas.metric import Metric
 from surrogate_nas.task import Split, Task
+from surrogate_nas.tensors import Shape
 
 ClassWeights: TypeAlias = Literal["balanced"] | None
 
@@ -75,6 +76,7 @@ class ImageTask(Task):
         self.class_weights: ClassWeights = class_weights
         self.input_shape = tuple(train.inputs.shape[1:])
         self.n_outputs = len(classes)
+        self.shape = Shape(image=self.input_shape, classes=len(classes))
         self._mean, self._scale = _normalization(train.inputs)
         self._weights = _balanced(train.targets, len(classes)) if class_weights else None
         self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
