@@ -7,6 +7,7 @@ SurrogateNasError
 │   └── InfeasibleError                 no candidate satisfies the limits
 ├── TaskError (ValueError)              a data set or its split is unusable
 │   └── MetricError                     a metric is unknown or does not fit the task
+├── RecordError (ValueError)            a record in JSON is not one that this version wrote
 ├── PastTaskError (ValueError)          results of a past task are unusable
 ├── SurrogateFileError (ValueError)     a file is no surrogate that this version can read
 ├── SurrogateMismatchError (ValueError) a surrogate belongs to another search space
@@ -70,6 +71,10 @@ class MetricError(TaskError):
 
 class PastTaskError(SurrogateNasError, ValueError):
     """Results of a past task are unusable."""
+
+
+class RecordError(SurrogateNasError, ValueError):
+    """A record in JSON is not one that this version wrote."""
 
 
 class SurrogateFileError(SurrogateNasError, ValueError):

@@ -17,7 +17,7 @@ from optuna.distributions import (
 
 from surrogate_nas.domains.images.cell import CellSpace
 from surrogate_nas.domains.images.convnet import ConvNetSpace
-from surrogate_nas.errors import SurrogateFileError
+from surrogate_nas.errors import RecordError
 from surrogate_nas.files.checked_json import (
     damaged,
     read_bool,
@@ -58,7 +58,7 @@ def read_distributions(value: Any) -> Distributions:
     """Inverse of :func:`write_distributions`.
 
     Raises:
-        SurrogateFileError: The value is not what that returns.
+        RecordError: The value is not what that returns.
     """
     found: Distributions = {}
     n_choices = 0
@@ -87,7 +87,7 @@ def read_space(value: Any) -> SearchSpace | None:
     """Inverse of :func:`write_space`.
 
     Raises:
-        SurrogateFileError: The value is not what that returns.
+        RecordError: The value is not what that returns.
     """
     if value is None:
         return None
@@ -159,7 +159,7 @@ def _distribution(value: Any, where: str) -> BaseDistribution:
             # Optuna warns where it changes a range; then it was not saved by us.
             warnings.simplefilter("error")
             return read(record["attributes"], where)
-    except SurrogateFileError:
+    except RecordError:
         raise  # which is a ValueError, too
     except (ValueError, ArithmeticError, Warning) as error:
         raise damaged(f"a range as {where}", f"{error}") from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
+import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import safetensors
@@ -12,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from surrogate_nas.errors import ModelFolderError, SpaceError, SurrogateFileError
+from surrogate_nas.errors import ModelFolderError, SpaceError
 from surrogate_nas.export.record import (
     ARCHITECTURE_FILE,
     MAX_BYTES,
@@ -20,6 +21,8 @@ from surrogate_nas.export.record import (
     NetworkRecord,
     read_network,
 )
+from surrogate_nas.files.bounded import bounded_size, read_bounded
+from surrogate_nas.files.checked_json import read_as
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.training.trainer import seeded
 
@@ -66,16 +69,11 @@ def load_model(folder: str | os.PathLike[str], *, space: SearchSpace | None = No
 
 def _read_record(folder: Path) -> NetworkRecord:
     """Return the checked contents of ``architecture.json``, with errors about folders."""
-    data = _regular_file(folder / ARCHITECTURE_FILE, MAX_BYTES)
-    try:
+    file = folder / ARCHITECTURE_FILE
+    data = read_bounded(file, MAX_BYTES, partial(_unreadable, file), follow_links=False)
+    fix = "get the folder again, as finalize wrote it"
+    with read_as(ModelFolderError, ARCHITECTURE_FILE, fix):
         return read_network(data)
-    except SurrogateFileError as error:
-        needed = error.expected.removesuffix(" in a surrogate file")
-        raise ModelFolderError(
-            expected=f"{needed} in {ARCHITECTURE_FILE}",
-            got=error.got,
-            fix="get the folder again, as finalize wrote it",
-        ) from error
 
 
 def _built(
@@ -102,7 +100,7 @@ def _built(
 
 def _require_plausible_size(n_parameters: float, file: Path) -> None:
     """Refuse a record whose network cannot have so large a file of weights."""
-    n_bytes = _checked_size(file)
+    n_bytes = bounded_size(file, sys.maxsize, partial(_unreadable, file), follow_links=False)
     # NOTE: a damaged record may ask for any width, and building it would take all memory. Each
     # parameter takes at least a byte.
     if n_parameters > n_bytes:
@@ -111,7 +109,7 @@ def _require_plausible_size(n_parameters: float, file: Path) -> None:
 
 def _read_weights(file: Path, most: int) -> dict[str, torch.Tensor]:
     """Return the tensors of a safetensors file of at most `most` bytes."""
-    data = _regular_file(file, most)
+    data = read_bounded(file, most, partial(_unreadable, file), follow_links=False)
     try:
         return safetensors.torch.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
@@ -142,29 +140,6 @@ def _mismatch(got: str) -> ModelFolderError:
         got=got,
         fix="keep the files of one folder together, and pass space=... if the space is your own",
     )
-
-
-def _regular_file(path: Path, most: int) -> bytes:
-    """Return the contents of a file of at most `most` bytes; links and pipes are not opened."""
-    n_bytes = _checked_size(path)
-    if n_bytes > most:
-        raise _unreadable(path, f"{n_bytes:,} bytes where {most:,} is the most")
-    try:
-        with path.open("rb") as file:
-            return file.read(most)
-    except OSError as error:
-        raise _unreadable(path, f"{error}") from error
-
-
-def _checked_size(path: Path) -> int:
-    """Return the size of a regular file, or refuse what is none."""
-    try:
-        found = path.lstat()
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, f"{error}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise _unreadable(path, "a link, a folder or something else")
-    return found.st_size
 
 
 def _unreadable(path: Path, got: str) -> ModelFolderError:

@@ -83,7 +83,7 @@ def read_network(data: bytes) -> NetworkRecord:
     """Read a record. No other class is constructed than the ready spaces.
 
     Raises:
-        SurrogateFileError: The data are not a record that :func:`write_network` returns.
+        RecordError: The data are not a record that :func:`write_network` returns.
     """
     try:
         document = parse(data.decode())

@@ -1,13 +1,18 @@
-"""JSON that others wrote: parsed strictly, and each value read by a function that checks it."""
+"""JSON that others wrote: parsed strictly, and each value read by a function that checks it.
+
+Each ``read_`` function returns the value that it was given, or raises a RecordError. Its argument
+`where` names the value in that error. :func:`read_as` turns that error into the caller's own.
+"""
 
 from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from surrogate_nas.errors import SurrogateFileError
+from surrogate_nas.errors import RecordError, SurrogateNasError
 
 MOST_TEXT = 2**26
 _MOST_SAID = 200
@@ -88,13 +93,28 @@ def read_text(value: Any, where: str, most: int = MOST_TEXT) -> str:
     return value
 
 
-def damaged(expected: str, got: object) -> SurrogateFileError:
+@contextmanager
+def read_as(kind: type[SurrogateNasError], what: str, fix: str) -> Iterator[None]:
+    """Raise an error of the caller's kind in place of a RecordError.
+
+    Args:
+        kind: Class of the error.
+        what: What is read, such as "a surrogate file".
+        fix: What the reader of the error can do, as an imperative.
+    """
+    try:
+        yield
+    except RecordError as error:
+        raise kind(expected=f"{error.expected} in {what}", got=error.got, fix=fix) from error
+
+
+def damaged(expected: str, got: object) -> RecordError:
     """Return the error for a value that should not be there."""
     said = got if isinstance(got, str) else reprlib.repr(got)
-    return SurrogateFileError(
-        expected=f"{expected[:_MOST_SAID]} in a surrogate file",
+    return RecordError(
+        expected=expected[:_MOST_SAID],
         got=said[:_MOST_SAID],
-        fix="save the surrogate again, or get its file again",
+        fix="write the record again, or get it again",
     )
 
 

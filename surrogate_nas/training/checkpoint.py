@@ -22,8 +22,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from surrogate_nas.errors import SurrogateFileError, TrainingError
+from surrogate_nas.errors import RecordError, TrainingError
 from surrogate_nas.files.atomic import write_whole
+from surrogate_nas.files.bounded import bounded_size
 from surrogate_nas.files.checked_json import (
     canonical,
     parse,
@@ -140,8 +141,7 @@ def read_checkpoint(
         OSError: It cannot be read.
     """
     most = 4 * sum(t.nbytes for t in state.fixed_tensors().values()) + _HEADER_BYTES
-    if not path.is_file() or path.is_symlink() or path.stat().st_size > most:
-        raise _damaged(f"no regular file of at most {most:,} bytes at {str(path)!r}")
+    bounded_size(path, most, lambda got: _damaged(f"{str(path)!r}: {got}"), follow_links=False)
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
@@ -210,9 +210,8 @@ def _read_progress(record: str) -> Progress:
             seconds=read_number(found["seconds"], "seconds", 0, _MOST_COUNT),
             n_parts=read_whole(found["n_parts"], "n_parts", 1, 2**20),
         )
-    except SurrogateFileError as error:
-        needed = error.expected.removesuffix(" in a surrogate file")
-        raise _damaged(f"a record with {error.got} where it needs {needed}") from error
+    except RecordError as error:
+        raise _damaged(f"a record with {error.got} where it needs {error.expected}") from error
     except ValueError as error:
         raise _damaged(f"a record that cannot be read: {error}") from error
 

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from surrogate_nas.errors import SurrogateFileError, TrainingError
+from surrogate_nas.errors import TrainingError
 from surrogate_nas.files.atomic import write_whole
 from surrogate_nas.files.bounded import read_bounded
 from surrogate_nas.files.checked_json import (
@@ -41,7 +41,7 @@ _MOST_ENTRIES = 500
 """Networks in a folder: each is looked at before each training."""
 _MOST_RECORD_BYTES = 2**20
 _MOST_TENSORS = 10_000
-_UNREADABLE = (OSError, ValueError, KeyError, safetensors.SafetensorError, SurrogateFileError)
+_UNREADABLE = (OSError, ValueError, KeyError, safetensors.SafetensorError)
 
 _logger = logging.getLogger(__name__)
 

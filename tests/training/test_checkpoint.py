@@ -302,7 +302,7 @@ def test_a_folder_a_link_and_a_huge_file_are_refused(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(2**33)
     for name in ("link", "folder", "huge"):
-        with pytest.raises(TrainingError, match="no regular file"):
+        with pytest.raises(TrainingError, match=r"no regular file|it is larger than"):
             read_checkpoint(tmp_path / name, identity, state)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import stat
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 import numpy as np
 
 from surrogate_nas.errors import PastTaskError
+from surrogate_nas.files.bounded import read_bounded
 from surrogate_nas.past.tables.cells import plain_number
 
 TablePath: TypeAlias = "str | os.PathLike[str]"
@@ -206,20 +206,8 @@ def _delimiter(data: bytes) -> str:
 def _data(path: TablePath) -> bytes:
     """A file's bytes; neither they nor the cells among them are too many."""
     name = repr(os.fspath(path))
-    fix = "give the path of a CSV file"
-    try:
-        found = os.stat(path)
-        # Opening a pipe would wait for ever.
-        if not stat.S_ISREG(found.st_mode):
-            raise _unusable(name, "no file", fix)
-        with open(path, "rb") as file:
-            data = file.read(min(found.st_size, MAX_BYTES) + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, PastTaskError):
-            raise
-        raise _unusable(name, f"{error}", fix) from error
-    if len(data) > MAX_BYTES:
-        raise _unusable(name, f"more than {MAX_BYTES // 2**20} MiB", "split the table by task")
+    fix = "give the path of a CSV file, or split a large table by task"
+    data = read_bounded(path, MAX_BYTES, lambda got: _unusable(name, got, fix))
     if data.count(b"\n") > _MOST_ROWS:
         raise _unusable(name, f"more than {_MOST_ROWS:,} lines", "split the table by task")
     n_cells = sum(data.count(sign) for sign in (b"\n", *(d.encode() for d in _DELIMITERS)))

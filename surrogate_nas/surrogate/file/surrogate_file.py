@@ -13,9 +13,10 @@ import importlib.metadata
 import json
 import math
 import os
-import stat
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
@@ -29,12 +30,14 @@ from surrogate_nas.domains.space_record import (
     write_distributions,
     write_space,
 )
-from surrogate_nas.errors import SurrogateFileError
+from surrogate_nas.errors import RecordError, SurrogateFileError
 from surrogate_nas.files.atomic import write_whole
+from surrogate_nas.files.bounded import read_bounded
 from surrogate_nas.files.checked_json import (
     canonical,
     damaged,
     parse,
+    read_as,
     read_list,
     read_number,
     read_object,
@@ -112,7 +115,8 @@ class SavedSurrogate:
             SurrogateFileError: The columns need a space that cannot be made from the file.
         """
         if self.space is not None:
-            return _ready_encoding(self.space, self)
+            with _as_surrogate_file():
+                return _ready_encoding(self.space, self)
         bare = Encoding(ParameterSpace(self.distributions), known=self.distributions)
         if bare.columns != self.columns:
             raise SurrogateFileError(
@@ -137,7 +141,7 @@ def write_surrogate(
         saved = _read(data)
         if saved.space is not None:
             saved.encoding()
-    except SurrogateFileError as error:
+    except (RecordError, SurrogateFileError) as error:
         raise _unwritable(f"{error.got} where it needs {error.expected}") from error
     except (TypeError, ValueError) as error:
         raise _unwritable(f"one with {error}") from error
@@ -159,7 +163,9 @@ def read_surrogate(path: FilePath) -> SavedSurrogate:
         SurrogateFileError: It is missing, damaged, too large, newer than this package, or not a
             surrogate.
     """
-    return _read(_file_bytes(path))
+    data = read_bounded(path, MAX_BYTES, partial(_no_surrogate, path))
+    with _as_surrogate_file():
+        return _read(data)
 
 
 def _body(
@@ -215,22 +221,10 @@ def _replace(path: Path, data: bytes) -> None:
         ) from error
 
 
-def _file_bytes(path: FilePath) -> bytes:
-    data = None
-    try:
-        found = os.stat(path)
-        # Opening a pipe would wait for ever.
-        is_file = stat.S_ISREG(found.st_mode)
-        if is_file and found.st_size <= MAX_BYTES:
-            with open(path, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise _no_surrogate(path, f"{error}") from error
-    if not is_file:
-        raise _no_surrogate(path, "it is not a file")
-    if data is None or len(data) > MAX_BYTES:
-        raise _no_surrogate(path, f"it is larger than {MAX_BYTES // 2**20} MiB")
-    return data
+def _as_surrogate_file() -> AbstractContextManager[None]:
+    """Tell of a damaged value as one in a surrogate file."""
+    fix = "save the surrogate again, or get its file again"
+    return read_as(SurrogateFileError, "a surrogate file", fix)
 
 
 def _no_surrogate(path: FilePath, reason: str) -> SurrogateFileError:

@@ -61,7 +61,7 @@ def read_summary(value: Any, schema: int) -> dict[str, Any]:
     """Check a summary from a file of a schema; what that did not have yet is None or empty.
 
     Raises:
-        SurrogateFileError: It is not a summary.
+        RecordError: It is not a summary.
     """
     fields = _FIELDS if schema == 1 else (*_FIELDS, *_SINCE_SCHEMA_2)
     task = read_object(value, "a past task", fields)

@@ -70,7 +70,12 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("path", "got"),
-    [("missing", "No such file"), ("", "not a file"), ("a\0b", "null"), ("x" * 300, "too long")],
+    [
+        ("missing", "No such file"),
+        ("", "no regular file"),
+        ("a\0b", "null"),
+        ("x" * 300, "too long"),
+    ],
 )
 def test_paths_without_a_file_are_refused(tmp_path: Path, path: str, got: str) -> None:
     with pytest.raises(SurrogateFileError, match=got) as caught:
@@ -80,7 +85,7 @@ def test_paths_without_a_file_are_refused(tmp_path: Path, path: str, got: str) -
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SurrogateFileError, match="it is not a file"):
+    with pytest.raises(SurrogateFileError, match="it is no regular file"):
         MetaSurrogate.load(tmp_path / "pipe")
 
 
@@ -95,15 +100,15 @@ def test_a_file_that_grows_meanwhile_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bytes
 ) -> None:
     monkeypatch.setattr("surrogate_nas.surrogate.file.surrogate_file.MAX_BYTES", len(saved) - 1)
-    real = os.stat
+    real = os.fstat
 
-    def smaller(path: Any, **options: Any) -> os.stat_result:
-        found = list(real(path, **options))
+    def smaller(descriptor: int) -> os.stat_result:
+        found = list(real(descriptor))
         found[6] = 10
         return os.stat_result(found)
 
     (tmp_path / "a").write_bytes(saved)
-    monkeypatch.setattr("surrogate_nas.surrogate.file.surrogate_file.os.stat", smaller)
+    monkeypatch.setattr("surrogate_nas.files.bounded.os.fstat", smaller)
     with pytest.raises(SurrogateFileError, match="larger than"):
         MetaSurrogate.load(tmp_path / "a")
 
