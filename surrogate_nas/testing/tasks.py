@@ -14,7 +14,7 @@ from torch import nn
 from surrogate_nas import tensors
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.metric import Metric
-from surrogate_nas.task import Split, Task
+from surrogate_nas.task import Split, SplitLike, Task
 from surrogate_nas.tensors import AnyTensors, Tensors
 from surrogate_nas.training.trainer import Trainer
 
@@ -38,7 +38,7 @@ class TaskTestCase:
         size = math.prod(task.input_shape)
         return nn.Sequential(nn.Flatten(), nn.Linear(size, task.n_outputs))
 
-    def outputs(self, task: Task, split: Split) -> Tensors:
+    def outputs(self, task: Task, split: SplitLike) -> Tensors:
         """Return random outputs of an untrained network for a split, as ``loss`` takes them.
 
         By default they are (len(split), n_outputs). Override it where outputs have another form.
@@ -46,7 +46,7 @@ class TaskTestCase:
         generator = torch.Generator().manual_seed(0)
         return torch.randn(len(split), task.n_outputs, generator=generator)
 
-    def score(self, task: Task, split: Split, outputs: Tensors) -> float:
+    def score(self, task: Task, split: SplitLike, outputs: Tensors) -> float:
         """Return the score of outputs as ``loss`` takes them, decoded by the task's ``predict``.
 
         Override it where ``predict`` does more with a network than to call it once.

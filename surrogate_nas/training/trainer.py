@@ -21,7 +21,7 @@ from torch import nn
 
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.space import TRAINING_PARAMS
-from surrogate_nas.task import Split, Task
+from surrogate_nas.task import SplitLike, Task
 from surrogate_nas.training.checkpoint import Checkpoint, identity_of
 from surrogate_nas.training.data import source
 from surrogate_nas.training.device import find_device, place
@@ -194,7 +194,7 @@ class Trainer:
         with seeded(run.seed), terminable():
             return run.fit(on_epoch, None if checkpoint is None else Path(checkpoint))
 
-    def evaluate(self, network: nn.Module, task: Task, split: Split) -> float:
+    def evaluate(self, network: nn.Module, task: Task, split: SplitLike) -> float:
         """Return the task's metric on a split; NaN if an output of the network is not finite.
 
         Raises:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from surrogate_nas.task import Split, Task
+from surrogate_nas.task import SplitLike, Task
 from surrogate_nas.tensors import Tensors
 from surrogate_nas.testing import SearchSpaceTestCase, TaskTestCase
 from tests.helpers.domains.tiny.tagger_space import TaggerSpace
@@ -22,7 +22,7 @@ class TestTagging(TaskTestCase):
     def network(self, task: Task) -> nn.Module:
         return tagger()
 
-    def outputs(self, task: Task, split: Split) -> Tensors:
+    def outputs(self, task: Task, split: SplitLike) -> Tensors:
         generator = torch.Generator().manual_seed(0)
         return {"scores": torch.randn(len(split), LENGTH, len(TAGS), generator=generator)}
 

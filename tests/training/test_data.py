@@ -111,6 +111,8 @@ def test_a_split_is_put_on_a_device_once(monkeypatch: pytest.MonkeyPatch) -> Non
     old = task.train
     task.train = Split(old.inputs.flip(0), old.targets.flip(0))
     other = source(task.train, task, CPU)
+    assert isinstance(other, Resident)
+    assert isinstance(other.targets, torch.Tensor)
     assert torch.equal(other.targets, old.targets.flip(0))
 
 

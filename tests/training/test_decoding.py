@@ -55,14 +55,14 @@ def test_a_bounded_number_of_batches_is_decoded_ahead() -> None:
             return super().__getitem__(index)
 
     batches = source(DatasetSplit(Watched(100), 0), ToyTask(), torch.device("cpu")).batches(
-        list(torch.arange(100).split(1))
+        list(torch.split(torch.arange(100), 1))
     )
     next(batches)
     assert len(asked) <= 6
 
 
 def test_batches_come_in_the_order_of_their_rows() -> None:
-    rows = list(torch.arange(20).flip(0).split(3))
+    rows = list(torch.split(torch.arange(20).flip(0), 3))
     split = DatasetSplit(Items(20), 2)
     found = [inputs for inputs, _ in decoded(split, rows)]
     assert torch.equal(torch.cat(found), Items(20).inputs.flip(0))

@@ -46,6 +46,9 @@ class ImageTask(Task):
     """
 
     augments_on_device = True
+    train: Split
+    validation: Split
+    test: Split
 
     def __init__(
         self,

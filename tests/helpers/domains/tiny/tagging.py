@@ -36,6 +36,10 @@ class TaggingTask(Task):
 
     augments_on_device = True
 
+    train: Split
+    validation: Split
+    test: Split
+
     def __init__(self, name: str, splits: tuple[Split, Split, Split], metric: Metric) -> None:
         self.name, self.metric, self.classes = name, metric, TAGS
         self.train, self.validation, self.test = splits
