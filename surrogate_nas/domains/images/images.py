@@ -110,8 +110,8 @@ class ImageTask(Task):
         """Shift each image, mirror it if the task allows, and erase a square.
 
         At strength 1 shifts reach an eighth of the image, with repeated edges, as in the usual
-        crop after padding. The erased square (cutout, DeVries & Taylor 2017, arXiv:1708.04552) has a
-        quarter of the shorter side, and its center is uniform over the image. Shifts and square
+        crop after padding. The erased square (cutout, DeVries & Taylor 2017, arXiv:1708.04552) has
+        a quarter of the shorter side, and its center is uniform over the image. Shifts and square
         shrink in proportion to the strength.
 
         Args:
