@@ -12,7 +12,6 @@ from typing import Any, Literal, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import metrics as sk
 
 from surrogate_nas.errors import MetricError
 from surrogate_nas.tensors import AnyTensors
@@ -80,8 +79,15 @@ class Metric:
             )
 
 
+def _sklearn() -> Any:
+    """Return scikit-learn's metrics, imported at the first score: help and fits need none."""
+    from sklearn import metrics
+
+    return metrics
+
+
 def _accuracy(targets: Array, probabilities: Array) -> float:
-    return float(sk.accuracy_score(targets, probabilities.argmax(axis=1)))
+    return float(_sklearn().accuracy_score(targets, probabilities.argmax(axis=1)))
 
 
 def _balanced_accuracy(targets: Array, probabilities: Array) -> float:
@@ -89,15 +95,18 @@ def _balanced_accuracy(targets: Array, probabilities: Array) -> float:
     # predicted classes without rows before it leaves them out.
     predicted = probabilities.argmax(axis=1)
     present = np.unique(targets)
-    recall = sk.recall_score(targets, predicted, labels=present, average="macro", zero_division=0)
+    recall = _sklearn().recall_score(
+        targets, predicted, labels=present, average="macro", zero_division=0
+    )
     return float(recall)
 
 
-def _macro(score: Callable[..., Any]) -> Callable[[Array, Array], float]:
+def _macro(name: str) -> Callable[[Array, Array], float]:
     """Average a metric of one class over the classes that occur in targets or predictions."""
 
     def compute(targets: Array, probabilities: Array) -> float:
         predicted = probabilities.argmax(axis=1)
+        score = getattr(_sklearn(), name)
         return float(score(targets, predicted, average="macro", zero_division=0))
 
     return compute
@@ -107,14 +116,14 @@ def _roc_auc(targets: Array, probabilities: Array) -> float:
     n_classes = probabilities.shape[1]
     _METRICS["roc_auc"].require_fit(targets, n_classes, "the targets")
     if n_classes == 2:
-        return float(sk.roc_auc_score(targets, probabilities[:, 1]))
+        return float(_sklearn().roc_auc_score(targets, probabilities[:, 1]))
     scores = _normalized(probabilities)
-    return float(sk.roc_auc_score(targets, scores, multi_class="ovr", average="macro"))
+    return float(_sklearn().roc_auc_score(targets, scores, multi_class="ovr", average="macro"))
 
 
 def _log_loss(targets: Array, probabilities: Array) -> float:
     labels = np.arange(probabilities.shape[1])
-    return float(sk.log_loss(targets, _normalized(probabilities), labels=labels))
+    return float(_sklearn().log_loss(targets, _normalized(probabilities), labels=labels))
 
 
 def _normalized(probabilities: Array) -> Array:
@@ -129,9 +138,9 @@ _METRICS = {
     for metric in (
         Metric("accuracy", "maximize", _accuracy),
         Metric("balanced_accuracy", "maximize", _balanced_accuracy),
-        Metric("precision", "maximize", _macro(sk.precision_score)),
-        Metric("recall", "maximize", _macro(sk.recall_score)),
-        Metric("f1", "maximize", _macro(sk.f1_score)),
+        Metric("precision", "maximize", _macro("precision_score")),
+        Metric("recall", "maximize", _macro("recall_score")),
+        Metric("f1", "maximize", _macro("f1_score")),
         Metric("roc_auc", "maximize", _roc_auc, needs_all_classes=True),
         Metric("log_loss", "minimize", _log_loss),
     )

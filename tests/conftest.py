@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.results.dashboard import callback
 from tests.helpers.mysql import mysql_server, mysql_url
 from tests.helpers.postgres import postgres_server, postgres_url
@@ -30,6 +31,22 @@ def _nothing_left_to_publish() -> Iterator[None]:
     """Leave no figures for the end of the program: their storages are gone by then."""
     yield
     callback._stale.clear()
+
+
+@pytest.fixture(autouse=True)
+def _whole_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test in which an error of ours said less than three things."""
+    flawed: list[str] = []
+    usual = SurrogateNasError.__init__
+
+    def checked(self: SurrogateNasError, *, expected: str, got: str, fix: str) -> None:
+        if not (expected.strip() and got.strip() and fix.strip()):
+            flawed.append(f"{type(self).__name__}({expected=}, {got=}, {fix=})")
+        usual(self, expected=expected, got=got, fix=fix)
+
+    monkeypatch.setattr(SurrogateNasError, "__init__", checked)
+    yield
+    assert flawed == []
 
 
 @pytest.fixture(autouse=True)

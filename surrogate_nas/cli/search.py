@@ -11,7 +11,6 @@ import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
 from surrogate_nas.errors import StudyError
-from surrogate_nas.storage.optuna_private import storage_of
 from surrogate_nas.storage.passwords import masked
 
 if TYPE_CHECKING:
@@ -185,6 +184,7 @@ def _search(arguments: argparse.Namespace) -> None:
     """Create or continue a study, retrain its best architecture, and print the result."""
     import torch
 
+    from surrogate_nas.storage.optuna_private import storage_of
     from surrogate_nas.storage.places import folder_beside
 
     placement = _placement(arguments)

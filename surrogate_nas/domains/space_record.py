@@ -1,4 +1,4 @@
-"""A search space as JSON: its parameters' ranges, and how to make a ready space anew."""
+"""A search space as JSON: its parameters' ranges, and the arguments of a ready space."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ READY_SPACES: dict[str, type[SearchSpace]] = {
     "CellSpace": CellSpace,
     "ConvNetSpace": ConvNetSpace,
 }
-"""Spaces that a file may name; no other class is ever made from one."""
+"""Spaces that a file may name. No other class is constructed from a file."""
 
 MOST_COLUMNS = 100_000
 _MOST_PARAMETERS = 10_000
 _MOST_COUNT = 64
-"""For counts in a space's configuration, which say how long its `suggest` takes."""
+"""Largest count in a space's configuration. A forged count would let `suggest` run for hours."""
 _WHOLE = 2**53
 _MOST_SIZES = 64
-"""Names in a task's shape."""
+"""Largest number of names in a task's shape."""
 _FIELDS = ("name", "config", "input_shape", "n_outputs")
 
 
 def write_distributions(distributions: Distributions) -> list[dict[str, Any]]:
-    """Return a space's parameters as JSON, in order."""
+    """Return a space's parameters and their ranges as JSON values, in order."""
     return [
         {"name": name, "distribution": json.loads(distribution_to_json(distribution))}
         for name, distribution in distributions.items()
@@ -55,7 +55,7 @@ def write_distributions(distributions: Distributions) -> list[dict[str, Any]]:
 
 
 def read_distributions(value: Any) -> Distributions:
-    """Inverse of :func:`write_distributions`.
+    """Return the parameters that :func:`write_distributions` wrote.
 
     Raises:
         RecordError: The value is not what that returns.
@@ -76,7 +76,7 @@ def read_distributions(value: Any) -> Distributions:
 
 
 def write_space(space: SearchSpace) -> dict[str, Any] | None:
-    """Return what it takes to make a space anew; None if it is not a ready one."""
+    """Return a ready space's class, arguments and shape; None for a space of another class."""
     name, config = type(space).__name__, space.config()
     if READY_SPACES.get(name) is not type(space) or config is None:
         return None
@@ -84,7 +84,7 @@ def write_space(space: SearchSpace) -> dict[str, Any] | None:
 
 
 def read_space(value: Any) -> SearchSpace | None:
-    """Inverse of :func:`write_space`.
+    """Return the space that :func:`write_space` wrote.
 
     Raises:
         RecordError: The value is not what that returns.
@@ -107,7 +107,7 @@ def read_space(value: Any) -> SearchSpace | None:
 
 
 def write_shape(task: TaskShape) -> dict[str, Any]:
-    """Return what a network must fit as JSON, with names where they say more than the sizes."""
+    """Return a task's shape as JSON values, with names if they say more than the sizes."""
     plain = ReferenceShape(tuple(task.input_shape), task.n_outputs)
     named = {} if task.shape == plain.shape else {"shape": task.shape.to_json()}
     return {"input_shape": list(plain.input_shape), "n_outputs": plain.n_outputs, **named}
@@ -120,13 +120,14 @@ def with_shape(record: Any, fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_shape(record: Mapping[str, Any]) -> ReferenceShape:
-    """Inverse of :func:`write_shape`.
+    """Return the shape that :func:`write_shape` wrote.
 
     Raises:
         SurrogateFileError: The record has other sizes than that returns.
     """
     named = _named_sizes(record["shape"]) if "shape" in record else {}
-    least = 0 if named else 1  # a task with names need not have a single input or output
+    # NOTE: a task whose sizes have names need not have a single input or output.
+    least = 0 if named else 1
     sizes = read_list(record["input_shape"], "input_shape", 8, least)
     return ReferenceShape(
         tuple(read_whole(size, "input_shape", 1, 2**24) for size in sizes),
@@ -136,6 +137,7 @@ def read_shape(record: Mapping[str, Any]) -> ReferenceShape:
 
 
 def _named_sizes(value: Any) -> dict[str, int | tuple[int, ...]]:
+    """Return checked sizes by name."""
     if not isinstance(value, dict) or not 1 <= len(value) <= _MOST_SIZES:
         raise damaged(f"an object of 1 to {_MOST_SIZES} sizes as shape", value)
     found: dict[str, int | tuple[int, ...]] = {}
@@ -150,22 +152,24 @@ def _named_sizes(value: Any) -> dict[str, int | tuple[int, ...]]:
 
 
 def _distribution(value: Any, where: str) -> BaseDistribution:
+    """Return a checked distribution; `where` names it in errors."""
     record = read_object(value, where, ("name", "attributes"))
     read = _RANGES.get(read_text(record["name"], where, 100))
     if read is None:
         raise damaged(f"a distribution of Optuna as {where}", record["name"])
     try:
         with warnings.catch_warnings():
-            # Optuna warns where it changes a range; then it was not saved by us.
+            # NOTE: Optuna warns if it changes a range, and a range that we saved needs no change.
             warnings.simplefilter("error")
             return read(record["attributes"], where)
     except RecordError:
-        raise  # which is a ValueError, too
+        raise  # NOTE: it is a ValueError, too, and would be caught below
     except (ValueError, ArithmeticError, Warning) as error:
         raise damaged(f"a range as {where}", f"{error}") from error
 
 
 def _choices(value: Any, where: str) -> CategoricalDistribution:
+    """Return a checked categorical distribution."""
     attributes = read_object(value, where, ("choices",))
     choices = read_list(attributes["choices"], where, MOST_COLUMNS, least=1)
     for choice in choices:
@@ -175,6 +179,7 @@ def _choices(value: Any, where: str) -> CategoricalDistribution:
 
 
 def _whole_range(value: Any, where: str) -> IntDistribution:
+    """Return a checked range of whole numbers."""
     read = read_object(value, where, ("low", "high", "step", "log"))
     low, high = (read_whole(read[end], where, -_WHOLE, _WHOLE) for end in ("low", "high"))
     step = read_whole(read["step"], where, 1, _WHOLE)
@@ -182,6 +187,7 @@ def _whole_range(value: Any, where: str) -> IntDistribution:
 
 
 def _real_range(value: Any, where: str) -> FloatDistribution:
+    """Return a checked range of real numbers."""
     read = read_object(value, where, ("low", "high", "step", "log"))
     low, high = (read_number(read[end], where, -1e300, 1e300) for end in ("low", "high"))
     step = None if read["step"] is None else read_number(read["step"], where, 1e-300, 1e300)
@@ -196,6 +202,7 @@ _RANGES: dict[str, Callable[[Any, str], BaseDistribution]] = {
 
 
 def _check_setting(value: Any, name: str) -> None:
+    """Refuse an argument of a space that is neither a small number, a text nor a list of these."""
     if isinstance(value, list):
         for item in read_list(value, name, 256):
             read_whole(item, name, 1, 2**16)

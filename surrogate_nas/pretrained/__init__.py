@@ -1,7 +1,7 @@
 """Surrogates that ship, and the history of real trainings that they were fitted to.
 
-Package data: for each ready space ``NAME.surrogate`` and ``NAME.csv``, one row a training; and
-``tasks.json``, what is known about each task. ``studies/history`` makes them anew.
+Each ready space has ``NAME.surrogate`` and ``NAME.csv``, with one row a training. ``tasks.json``
+has the meta-features of each task. The study ``studies/history`` makes these files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def history(space: SearchSpace) -> list[PastTask]:
     """Return the past tasks that ship for a kind of space, as they were recorded.
 
     Args:
-        space: A CellSpace or a ConvNetSpace; its arguments play no part.
+        space: A CellSpace or a ConvNetSpace with any arguments.
 
     Raises:
         SurrogateFileError: Nothing ships for this kind of space.
@@ -54,8 +54,8 @@ def history(space: SearchSpace) -> list[PastTask]:
 def surrogate(space: SearchSpace) -> MetaSurrogate:
     """Return the surrogate that ships for a space.
 
-    A space with other arguments than the one the history was recorded in (wider, deeper, with
-    ``search_training``) gets a surrogate fitted on the spot to what of the history applies to it.
+    The history was recorded in spaces with default arguments. For other arguments (wider, deeper,
+    with ``search_training``) a surrogate is fitted now, to the part of the history that applies.
 
     Args:
         space: A CellSpace or a ConvNetSpace.
@@ -74,7 +74,7 @@ def surrogate(space: SearchSpace) -> MetaSurrogate:
 
 
 def _name(space: SearchSpace) -> str:
-    """Name of a space's files."""
+    """Return the name of a space's files."""
     if type(space) not in NAMES:
         raise SurrogateFileError(
             expected="a space with a surrogate that ships: "
@@ -86,4 +86,5 @@ def _name(space: SearchSpace) -> str:
 
 
 def _text(name: str) -> str:
+    """Return the contents of a file that ships."""
     return (files(__name__) / name).read_text(encoding="utf-8")

@@ -13,7 +13,6 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtri
-from scipy.stats import spearmanr
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import StudyError
@@ -202,6 +201,8 @@ def _rank_correlation(predicted: tuple[float, ...], measured: tuple[float, ...])
     constant = len(set(predicted)) < 2 or len(set(measured)) < 2
     if len(predicted) < _MIN_PAIRS or constant:
         return math.nan
+    from scipy.stats import spearmanr  # a second of imports that few processes need
+
     return float(spearmanr(predicted, measured).statistic)
 
 

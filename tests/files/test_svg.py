@@ -6,13 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surrogate_nas.files.svg import Drawing, choices_table, shortened
-
-NAMESPACE = "{http://www.w3.org/2000/svg}"
-
-
-def words_of(svg: str) -> list[str]:
-    """What a picture says, read by an XML parser."""
-    return [text.text or "" for text in ElementTree.fromstring(svg).iter(f"{NAMESPACE}text")]
+from tests.helpers.pictures import NAMESPACE, words_of
 
 
 @given(st.text(), st.text(), st.text())

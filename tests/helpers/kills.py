@@ -73,5 +73,13 @@ def main() -> None:
     sys.stdout.write(json.dumps(facts) + "\n")
 
 
+def parent_of(folder: Path) -> int:
+    """The parent of a process, given its folder in /proc; -1 where it is gone."""
+    try:
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
+
+
 if __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,14 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+import surrogate_nas as sn
 from surrogate_nas import MetaSurrogate, PastTask
-from surrogate_nas.space import SpaceLike
+from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.space import SpaceLike, as_space
+from surrogate_nas.surrogate.file.surrogate_file import checksum
 from surrogate_nas.surrogate.model.hypotheses import ONE
-from tests.safety.fuzz.readers.surrogate import draw
+from tests.helpers.toys import ToySpace
+from tests.safety.fuzz.mutations import Document, Rng, dumps
 
 PLAIN: dict[str, BaseDistribution] = {
     "width": IntDistribution(8, 64, step=8),
@@ -60,3 +65,31 @@ def as_written_before(document: dict[str, Any], schema: int) -> dict[str, Any]:
         for task in old["tasks"]:
             del task["quality"], task["notes"]
     return old
+
+
+def draw(space: SpaceLike, n: int, rng: Rng) -> list[dict[str, Any]]:
+    """Parameters of n random architectures."""
+    params = []
+    for _ in range(n):
+        one = Draw(random_chooser(rng))
+        as_space(space).suggest(one)
+        params.append(one.params)
+    return params
+
+
+def signed(document: Document) -> bytes:
+    """A file's bytes, with the checksum made right."""
+    body = {name: value for name, value in document.items() if name != "sha256"}
+    try:
+        right = checksum(body)
+    except ValueError:  # a number that is not finite has no checksum
+        right = ""
+    if "sha256" in document:
+        body["sha256"] = right
+    return dumps(body)
+
+
+def fitted(n_past: int, space: sn.SearchSpace | None = None) -> sn.MetaSurrogate:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # equal architectures have unequal values, at random
+        return fit(space or ToySpace(), n_past)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from surrogate_nas.metric import Array, Metric
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape
 from surrogate_nas.task import Split, Task
+from surrogate_nas.training.trainer import seeded
 
 
 def accuracy(targets: Array, probabilities: Array) -> float:
@@ -132,3 +133,8 @@ class Clock:
     def perf_counter(self) -> float:
         self.now += 1.0
         return self.now
+
+
+def network(dropout: float = 0.0) -> nn.Module:
+    with seeded(0):
+        return ToySpace(dropout=dropout).build(ARCHITECTURE, ToyTask())

@@ -83,6 +83,17 @@ def test_the_import_alone_is_light() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_processes_that_train_import_no_more_than_they_need() -> None:
+    """Each candidate at once has a process, which should start quickly."""
+    done = run(
+        "import sys, surrogate_nas.running.processes.worker, surrogate_nas.running.workers.local",
+        "spared = {'lightgbm', 'sklearn', 'pandas', 'scipy.stats', 'matplotlib', 'plotly', 'ray'}",
+        "print(sorted(spared & set(sys.modules)))",
+    )
+
+    assert done.stdout == "[]\n"
+
+
 def test_help_is_light() -> None:
     """Of every command, and so are the version and a mistake."""
     done = run(

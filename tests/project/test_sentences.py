@@ -14,10 +14,13 @@ PAGES = [
     *(TOP / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")),
     *sorted((TOP / "docs").glob("*.md")),
 ]
-PLAIN = ("cli", "draw.py", "errors.py", "export", "results/dashboard", "results/report", "testing")
+PLAIN = (
+    *("cli", "domains", "draw.py", "errors.py", "export", "pretrained", "samplers", "screening"),
+    *("results/dashboard", "results/evaluation", "results/report", "tensors.py", "testing"),
+)
 """Rooms and files whose docstrings have no faults any more."""
 
-MOST_LEFT = 108
+MOST_LEFT = 92
 """Faults that the docstrings of the other rooms may still have, together."""
 
 

@@ -14,7 +14,7 @@ from surrogate_nas.results.diagnosis import (
     diagnose,
 )
 from surrogate_nas.results.summary import StudySummary, summarize
-from tests.results.test_summary import predictions, study_of
+from tests.helpers.stored_studies import predictions, study_of
 
 
 def searched(predicted: Sequence[float], measured: Sequence[float]) -> StudySummary:

@@ -10,19 +10,8 @@ from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import ReferenceShape, SearchSpace
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
-from tests.files.test_svg import NAMESPACE, words_of
+from tests.helpers.pictures import CELL, NAMESPACE, words_of
 from tests.helpers.toys import ToySpace
-
-CELL = {
-    "op_0": "conv_3x3",
-    "op_1": "none",
-    "op_2": "none",
-    "op_3": "skip_connect",
-    "op_4": "avg_pool_3x3",
-    "op_5": "conv_1x1",
-    "width": 16,
-    "depth": 2,
-}
 
 
 def boxes(svg: str, fill: str) -> list[tuple[float, float]]:

@@ -13,8 +13,8 @@ from surrogate_nas.domains.space_record import write_space
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.space import Architecture, ParameterSpace, SearchSpace, TaskShape
 from surrogate_nas.spaces import CellSpace
-from tests.files.test_svg import words_of as words_in
-from tests.results.test_pictures import CELL
+from tests.helpers.pictures import CELL
+from tests.helpers.pictures import words_of as words_in
 
 
 def test_a_recorded_space_is_made_anew() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -12,23 +11,7 @@ from surrogate_nas.errors import StudyError
 from surrogate_nas.results.summary import finite, spaced, summarize
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from tests.helpers import synthetic
-
-
-def study_of(
-    values: Sequence[float], attrs: Sequence[dict[str, Any]] = (), maximize: bool = True
-) -> optuna.Study:
-    """A study whose completed trials have these values and user attributes."""
-    study = optuna.create_study(
-        study_name="numbers", direction="maximize" if maximize else "minimize"
-    )
-    for number, value in enumerate(values):
-        own = attrs[number] if number < len(attrs) else {}
-        study.add_trial(create_trial(value=value, user_attrs=own))
-    return study
-
-
-def predictions(*values: float) -> list[dict[str, Any]]:
-    return [{"predicted_value": value, "predicted_std": 1.0} for value in values]
+from tests.helpers.stored_studies import predictions, study_of
 
 
 def test_an_empty_study_has_nothing_to_say() -> None:

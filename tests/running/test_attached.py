@@ -4,7 +4,6 @@ import http.server
 import io
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, final
@@ -18,15 +17,8 @@ import surrogate_nas as sn
 from surrogate_nas import attributes
 from surrogate_nas.errors import MissingExtraError, StudyError, SurrogateMismatchError
 from surrogate_nas.running.attached import with_attached
-from tests.helpers.surrogates import fit
+from tests.helpers.surrogates import fitted
 from tests.helpers.toys import ToySpace, ToyTask
-
-
-def fitted(n_past: int, space: sn.SearchSpace | None = None) -> sn.MetaSurrogate:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # equal architectures have unequal values, at random
-        return fit(space or ToySpace(), n_past)
-
 
 SURROGATE = fitted(2)
 

@@ -14,6 +14,7 @@ import optuna
 import pytest
 
 import surrogate_nas as sn
+from tests.helpers.kills import parent_of
 from tests.helpers.mortal import MortalSpace
 from tests.helpers.toys import ARCHITECTURE, ToyTask
 
@@ -87,13 +88,6 @@ def wait_for_workers(parent: int, url: str) -> list[int]:
         for folder in Path("/proc").iterdir()
         if folder.name.isdecimal() and parent_of(folder) == parent
     ]
-
-
-def parent_of(folder: Path) -> int:
-    try:
-        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return -1
 
 
 def test_a_training_whose_process_died_goes_on_in_another(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from surrogate_nas.results.dashboard.figures import figures
 from surrogate_nas.results.dashboard.note import note
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.results.summary import summarize
-from tests.results.report.test_page import Page, read
+from tests.helpers.pages import Page, read
 
 NAMES = {
     "script": "<script>alert(1)</script>",

@@ -28,6 +28,7 @@ from tests.helpers.words import (
     params,
     past_tasks,
     propose,
+    reached,
     results,
     screened,
     value,
@@ -273,6 +274,26 @@ def test_the_base_is_asked_for_no_more_than_the_pool_holds() -> None:
     screened(results(10), base, size=3, mix=PoolMix(n_base=4))
 
     assert base.wanted == [3]
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_neighbours_of_results_are_those_of_the_best(direction: Direction) -> None:
+    good = ["aaab", "aaac", "aaad", "aaae", "aaba"]
+    bad = ["bcde", "cdeb", "debc", "ebcd", "ddee", "eeee"]
+    trials = reached([*bad[:3], *good, *bad[3:]], direction)
+    mix = PoolMix(0, near_observed=0.5, near_predicted=0)
+    _, pool = screened(trials, mix=mix, seen=[key(word) for word in (*good, *bad)])
+    near = ["".join(c.params.values()) for c in pool.candidates if c.source == "neighbour"]
+
+    assert len(near) > 8
+    for parent in good:
+        assert any(differences(parent, word) == 1 for word in near)
+    for word in near:
+        assert min(differences(parent, word) for parent in good) == 1
+
+
+def differences(one: str, other: str) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=True))
 
 
 def test_neighbours_of_the_best_predicted_refine_the_choice() -> None:

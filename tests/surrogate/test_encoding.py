@@ -5,7 +5,7 @@ import math
 import os
 import subprocess
 import sys
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,57 +18,16 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from torch import nn
 
 from surrogate_nas.errors import SpaceError
-from surrogate_nas.space import Architecture, SearchSpace, TaskShape, as_space
+from surrogate_nas.space import SearchSpace, as_space
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.surrogate.encoding import Encoding, distance
+from tests.helpers.spaces import FLAT, ONE, Featured, flat
 from tests.helpers.strategies import RandomSpace, spaces_with_params
 
 FloatArray = npt.NDArray[np.float64]
 SpaceAndParams = tuple[RandomSpace, list[dict[str, Any]]]
-
-FLAT: dict[str, BaseDistribution] = {
-    "op_1": CategoricalDistribution(("conv", "pool", None)),
-    "width": IntDistribution(8, 32, step=8),
-    "op_2": CategoricalDistribution(("conv", "pool", None)),
-    "rate": FloatDistribution(1e-3, 1.0, log=True),
-    "kind": CategoricalDistribution(("a", "b")),
-    "op_3": CategoricalDistribution(("conv", "pool", None)),
-    "fixed": FloatDistribution(2.0, 2.0),
-}
-ONE = {
-    "op_1": "pool",
-    "width": 16,
-    "op_2": None,
-    "rate": 0.1,
-    "kind": "b",
-    "op_3": "pool",
-    "fixed": 2.0,
-}
-
-
-def flat() -> Encoding:
-    return Encoding(as_space(FLAT))
-
-
-@final
-class Featured(SearchSpace):
-    """Widths of one or two layers; the surrogate is told their sum too."""
-
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
-        widths = [trial.suggest_int("first", 1, 4)]
-        if trial.suggest_categorical("deep", (False, True)):
-            widths.append(trial.suggest_int("second", 1, 4))
-        return {"widths": widths}
-
-    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
-        return nn.Identity()
-
-    def features(self, architecture: Architecture) -> dict[str, float]:
-        widths = architecture["widths"]
-        return {"sum": float(sum(widths)), "depth": float(len(widths))}
 
 
 def assert_same_params(

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from surrogate_nas.space import SearchSpace, as_space
 from surrogate_nas.spaces import CellSpace
 from surrogate_nas.surrogate.encoding import Encoding, trait_distance
-from tests.surrogate.test_encoding import FLAT, ONE, Featured, flat
+from tests.helpers.spaces import FLAT, ONE, Featured, flat
 
 
 def random_params(space: SearchSpace, n: int, seed: int) -> list[dict[str, Any]]:

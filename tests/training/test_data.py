@@ -13,8 +13,7 @@ from surrogate_nas.task import Split
 from surrogate_nas.training import data as data_module
 from surrogate_nas.training.data import Resident, Source, Streamed, ahead, source
 from surrogate_nas.training.trainer import Trainer
-from tests.helpers.toys import ToyTask
-from tests.training.test_step import network
+from tests.helpers.toys import ToyTask, network
 
 CPU = torch.device("cpu")
 

@@ -17,8 +17,7 @@ from torch import nn
 from surrogate_nas.training import interruption
 from surrogate_nas.training.interruption import StepHangs, Terminated, Watchdog, terminable
 from surrogate_nas.training.trainer import Outcome, StopReason, Trainer
-from tests.helpers.toys import ToyTask
-from tests.training.test_step import network
+from tests.helpers.toys import ToyTask, network
 
 TASK = ToyTask()
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")

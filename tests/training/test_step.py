@@ -17,15 +17,10 @@ from surrogate_nas.training.network_step import NetworkStep
 from surrogate_nas.training.step import Recorder
 from surrogate_nas.training.trainer import Outcome, Trainer, seeded
 from tests.helpers.recorders import Refuse, Rerun
-from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
+from tests.helpers.toys import ToyTask, network
 
 TASK = ToyTask()
 CPU = torch.device("cpu")
-
-
-def network(dropout: float = 0.0) -> nn.Module:
-    with seeded(0):
-        return ToySpace(dropout=dropout).build(ARCHITECTURE, TASK)
 
 
 def use(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,24 +20,25 @@ from surrogate_nas.tensors import Shape
 ClassWeights: TypeAlias = Literal["balanced"] | None
 
 _CHUNK = 4096
-"""Images that are widened to float64 at once."""
+"""Number of images that are converted to float64 at once."""
 
 
 @final
 class ImageTask(Task):
-    """Images of one size, one class each.
+    """Classification of images that all have one size.
 
-    :func:`~surrogate_nas.tasks.from_arrays` and its relatives make one from raw data.
+    :func:`~surrogate_nas.tasks.from_arrays`, ``from_npz`` and ``from_folder`` make one from raw
+    data.
 
     Args:
-        name: How past tasks and reports call it.
+        name: Name of the task in past tasks and reports.
         train: Images (n, channels, height, width) as uint8 or float32; targets (n,) as int64
             in 0..k-1.
-        validation: The same, with the same shape and type of images.
-        test: The same.
-        metric: What a trial returns.
+        validation: Validation split, with images of the same shape and type.
+        test: Test split, with images of the same shape and type.
+        metric: Metric that a trial returns.
         classes: Names of the k classes.
-        flip: Whether an image and its mirror image mean the same: true of photos, not of digits.
+        flip: Whether augmentation may mirror images: right for photos, wrong for digits.
         class_weights: "balanced" weighs classes in the loss by the inverse of their share.
 
     Raises:
@@ -85,9 +86,11 @@ class ImageTask(Task):
         self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
 
     def _constant(self, name: str, value: torch.Tensor, device: torch.device) -> torch.Tensor:
-        """Keep a copy of a constant on each device, so that no step waits for a transfer."""
+        """Return a constant on a device, from a copy that is made once."""
+        # NOTE: a transfer in each step would make the GPU wait. The first call may come from an
+        # evaluation, and a tensor made in inference mode would fail in training.
         if (name, device) not in self._on_device:
-            with torch.inference_mode(False):  # an evaluation may come first
+            with torch.inference_mode(False):
                 self._on_device[name, device] = value.to(device)
         return self._on_device[name, device]
 
@@ -107,15 +110,16 @@ class ImageTask(Task):
     def augment(
         self, inputs: torch.Tensor, strength: float, generator: torch.Generator
     ) -> torch.Tensor:
-        """Shift each image, mirror it where the task allows, and erase a square.
+        """Shift each image, mirror it if the task allows, and erase a square.
 
-        At strength 1 shifts reach an eighth of the image (edges repeated; the usual crop after
-        padding), and the square's side is a quarter of the shorter side (cutout, DeVries & Taylor
-        2017, arXiv:1708.04552; its center is uniform over the image). Both grow in proportion.
+        At strength 1 shifts reach an eighth of the image, with repeated edges, as in the usual
+        crop after padding. The erased square (cutout, DeVries & Taylor 2017, arXiv:1708.04552) has
+        a quarter of the shorter side, and its center is uniform over the image. Shifts and square
+        shrink in proportion to the strength.
 
         Args:
             inputs: Prepared images, (n, channels, height, width); not modified.
-            strength: 0 returns the very same tensor.
+            strength: Strength of the augmentation; 0 returns the same tensor object.
             generator: Source of randomness, on the CPU or on the images' device.
 
         Raises:
@@ -129,7 +133,7 @@ class ImageTask(Task):
             )
         if strength == 0:
             return inputs
-        # One transfer for everything that is random; a row each for two shifts, flip and center.
+        # NOTE: all random numbers come in one transfer: rows for two shifts, a flip, two centers.
         random = torch.rand(5, len(inputs), generator=generator, device=generator.device)
         random = random.to(inputs.device)
         shifted = _shift_and_flip(inputs, strength, random[:2], random[2] < 0.5 * self.flip)
@@ -140,7 +144,7 @@ class ImageTask(Task):
     ) -> torch.Tensor:
         """Return the cross entropy of outputs (n, n_outputs) and class indices (n,), in float32.
 
-        With class weights it is the weighted mean of the rows.
+        With class weights it is the weighted mean over the rows.
         """
         weight = self._weights
         if weight is not None:
@@ -150,11 +154,9 @@ class ImageTask(Task):
         )
 
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> float:
-        """Return the metric of outputs (n, n_outputs); not a number where an output is not finite.
-
-        The softmax is taken in float64: in float32 confident outputs round to 1 and tie, which
-        spoils metrics that rank.
-        """
+        """Return the metric of outputs (n, n_outputs); NaN if an output is not finite."""
+        # NOTE: the softmax is taken in float64. In float32 confident outputs round to 1 and tie,
+        # which spoils metrics that rank.
         if not bool(torch.isfinite(outputs).all()):
             return float("nan")
         probabilities = outputs.detach().cpu().double().softmax(dim=1)
@@ -163,7 +165,7 @@ class ImageTask(Task):
     def merged(self) -> ImageTask:
         """Return the same task with the validation split added to the training split.
 
-        The validation split stays in place: a network fitted on the result has seen it.
+        The validation split stays in place, although a network trained on the result has seen it.
         """
         parts = (self.train, self.validation)
         both = Split(
@@ -185,7 +187,7 @@ class ImageTask(Task):
         return Normalization(self._mean, self._scale)
 
     def scripts(self) -> dict[str, str]:
-        """Return ``classify.py``, where images are read from files as a byte a channel."""
+        """Return ``classify.py``, if images have a byte a channel as in files."""
         channels, height, width = self.input_shape
         is_bytes = self.train.inputs.dtype == torch.uint8
         script = classify_script((channels, height, width)) if is_bytes else None
@@ -193,6 +195,7 @@ class ImageTask(Task):
 
     @cached_property
     def _meta_features(self) -> dict[str, float]:
+        """Meta-features, which take seconds for large splits."""
         return image_meta_features(self.train.inputs, self.train.targets, self.n_outputs)
 
     @property
@@ -202,7 +205,7 @@ class ImageTask(Task):
 
 
 def _check_splits(splits: dict[str, Split], n_classes: int) -> None:
-    """Check what every split must have; makers of tasks have explained finer faults before."""
+    """Refuse splits with other shapes, types or targets than an ImageTask needs."""
     first = next(iter(splits.values())).inputs
     for name, split in splits.items():
         images, targets = split.inputs, split.targets
@@ -229,10 +232,8 @@ def _check_splits(splits: dict[str, Split], n_classes: int) -> None:
 
 
 def _normalization(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean and the inverse standard deviation of each channel, (1, channels, 1, 1).
-
-    The deviation is taken from the mean in a second pass: no cancellation where pixels are large.
-    """
+    """Return the mean and the inverse standard deviation of each channel, (1, channels, 1, 1)."""
+    # NOTE: two passes, since the difference of two large sums would cancel where pixels are large.
     chunks = torch.split(images, _CHUNK)
     channels = (1, images.shape[1], 1, 1)
     n_pixels = len(images) * images.shape[2] * images.shape[3]
@@ -240,13 +241,13 @@ def _normalization(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     mean = (total / n_pixels).view(channels)
     squares = [(chunk - mean).square_().sum((0, 2, 3)) for chunk in chunks]
     std = (torch.stack(squares).sum(0) / n_pixels).sqrt().view(channels)
-    # A constant channel has rounding errors for a deviation; dividing by them would blow up.
+    # NOTE: the deviation of a constant channel is rounding error, and must not be divided by.
     constant = std <= (1e-6 * mean.abs()).clamp(min=1e-30)
     return mean.float(), torch.where(constant, 1.0, 1.0 / std).float()
 
 
 def _balanced(targets: torch.Tensor, n_classes: int) -> torch.Tensor:
-    """Return weights (k,) with mean 1 over the rows; classes without rows weigh nothing."""
+    """Return class weights (k,) with mean 1 over the rows, and 0 for classes without rows."""
     counts = torch.bincount(targets, minlength=n_classes).double()
     present = (counts > 0).sum()
     weights = torch.where(counts > 0, len(targets) / (present * counts.clamp(min=1)), 0.0)
@@ -256,14 +257,15 @@ def _balanced(targets: torch.Tensor, n_classes: int) -> torch.Tensor:
 def _shift_and_flip(
     images: torch.Tensor, strength: float, shifts: torch.Tensor, flipped: torch.Tensor
 ) -> torch.Tensor:
-    """Move images by whole pixels, repeating the edge, and mirror some, in one gather.
+    """Return images moved by whole pixels, with repeated edges, and some of them mirrored.
 
     Args:
-        images: (n, channels, height, width).
-        strength: See :meth:`ImageTask.augment`.
+        images: Prepared images, (n, channels, height, width).
+        strength: Strength of the augmentation, see :meth:`ImageTask.augment`.
         shifts: Uniform numbers in [0, 1), (2, n).
-        flipped: Which images are mirrored, (n,).
+        flipped: Whether each image is mirrored, (n,).
     """
+    # NOTE: positions are computed first, so one gather moves and mirrors the whole batch.
     n, channels, height, width = images.shape
     rows = _shifted_positions(height, strength, shifts[0])
     columns = _shifted_positions(width, strength, shifts[1])
@@ -274,14 +276,14 @@ def _shift_and_flip(
 
 
 def _shifted_positions(size: int, strength: float, uniform: torch.Tensor) -> torch.Tensor:
-    """Return for each image (n,) and position where its pixel comes from, (n, size)."""
+    """Return the source of each position along one axis, for each image, (n, size)."""
     reach = round(strength * size / 8)
     shift = (uniform * (2 * reach + 1)).long() - reach
     return (torch.arange(size, device=uniform.device) + shift[:, None]).clamp_(0, size - 1)
 
 
 def _erase(images: torch.Tensor, strength: float, centers: torch.Tensor) -> torch.Tensor:
-    """Set a square of each image to 0, the mean of prepared pixels; centers are (2, n)."""
+    """Return images with a square set to 0, the mean of prepared pixels; centers are (2, n)."""
     height, width = images.shape[2:]
     side = round(strength * min(height, width) / 4)
     if side == 0:
@@ -292,7 +294,7 @@ def _erase(images: torch.Tensor, strength: float, centers: torch.Tensor) -> torc
 
 
 def _within(size: int, side: int, uniform: torch.Tensor) -> torch.Tensor:
-    """Say for each image (n,) which positions the square covers along one axis, (n, size)."""
+    """Return whether the square covers each position along one axis, for each image, (n, size)."""
     start = (uniform * size).long() - side // 2
     offset = torch.arange(size, device=uniform.device) - start[:, None]
     return (offset >= 0) & (offset < side)

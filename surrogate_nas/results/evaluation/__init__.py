@@ -1,1 +1,1 @@
-"""What past tasks would have been worth to each other."""
+"""A test of past tasks without training: how much each would have helped the others."""

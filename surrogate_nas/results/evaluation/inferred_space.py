@@ -1,4 +1,4 @@
-"""The search space that recorded parameters come from, as far as they show it."""
+"""A search space inferred from recorded parameters."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.space import Distributions
 
 _MOST_CHOICES = 200
-"""Different texts of one parameter; an architecture's whole description has more."""
+"""Most different texts of one parameter. The whole description of an architecture has more."""
 _LOG_RATIO = 100.0
-"""Positive numbers that span such a factor are compared by their logarithms."""
+"""Ratio of the largest to the smallest positive number from which a range is logarithmic."""
 
 
 def infer_space(past: Sequence[PastTask]) -> Distributions:
     """Return distributions that hold all recorded values, in the order of first occurrence.
 
-    Texts, booleans and None make a categorical parameter, also where numbers are among them; whole
-    numbers an integer one; other numbers a float one. Parameters of one value are left out.
+    A parameter with texts, booleans or None is categorical, also if it has numbers. A parameter of
+    whole numbers is an integer, and one of other numbers a float. Parameters with a single value
+    are left out.
 
     Raises:
-        PastTaskError: Values are of another kind, a parameter has too many different texts, or
+        PastTaskError: A value has another type, a parameter has too many different texts, or
             nothing varies.
     """
     found: dict[str, list[Any]] = {}
@@ -51,7 +52,7 @@ def infer_space(past: Sequence[PastTask]) -> Distributions:
 
 
 def _plain(name: str, value: Any, task: PastTask) -> Any:
-    """A value as Python's own kind of it."""
+    """Return a value as one of Python's own types, or refuse it."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, numbers.Integral):
@@ -66,12 +67,13 @@ def _plain(name: str, value: Any, task: PastTask) -> Any:
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
-    """Different values; 1 and True are, too."""
+    """Return the different values, in order."""
+    # NOTE: 1 and True are equal for Python, but different values of a parameter.
     return list({(isinstance(value, bool), value): value for value in values}.values())
 
 
 def _distribution(name: str, values: Sequence[Any]) -> BaseDistribution:
-    """The smallest distribution that holds some different values."""
+    """Return the smallest distribution that contains the different values."""
     if any(value is None or isinstance(value, bool | str) for value in values):
         if len(values) > _MOST_CHOICES:
             raise PastTaskError(
@@ -88,10 +90,10 @@ def _distribution(name: str, values: Sequence[Any]) -> BaseDistribution:
 
 
 def require_shared(past: Sequence[PastTask], space: Mapping[str, BaseDistribution]) -> None:
-    """Refuse a past task that has no parameter of the space in common with any other.
+    """Refuse a past task that shares no parameter of the space with any other past task.
 
     Raises:
-        PastTaskError: There is one.
+        PastTaskError: A past task shares none.
     """
     names = [{name for params in task.params for name in params} & space.keys() for task in past]
     for index, task in enumerate(past):

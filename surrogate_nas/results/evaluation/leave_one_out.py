@@ -1,4 +1,4 @@
-"""Would transfer have helped? Each past task left out in turn, before any GPU hour is spent."""
+"""evaluate_history: would transfer have helped? Each past task is left out in turn."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ Progress = Callable[[int, int], None]
 
 _FEWEST_PAIRS = 10
 _MOST_TASKS = 24
-"""Past tasks that are left out in turn; of more, some are drawn."""
+"""Most past tasks that are left out in turn. From more, some are drawn at random."""
 _MOST_PAIRS = 250
-"""Pairs of a left-out task that are predicted and searched; of more, some are drawn."""
+"""Most pairs of a left-out task that are predicted and searched. From more, some are drawn."""
 _MOST_GIVEN = 100
-"""Results that the weights of the other past tasks are learned from."""
+"""Most results from which the weights of the other past tasks are learned."""
 _POOL_SHARE = 0.8
-"""Each replay searches another such part of the pairs; their spread shows what chance does."""
+"""Share of the pairs that one replay searches. Each replay draws other pairs, so their spread
+shows the effect of chance."""
 _FEWEST_RANKED = 10
 _NAMED = 5
 _REVERSED = -0.3
-"""Rank correlation from which a task counts as predicted in reverse, where it has many pairs."""
+"""Rank correlation below which a task with many pairs counts as predicted in reverse."""
 _CERTAIN = 2.5
-"""Standard errors by which it must differ from 0, too."""
+"""Standard errors by which that rank correlation must also be below 0."""
 
 
 def evaluate_history(
@@ -47,21 +48,24 @@ def evaluate_history(
     share: float = 0.05,
     progress: Progress | None = None,
 ) -> HistoryEvaluation:
-    """Say what past tasks would have been worth to each other, from their results alone.
+    """Measure how much past tasks would have helped each other, from their results alone.
 
     Each past task is left out in turn and plays the target. The surrogate of the others predicts
-    it, before and after some of its results; and a search is replayed on its recorded pairs, with
+    it, before and after some of its results. Then a search is replayed on its recorded pairs: with
     the other past tasks, without any, and at random. The models of past tasks are fitted once.
 
     Args:
-        past: At least two past tasks. Those of fewer than ten pairs help to predict the others,
-            but are not left out themselves.
-        space: Their search space; by default as the recorded parameters show it.
-        seed: Fixes every draw.
-        repeats: Replays of each search, each on another part of the recorded pairs.
-        share: The share of the recorded architectures, by value, that a search is to find one of;
-            0 for the best alone.
-        progress: Called with the number of past tasks done and of those to do.
+        past: At least two past tasks. A past task with fewer than ten pairs helps to predict the
+            others, but is not left out itself.
+        space: The search space of the past tasks. By default it is inferred from their parameters.
+        seed: Seed of every random draw.
+        repeats: Number of replays of each search, each on other recorded pairs.
+        share: Share of the recorded architectures that counts as good. A search ends when it has
+            found one of them. 0 means the best one alone.
+        progress: Called with the number of finished past tasks and their total number.
+
+    Returns:
+        Numbers of each past task and of all together. Printing it shows a table and a verdict.
 
     Raises:
         PastTaskError: There are fewer than two past tasks, all are too small, one ranks nothing,
@@ -91,7 +95,8 @@ def evaluate_history(
 def _evaluate(
     fitted: PastFit, task: int, cold: MetaSurrogate, repeats: int, share: float, seed: int
 ) -> TaskEvaluation:
-    """Leave one past task out."""
+    """Return what the other past tasks are worth to one of them, which is left out."""
+    # NOTE: a generator of its own, so that a task's numbers do not depend on the other tasks.
     rng = np.random.default_rng([seed, task])
     warm = fitted.surrogate(without=task)
     one = fitted.past[task]
@@ -134,7 +139,10 @@ def _after(
     repeats: int,
     rng: np.random.Generator,
 ) -> float | None:
-    """Mean rank correlation on the rest after n random results; None with too few for a rest."""
+    """Return the mean rank correlation on unseen pairs after n random results.
+
+    None means that too few pairs would remain to rank.
+    """
     params, y = [task.params[i] for i in rows], task.y[rows]
     if len(y) < n + _FEWEST_RANKED:
         return None
@@ -152,13 +160,14 @@ def _after(
 def _some(
     params: Sequence[Mapping[str, Any]], y: FloatArray, most: int, rng: np.random.Generator
 ) -> tuple[list[Mapping[str, Any]], list[float]]:
-    """At most so many random results, in the form that a surrogate is conditioned on."""
+    """Return at most `most` random results, in the form that a surrogate is conditioned on."""
     chosen = rng.permutation(len(y))[:most]
     return [params[i] for i in chosen], y[chosen].tolist()
 
 
 def _is_reversed(fitted: PastFit, task: int, before: float, n: int) -> bool:
-    """Whether all other past tasks rank a task's architectures the other way round."""
+    """Return whether all other past tasks rank a task's architectures in reverse."""
+    # NOTE: without association the standard error of a rank correlation is 1 / sqrt(n - 1).
     if before > min(_REVERSED, -_CERTAIN / math.sqrt(n - 1)):
         return False
     assert fitted.models is not None
@@ -169,7 +178,7 @@ def _check(past: Sequence[PastTask]) -> None:
     """Refuse past tasks that cannot be judged."""
     if len(past) < 2:
         raise PastTaskError(
-            expected="at least two past tasks, of which each in turn is left out",
+            expected="at least two past tasks, so that each can be left out in turn",
             got=f"{len(past)}",
             fix="finish another study of this space first, or read more of the history",
         )
@@ -178,7 +187,7 @@ def _check(past: Sequence[PastTask]) -> None:
         raise PastTaskError(
             expected=f"a past task of at least {_FEWEST_PAIRS} pairs",
             got=f"at most {len(most)}, of {most.name!r}",
-            fix="run longer studies first: so few results say nothing about transfer",
+            fix="run longer studies first: fewer results say nothing about transfer",
         )
     for task in past:
         values = (value for params in task.params for value in params.values())
@@ -192,17 +201,20 @@ def _check(past: Sequence[PastTask]) -> None:
 
 
 def _notes(past: Sequence[PastTask], judged: Sequence[int]) -> Iterator[str]:
-    """Say what of the history was not looked at."""
+    """Yield a sentence for each part of the history that was left out of the evaluation."""
     small = [task.name for task in past if len(task) < _FEWEST_PAIRS]
     if small:
         names = ", ".join(repr(name) for name in small[:_NAMED])
         more = f" and {len(small) - _NAMED} more" if len(small) > _NAMED else ""
-        yield (f"Of fewer than {_FEWEST_PAIRS} pairs, so not left out themselves: {names}{more}.")
+        yield (
+            f"Past tasks with fewer than {_FEWEST_PAIRS} pairs were not left out themselves: "
+            f"{names}{more}."
+        )
     if len(judged) < len(past) - len(small):
         yield f"{len(judged)} of {len(past)} past tasks, drawn at random, were left out in turn."
     many = sum(len(past[k]) > _MOST_PAIRS for k in judged)
     if many:
         yield (
-            f"Of {many} past tasks with more than {_MOST_PAIRS} pairs, so many random ones were "
-            "predicted and searched; the models of past tasks know all."
+            f"{many} past tasks have more than {_MOST_PAIRS} pairs. That many random ones were "
+            "predicted and searched, while the models of past tasks know all."
         )

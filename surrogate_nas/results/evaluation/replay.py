@@ -1,4 +1,4 @@
-"""A search replayed on recorded results: how many trainings until a good architecture is found."""
+"""Replay of a search on recorded results: trainings until it finds a good architecture."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ FloatArray = npt.NDArray[np.float64]
 
 _RULES = ScreeningRules()
 N_STARTUP = _RULES.n_startup
-"""Random trainings of a search without past tasks, as SurrogateSampler has them."""
+"""Random trainings at the start of a search without past tasks, as in SurrogateSampler."""
 _MOST_STEPS = 50
-"""Trainings that are replayed one by one; beyond, the search is taken to go on at random."""
+"""Trainings that are replayed one by one. After these the search is assumed to be random."""
 
 
 @final
 @dataclass(frozen=True)
 class RecordedPool:
-    """Recorded architectures of a task, of which a search may train each once.
+    """Recorded architectures of a task. A replayed search may train each of them once.
 
     Args:
-        params: Their parameters, n of them.
-        y: What they reached, larger is better, (n,).
-        share: The share of them that counts as good, by value; at least one does, and ties do.
-        meta_features: Numbers that describe the task; None where they are unknown.
+        params: Parameters of n architectures.
+        y: Recorded values, larger is better, (n,).
+        share: Share of the architectures that counts as good. At least one does, and so do all
+            with an equal value.
+        meta_features: Numbers that describe the task; None if they are unknown.
     """
 
     params: Sequence[Mapping[str, Any]]
@@ -41,23 +42,24 @@ class RecordedPool:
 
     @property
     def good(self) -> npt.NDArray[np.bool_]:
-        """Which architectures count as found, (n,)."""
+        """Whether each architecture counts as good, (n,)."""
         n_good = max(int(self.share * len(self.y)), 1)
         return np.asarray(self.y >= np.sort(self.y)[-n_good])
 
     def expected_random(self) -> float:
-        """Return the expected trainings until a good one, drawn at random without replacement.
+        """Return the expected number of random trainings until a good architecture.
 
-        The mean of the negative hypergeometric distribution: (n + 1) / (n_good + 1).
+        Draws are without replacement, so it is the mean of the negative hypergeometric
+        distribution: (n + 1) / (n_good + 1).
         """
         return _expected(len(self.y), int(self.good.sum()))
 
     def trainings(self, surrogate: MetaSurrogate, rng: np.random.Generator) -> float:
-        """Return the trainings until a good one, each chosen by expected improvement.
+        """Return the number of trainings until a good architecture, chosen by the surrogate.
 
-        With past tasks the first one is chosen by what they predict, and the next is the control;
-        without, it starts with N_STARTUP random ones. What is not found within _MOST_STEPS counts
-        as if the rest were drawn at random, in expectation.
+        With past tasks the first training is the best prediction, and the second is the control.
+        Without past tasks the search starts with N_STARTUP random trainings. After _MOST_STEPS
+        trainings the expected number of further random ones is added.
         """
         good = self.good
         order = rng.permutation(len(self.y))
@@ -78,7 +80,7 @@ class RecordedPool:
     def _next(
         self, surrogate: MetaSurrogate, chosen: Sequence[int], left: npt.NDArray[np.intp]
     ) -> int:
-        """The best of the architectures that are left, as screening ranks a pool."""
+        """Return the best unseen architecture, as screening would rank a pool of them."""
         seen = [self.params[i] for i in chosen], self.y[list(chosen)].tolist()
         target = surrogate.condition(seen, meta_features=self.meta_features)
         mean, std = target.latent([self.params[i] for i in left])
@@ -88,4 +90,5 @@ class RecordedPool:
 
 
 def _expected(n: int, n_good: int) -> float:
+    """Return the expected number of draws until the first good one of n."""
     return (n + 1) / (n_good + 1)

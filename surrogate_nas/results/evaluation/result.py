@@ -1,4 +1,4 @@
-"""What leaving each past task out in turn has shown: numbers, a table and a verdict."""
+"""Result of leaving each past task out in turn: numbers, a table and a verdict."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Literal, final
 TransferEffect = Literal["helps", "does not help", "harms"]
 
 _ERRORS = 2.0
-"""Standard errors by which the factor of trainings must differ from 1."""
+"""Standard errors by which the factor of trainings must differ from 1 to count."""
 _PRIOR_TASKS = 2
 _PRIOR_VARIANCE = 0.5
-"""Of the factor's logarithm between tasks, about what tables of real trainings show (0.6); two or
-three tasks are too few to show it, so this counts as so many tasks more."""
+"""Assumed variance between tasks of the factor's logarithm; tables of real trainings show 0.6. Two
+or three tasks are too few to estimate it, so this value counts like _PRIOR_TASKS more tasks."""
 _UNLIKE = 2.0
-"""Standard errors above 0 from which a prediction counts as one."""
+"""Standard errors above 0 from which a rank correlation counts as a prediction."""
 _WIDEST_NAME = 28
 
 
 @final
 @dataclass(frozen=True)
 class TaskEvaluation:
-    """One past task, left out.
+    """Numbers of one past task that was left out.
 
     Args:
-        name: The past task.
-        pairs: Its recorded pairs.
-        before: Spearman's rank correlation of its values with what the other past tasks predict
-            before any result of it.
-        after_10: The same after 10 random results of it, on the rest, a mean over several draws;
-            None where too few are left.
-        after_30: The same after 30.
-        warm: Mean trainings until a good architecture, with the other past tasks.
-        cold: The same without past tasks.
-        random: The same at random, in expectation.
-        transfer: Probability, given results of it, that the other past tasks say anything on it.
-        weights: How much each of them then counts.
-        is_reversed: Whether all of them rank its architectures the other way round.
+        name: Name of the past task.
+        pairs: Number of its recorded pairs.
+        before: Spearman's rank correlation of its values with the other past tasks' predictions,
+            before any of its results is known.
+        after_10: Rank correlation on the other pairs after 10 random results, a mean over several
+            draws. None if too few pairs remain.
+        after_30: Rank correlation on the other pairs after 30 random results.
+        warm: Mean number of trainings until a good architecture, with the other past tasks.
+        cold: Mean number of trainings until a good architecture, without past tasks.
+        random: Expected number of random trainings until a good architecture.
+        transfer: Probability, given its results, that the other past tasks say anything about it.
+        weights: Weight of each other past task, given its results.
+        is_reversed: Whether all other past tasks rank its architectures in reverse.
     """
 
     name: str
@@ -55,12 +55,12 @@ class TaskEvaluation:
 
     @property
     def saved(self) -> float:
-        """Mean trainings saved by the other past tasks; negative where they cost some."""
+        """Mean number of trainings saved by the other past tasks; negative if they cost some."""
         return self.cold - self.warm
 
     @property
     def remark(self) -> str:
-        """What to know about it; empty where there is nothing."""
+        """A warning about the past task; empty if there is none."""
         if self.is_reversed:
             return "check its direction"
         if self.before < _UNLIKE / math.sqrt(max(self.pairs - 1, 1)):
@@ -71,13 +71,13 @@ class TaskEvaluation:
 @final
 @dataclass(frozen=True)
 class HistoryEvaluation:
-    """What past tasks would have been worth to each other; made by :func:`evaluate_history`.
+    """How much past tasks would have helped each other; made by :func:`evaluate_history`.
 
     Args:
-        tasks: The past tasks that were left out in turn.
-        share: The share of the recorded architectures that counts as good.
-        repeats: Replays of each search.
-        notes: What was not looked at.
+        tasks: Numbers of each past task that was left out.
+        share: Share of the recorded architectures that counts as good.
+        repeats: Number of replays of each search.
+        notes: Sentences on parts of the history that were left out of the evaluation.
     """
 
     tasks: tuple[TaskEvaluation, ...]
@@ -93,16 +93,18 @@ class HistoryEvaluation:
 
     @property
     def saved(self) -> float:
-        """Mean trainings saved a task."""
+        """Mean number of trainings that past tasks save, over tasks."""
         return _mean([task.saved for task in self.tasks])
 
     @property
     def factor(self) -> tuple[float, float, float]:
-        """How many times more trainings it takes without past tasks, and from where to where.
+        """Ratio of trainings without and with past tasks, and its interval (low, high).
 
-        A geometric mean over tasks, which are a sample of those to come, and two standard errors
-        either way. Of few tasks, how much they differ is guessed rather than seen.
+        The ratio is a geometric mean over tasks, which are a sample of future tasks. The interval
+        reaches two standard errors to each side.
         """
+        # NOTE: two or three tasks cannot show how much tasks differ, so the variance is a mix of
+        # the observed one and an assumed one.
         logs = [math.log(task.cold / task.warm) for task in self.tasks]
         n, middle = len(logs), _mean(logs)
         seen = sum((one - middle) ** 2 for one in logs)
@@ -112,7 +114,7 @@ class HistoryEvaluation:
 
     @property
     def effect(self) -> TransferEffect:
-        """Whether transfer helps or harms, beyond chance."""
+        """Whether transfer helps or harms beyond chance."""
         _, low, high = self.factor
         if low > 1 and self.saved > 0:
             return "helps"
@@ -125,7 +127,7 @@ class HistoryEvaluation:
 
     @property
     def suspects(self) -> tuple[str, ...]:
-        """Past tasks that all others predict in reverse."""
+        """Names of past tasks that all others predict in reverse."""
         return tuple(task.name for task in self.tasks if task.is_reversed)
 
     @property
@@ -175,15 +177,17 @@ class HistoryEvaluation:
         ]
         legend = (
             "before, after 10, after 30: rank correlation (Spearman) of predicted and recorded "
-            "values, before any result of the task and after so many.\n"
+            "values, before any result of the task and after 10 and 30 of them.\n"
             f"warm, cold, random: trainings until {self._goal},\n"
             "with the other past tasks, without past tasks, and at random; saved is cold - warm.\n"
-            "transfer: probability, given the task's results, that the others say anything on it."
+            "transfer: probability, given the task's results, that the others say anything about "
+            "it."
         )
         return "\n".join([*lines, "", legend, *self.notes, "", self.verdict])
 
 
 def _row(task: TaskEvaluation) -> tuple[str, ...]:
+    """Return the cells of a past task's row."""
     name = task.name
     if len(name) > _WIDEST_NAME:
         name = f"{name[: _WIDEST_NAME - 3]}..."

@@ -11,11 +11,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
-
-import lightgbm
+from typing import TYPE_CHECKING, final
 
 from surrogate_nas.errors import SurrogateFileError
+
+if TYPE_CHECKING:
+    import lightgbm
 
 MAX_TREES = 20_000
 """Trees a booster."""
@@ -149,6 +150,8 @@ def make_booster(trees: Sequence[Tree], n_columns: int) -> lightgbm.Booster:
     Raises:
         SurrogateFileError: The installed LightGBM does not read this form of text.
     """
+    import lightgbm
+
     try:
         return lightgbm.Booster(model_str=write_trees(trees, n_columns))
     except lightgbm.basic.LightGBMError as error:

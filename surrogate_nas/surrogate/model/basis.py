@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 
@@ -32,6 +31,9 @@ from surrogate_nas.surrogate.model.hypotheses import NOTHING, Hypotheses
 from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, log_evidence
 from surrogate_nas.surrogate.model.transfer_guard import guard_before_results, rank_each_other
 from surrogate_nas.surrogate.similarity import MetaFeatures, similarity
+
+if TYPE_CHECKING:
+    import lightgbm
 
 FloatArray = npt.NDArray[np.float64]
 

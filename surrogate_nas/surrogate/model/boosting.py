@@ -6,15 +6,24 @@ Notation: X (n, d) rows with NaN where inactive; y (n,), larger is better.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
-from scipy.stats import rankdata
+
+if TYPE_CHECKING:
+    import lightgbm
 
 FloatArray = npt.NDArray[np.float64]
 LeafArray = npt.NDArray[np.int16]
+
+
+def average_ranks(y: FloatArray) -> FloatArray:
+    """Return the rank of each value from 1, equal values sharing their mean rank, (n,) -> (n,)."""
+    _, group, sizes = np.unique(y, return_inverse=True, return_counts=True)
+    ranks: FloatArray = (np.cumsum(sizes) - (sizes - 1) / 2)[group]
+    return ranks
 
 
 def normal_scores(y: FloatArray) -> FloatArray:
@@ -23,12 +32,12 @@ def normal_scores(y: FloatArray) -> FloatArray:
     What carries over between tasks is the order of architectures, not the scale of their values
     (Salinas et al. 2020, "A quantile-based approach for hyperparameter transfer learning").
     """
-    return np.asarray(ndtri((rankdata(y) - 0.5) / len(y)), dtype=float)
+    return np.asarray(ndtri((average_ranks(y) - 0.5) / len(y)), dtype=float)
 
 
 def rank_correlation(a: FloatArray, b: FloatArray) -> float:
     """Return Spearman's rho of two arrays (n,); 0 where one is constant, which ranks nothing."""
-    ranks = rankdata(a), rankdata(b)
+    ranks = average_ranks(a), average_ranks(b)
     deviations = [r - r.mean() for r in ranks]
     size = float(np.sqrt((deviations[0] ** 2).sum() * (deviations[1] ** 2).sum()))
     return float(np.clip(deviations[0] @ deviations[1] / size, -1.0, 1.0)) if size else 0.0
@@ -42,6 +51,9 @@ def fit_trees(x: FloatArray, y: FloatArray, seed: int) -> lightgbm.Booster:
         y: Targets, (n,).
         seed: Fixes the row and column subsampling.
     """
+    # NOTE: LightGBM takes as long to import as PyTorch, and most processes fit no trees.
+    import lightgbm
+
     n = len(y)
     params = {
         "objective": "regression",

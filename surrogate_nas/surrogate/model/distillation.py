@@ -14,15 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 
 from surrogate_nas.surrogate.model.boosting import fit_trees, predict_trees
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
 from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior
+
+if TYPE_CHECKING:
+    import lightgbm
 
 FloatArray = npt.NDArray[np.float64]
 DistanceFunction = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]

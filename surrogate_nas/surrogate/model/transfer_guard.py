@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
-from scipy.stats import chi2, norm
+from scipy.special import chdtrc, logsumexp, ndtr
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -47,7 +46,7 @@ def rank_each_other(agreement: Sequence[tuple[int, float, FloatArray]]) -> bool:
     total = sum(n - 1 for n, _, _ in agreement)
     by_mean = sum((n - 1) * rho for n, rho, _ in agreement) / np.sqrt(total)
     squares = np.concatenate([(n - 1) * each**2 for n, _, each in agreement])
-    chance = min(norm.sf(by_mean), chi2.sf(squares.sum(), len(squares)))
+    chance = min(ndtr(-by_mean), chdtrc(len(squares), squares.sum()))
     return bool(chance < _CHANCE)
 
 

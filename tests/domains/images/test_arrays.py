@@ -12,16 +12,9 @@ from surrogate_nas.errors import MetricError, TaskError
 from surrogate_nas.metric import Metric
 from surrogate_nas.task import Task
 from surrogate_nas.tasks import ImageTask, digits, from_arrays
+from tests.helpers.images import labels, pixels
 
 Array = npt.NDArray[Any]
-
-
-def pixels(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-
-
-def labels(n: int, k: int = 2) -> Array:
-    return np.arange(n) % k
 
 
 def make(x: Any = None, y: Any = None, **options: Any) -> Task:

@@ -8,7 +8,7 @@ import pytest
 
 from surrogate_nas.errors import TaskError
 from surrogate_nas.tasks import digits, from_arrays, from_npz, load
-from tests.domains.images.test_arrays import labels, pixels
+from tests.helpers.images import labels, pixels
 
 
 @pytest.mark.parametrize("keys", [("x_train", "y_train"), ("x", "y"), ("images", "labels")])

@@ -10,7 +10,7 @@ import torch
 
 from surrogate_nas.errors import MissingExtraError, TaskError
 from surrogate_nas.tasks import from_folder, load
-from tests.domains.images.test_arrays import pixels
+from tests.helpers.images import pixels
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -7,38 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from surrogate_nas import metric as metrics
 from surrogate_nas.errors import MetricError, TaskError
 from surrogate_nas.task import Split
-from surrogate_nas.tasks import ImageTask
-
-
-def images(n: int, shape: tuple[int, ...] = (3, 16, 12), seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    levels = torch.randint(0, 256, (n, *shape), generator=generator, dtype=torch.uint8)
-    return levels // torch.arange(1, shape[0] + 1, dtype=torch.uint8).view(-1, 1, 1)
-
-
-def make(
-    inputs: torch.Tensor | None = None,
-    targets: torch.Tensor | None = None,
-    *,
-    metric: str = "accuracy",
-    n_classes: int = 2,
-    **options: Any,
-) -> ImageTask:
-    inputs = images(40) if inputs is None else inputs
-    targets = torch.arange(len(inputs)) % n_classes if targets is None else targets
-    parts = {
-        "train": Split(inputs, targets),
-        "validation": Split(inputs[:10], targets[:10]),
-        "test": Split(inputs[10:14], targets[10:14]),
-    }
-    names = tuple("abcdefgh"[:n_classes])
-    chosen = metrics.named(metric)
-    return ImageTask(
-        "toy", **{**parts, **options.pop("parts", {})}, metric=chosen, classes=names, **options
-    )
+from tests.helpers.images import images, make
 
 
 def seeded(seed: int = 0) -> torch.Generator:

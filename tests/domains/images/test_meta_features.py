@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from surrogate_nas.task import Split
 from surrogate_nas.tasks import IMAGE_META_FEATURES, digits, image_meta_features
-from tests.domains.images.test_images import images, make
+from tests.helpers.images import images, make
 
 
 def features(

@@ -22,8 +22,8 @@ from surrogate_nas.results.dashboard.pictures import add_picture, without_pictur
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.study import create_study
 from surrogate_nas.training.trainer import Trainer
+from tests.helpers.stored_studies import stored_figures
 from tests.helpers.toys import ToySpace, ToyTask
-from tests.results.dashboard.test_publish import stored_figures
 
 TASK, SPACE, TRAINER = ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=32)
 

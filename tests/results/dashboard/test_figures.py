@@ -11,27 +11,7 @@ from optuna.trial import create_trial
 from surrogate_nas.results.dashboard.figures import FIGURES, figures
 from surrogate_nas.results.expected import ExpectedBest
 from surrogate_nas.results.summary import StudySummary, summarize
-from tests.results.test_summary import study_of
-
-
-def searched(n: int = 8, name: str = "cats") -> optuna.Study:
-    """A study with all that ours store."""
-    attrs = [
-        {
-            "predicted_value": float(k),
-            "predicted_std": 0.5,
-            "n_candidates": 16,
-            "n_duplicates": 2,
-            "n_infeasible": 3,
-        }
-        for k in range(n)
-    ]
-    study = study_of([float(k) + (k % 3) for k in range(n)], attrs)
-    study.set_user_attr("transfer", 0.7)
-    study.set_user_attr("past_task_weights", {name: 0.5, "dogs": 0.01})
-    study.set_user_attr("past_tasks_ignored", ["dogs"])
-    study.set_user_attr("metric", name)
-    return study
+from tests.helpers.stored_studies import searched, study_of
 
 
 def drawn(summary: StudySummary, expected: ExpectedBest | None = None) -> dict[str, Any]:

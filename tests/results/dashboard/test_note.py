@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from surrogate_nas.results.dashboard.note import BEGIN, END, code, merged, note
 from surrogate_nas.results.summary import summarize
-from tests.results.dashboard.test_figures import searched
-from tests.results.test_summary import study_of
+from tests.helpers.stored_studies import searched, study_of
 
 
 def text(study: optuna.Study) -> str:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import builtins
-import json
 import os
 import threading
 import time
@@ -18,19 +17,8 @@ from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.results.dashboard import publish as pages
 from surrogate_nas.results.dashboard.note import BEGIN
 from surrogate_nas.results.dashboard.publish import publish
-from tests.results.report.test_page import without
-
-
-def stored_figures(study: optuna.Study) -> dict[str, Any]:
-    """What optuna-dashboard would draw."""
-    parts: dict[str, dict[int, str]] = {}
-    for key, value in study._storage.get_study_system_attrs(study._study_id).items():
-        if key.startswith("dashboard:plot_data:"):
-            _, _, name, part = key.split(":")
-            parts.setdefault(name, {})[int(part)] = value
-    return {
-        name: json.loads("".join(found[k] for k in sorted(found))) for name, found in parts.items()
-    }
+from tests.helpers.missing import without
+from tests.helpers.stored_studies import stored_figures
 
 
 @pytest.fixture

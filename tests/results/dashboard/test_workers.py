@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 from surrogate_nas.results.dashboard.note import BEGIN, END
 from surrogate_nas.results.dashboard.pictures import without_picture
 from surrogate_nas.running.study import create_study
+from tests.helpers.stored_studies import stored_figures
 from tests.helpers.toys import ToySpace, ToyTask
-from tests.results.dashboard.test_publish import stored_figures
 
 N_EACH = 4
 WORKER = f"""

@@ -15,10 +15,9 @@ from surrogate_nas import attributes
 from surrogate_nas.domains.space_record import write_space
 from surrogate_nas.results.report.page import report
 from surrogate_nas.spaces import CellSpace
-from tests.results.dashboard.test_figures import searched
-from tests.results.report.test_page import Page, read
-from tests.results.test_pictures import CELL
-from tests.results.test_summary import study_of
+from tests.helpers.pages import Page, read
+from tests.helpers.pictures import CELL
+from tests.helpers.stored_studies import searched, study_of
 
 
 def words(study: optuna.Study, folder: Path) -> str:

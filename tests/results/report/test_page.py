@@ -3,8 +3,6 @@ from __future__ import annotations
 import builtins
 import os
 import re
-from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +16,8 @@ from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.results.report.page import report
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from tests.helpers import synthetic
-
-VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use", "rect"}
-
-
-class Page(HTMLParser):
-    """What a browser would find in a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("style", "text"):
-            self.text += f"{data} "
-
-
-def read(study: optuna.Study, folder: Path) -> Page:
-    path = report(study, folder / "report.html")
-    page = Page(path.read_text(encoding="utf-8"))
-    assert page.open == []
-    return page
+from tests.helpers.missing import without
+from tests.helpers.pages import read
 
 
 @pytest.fixture(scope="module")
@@ -246,18 +207,6 @@ def test_a_missing_extra_is_named(
     with pytest.raises(MissingExtraError, match=r"pip install 'surrogate-nas\[report\]'"):
         report(optuna.create_study(), tmp_path / "r.html")
     assert os.listdir(tmp_path) == []
-
-
-def without(package: str) -> Callable[..., Any]:
-    """An import statement in an environment without a package."""
-    usual = builtins.__import__
-
-    def importing(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".")[0] == package:
-            raise ImportError(f"No module named {package!r}")
-        return usual(name, *args, **kwargs)
-
-    return importing
 
 
 def full(*_: Any) -> None:

@@ -6,8 +6,11 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from torch import nn
 
+from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.processes import capacity
 from surrogate_nas.running.processes.capacity import (
@@ -20,7 +23,8 @@ from surrogate_nas.running.processes.capacity import (
     probe,
     worth_doubling,
 )
-from surrogate_nas.training.trainer import Trainer
+from surrogate_nas.task import Task
+from surrogate_nas.training.trainer import Outcome, Trainer
 from tests.helpers.toys import ToySpace, ToyTask
 
 GIB = 2**30
@@ -113,11 +117,27 @@ def test_a_probe_trains_for_a_moment() -> None:
     assert (probed.reserved_bytes, probed.free_bytes) == (0, 0)
 
 
-def test_a_probe_looks_for_a_typical_or_a_large_network() -> None:
+def test_a_probe_trains_a_small_a_typical_or_a_large_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """By the first number that the space counts."""
-    space = ToySpace().for_task(ToyTask())
-    sizes = [
-        space.describe(capacity._architecture(space, quantile))["parameters"]
-        for quantile in (0.0, 0.5, 1.0)
-    ]
-    assert sizes == sorted(set(sizes))
+    trained: list[int] = []
+
+    def train(self: Trainer, network: nn.Module, task: Task, *, seed: int) -> Outcome:
+        trained.append(sum(p.numel() for p in network.parameters()))
+        return original(self, network, task, seed=seed)
+
+    original = Trainer.train
+    monkeypatch.setattr(Trainer, "train", train)
+    objective = Objective(ToyTask(), ToySpace(), Trainer(batch_size=32, device="cpu"))
+    for quantile in (0.0, 0.5, 1.0):
+        probe(objective, Probe(0.01, quantile))
+
+    small, typical, large = trained
+    assert small < typical < large
+    # The same sixteen architectures as the probe draws.
+    space, rng = ToySpace().for_task(ToyTask()), np.random.default_rng(0)
+    drawn = [space.suggest(Draw(random_chooser(rng))) for _ in range(16)]
+    sizes = sorted(space.describe(one)["parameters"] for one in drawn)
+    assert (small, large) == (sizes[0], sizes[-1])
+    assert sizes[4] <= typical <= sizes[11]

@@ -15,9 +15,9 @@ import surrogate_nas as sn
 from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.storage.recovery import fail_dead
 from tests.helpers.mortal import faulty
+from tests.helpers.surrogates import fitted
 from tests.helpers.toys import ToySpace, ToyTask
 from tests.helpers.worker_studies import KINDS, address, new_study, width, workers_of
-from tests.running.test_attached import fitted
 
 COMPLETE, FAIL, PRUNED = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
 pytestmark = [

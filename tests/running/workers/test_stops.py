@@ -16,10 +16,10 @@ import pytest
 from optuna.trial import TrialState
 
 import surrogate_nas as sn
+from tests.helpers.kills import parent_of
 from tests.helpers.mortal import MortalSpace
 from tests.helpers.toys import ARCHITECTURE, ToyTask
 from tests.helpers.worker_studies import address, new_study, opened
-from tests.running.test_optimize_stops import parent_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores")
 

@@ -16,8 +16,7 @@ from surrogate_nas import MetaSurrogate
 from surrogate_nas.errors import SurrogateFileError
 from surrogate_nas.spaces import CellSpace
 from surrogate_nas.surrogate.file.surrogate_file import MAX_BYTES, SCHEMA
-from tests.helpers.surrogates import PLAIN, fit
-from tests.safety.fuzz.readers.surrogate import draw, signed
+from tests.helpers.surrogates import PLAIN, draw, fit, signed
 
 Edit = Callable[[dict[str, Any]], object]
 

@@ -22,8 +22,7 @@ from surrogate_nas.space import Architecture, ReferenceShape, SpaceLike, TaskSha
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.surrogate.file.surrogate_file import SCHEMA
 from surrogate_nas.surrogate.model.hypotheses import MEAN, ONE, Hypotheses
-from tests.helpers.surrogates import PLAIN, as_written_before, fit
-from tests.safety.fuzz.readers.surrogate import draw, signed
+from tests.helpers.surrogates import PLAIN, as_written_before, draw, fit, signed
 
 
 def conditional(trial: optuna.trial.BaseTrial) -> None:

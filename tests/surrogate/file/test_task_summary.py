@@ -16,9 +16,8 @@ from surrogate_nas.surrogate.file.task_summary import (
     task_summary,
     write_summary,
 )
-from tests.helpers.surrogates import PLAIN, as_written_before, fit
+from tests.helpers.surrogates import PLAIN, as_written_before, fit, signed
 from tests.helpers.synthetic import SPACE, past_tasks
-from tests.safety.fuzz.readers.surrogate import signed
 
 
 def test_quality_and_notes_are_kept_in_the_file(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.stats import norm, spearmanr
+from scipy.stats import norm, rankdata, spearmanr
 
 from surrogate_nas.surrogate.model.boosting import (
+    average_ranks,
     fit_trees,
     leaf_numbers,
     normal_scores,
@@ -148,3 +149,11 @@ def test_same_leaf_is_a_kernel() -> None:
     np.testing.assert_array_equal(np.diag(together), 1.0)
     assert np.linalg.eigvalsh(together).min() > -1e-9
     assert 0 < together[~np.eye(40, dtype=bool)].mean() < 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+@pytest.mark.parametrize("n_values", [1, 3, 1000])
+def test_ranks_are_scipy_s(n: int, n_values: int) -> None:
+    y = np.random.default_rng(n).integers(0, n_values, n).astype(float)
+
+    assert np.array_equal(average_ranks(y), rankdata(y))

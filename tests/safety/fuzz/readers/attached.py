@@ -14,9 +14,10 @@ import optuna
 
 from surrogate_nas import MetaSurrogate, PastTask, attach_surrogate, attached_surrogate, attributes
 from surrogate_nas.errors import StudyError, SurrogateFileError, SurrogateMismatchError
+from tests.helpers.surrogates import draw
 from tests.safety.fuzz.mutations import BYTES, Mutation, Rng, deepen, dumps, on_json
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
-from tests.safety.fuzz.readers.surrogate import change_text, draw
+from tests.safety.fuzz.readers.surrogate import change_text
 
 _NOBODY = {
     "AWS_ACCESS_KEY_ID": "nobody",

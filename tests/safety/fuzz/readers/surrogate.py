@@ -7,26 +7,22 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import optuna
 
 from surrogate_nas import MetaSurrogate, PastTask
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
-from surrogate_nas.space import SpaceLike, as_space
 from surrogate_nas.spaces import CellSpace
-from surrogate_nas.surrogate.file.surrogate_file import checksum
 from surrogate_nas.surrogate.file.tree_text import read_trees, write_trees
+from tests.helpers.surrogates import draw, signed
 from tests.safety.fuzz.mutations import (
     BYTES,
-    Document,
     Mutation,
     Rng,
     deepen,
     delete,
-    dumps,
     duplicate,
     flip,
     on_json,
@@ -49,28 +45,6 @@ def conditional(trial: optuna.trial.BaseTrial) -> None:
         trial.suggest_categorical(f"kind_{i}", ["a", None, True, 2.5])
     trial.suggest_float("rate", 1e-4, 1e-1, log=True)
     trial.suggest_float("share", 0.0, 1.0, step=0.25)
-
-
-def draw(space: SpaceLike, n: int, rng: Rng) -> list[dict[str, Any]]:
-    """Parameters of n random architectures."""
-    params = []
-    for _ in range(n):
-        one = Draw(random_chooser(rng))
-        as_space(space).suggest(one)
-        params.append(one.params)
-    return params
-
-
-def signed(document: Document) -> bytes:
-    """A file's bytes, with the checksum made right."""
-    body = {name: value for name, value in document.items() if name != "sha256"}
-    try:
-        right = checksum(body)
-    except ValueError:  # a number that is not finite has no checksum
-        right = ""
-    if "sha256" in document:
-        body["sha256"] = right
-    return dumps(body)
 
 
 def change_text(data: bytes, rng: Rng) -> bytes:
