@@ -8,9 +8,10 @@ Names are a contract: a stored study keeps the names that it was written with.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
-from optuna.trial import FrozenTrial
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 Owner: TypeAlias = Literal["study", "trial"]
 Kind: TypeAlias = Literal["user", "system"]
