@@ -21,6 +21,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from surrogate_nas.errors import SpaceError
+
 Chooser = Callable[[str, BaseDistribution], Any]
 """Answers a parameter's name and distribution with a value. A random draw, a stored trial that is
 repeated, a mutation and a learned policy all have this form."""
@@ -137,13 +139,28 @@ def _categorical(*choices: Any) -> CategoricalDistribution:
     return CategoricalDistribution(choices)
 
 
+def numbers_of(distribution: BaseDistribution) -> FloatDistribution | IntDistribution:
+    """Return a distribution of numbers as what it is.
+
+    Raises:
+        SpaceError: It is of another class.
+    """
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return distribution
+    raise SpaceError(
+        expected="a distribution of Optuna: of categories, floats or integers",
+        got=f"a {type(distribution).__name__}",
+        fix="ask for the parameter by suggest_categorical, suggest_float or suggest_int",
+    )
+
+
 def uniform(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     """Draw a value uniformly, in log space if the distribution says so."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(rng.integers(len(distribution.choices)))]
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high, step = distribution.low, distribution.high, distribution.step
-    if isinstance(distribution, IntDistribution) and distribution.log:
+    numbers = numbers_of(distribution)
+    low, high, step = numbers.low, numbers.high, numbers.step
+    if isinstance(numbers, IntDistribution) and numbers.log:
         # NOTE: half a step beyond each end, or rounding would make the ends less likely.
         drawn = math.exp(rng.uniform(math.log(low - 0.5), math.log(high + 0.5)))
         return min(max(round(drawn), low), high)
@@ -158,28 +175,28 @@ def to_unit(distribution: BaseDistribution, value: Any) -> float:
     """Return the place of a number in its range, in [0, 1]; for a category its index."""
     if isinstance(distribution, CategoricalDistribution):
         return float(distribution.to_internal_repr(value))
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = float(distribution.low), float(distribution.high)
+    numbers = numbers_of(distribution)
+    low, high = float(numbers.low), float(numbers.high)
     if high <= low:
         return 0.0
-    if distribution.log:
+    if numbers.log:
         return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
     return (float(value) - low) / (high - low)
 
 
 def from_unit(distribution: BaseDistribution, unit: float) -> float | int:
     """Return the allowed number next to a place in [0, 1], the inverse of :func:`to_unit`."""
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = float(distribution.low), float(distribution.high)
-    if distribution.log:
+    numbers = numbers_of(distribution)
+    low, high = float(numbers.low), float(numbers.high)
+    if numbers.log:
         value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
     else:
         value = low + unit * (high - low)
-    if distribution.step is not None:
-        step = float(distribution.step)
+    if numbers.step is not None:
+        step = float(numbers.step)
         value = low + round((value - low) / step) * step
     value = min(max(value, low), high)
-    return round(value) if isinstance(distribution, IntDistribution) else value
+    return round(value) if isinstance(numbers, IntDistribution) else value
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
@@ -189,15 +206,15 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
             return True
         # NOTE: NaN is unequal to itself, and a storage gives back another NaN object.
         return value != value and any(choice != choice for choice in distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    numbers = numbers_of(distribution)
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return False
-    if not distribution.low <= value <= distribution.high:
+    if not numbers.low <= value <= numbers.high:
         return False
-    if distribution.step is None:
+    if numbers.step is None:
         return True
     # NOTE: a multiple of the step is rarely exact in floating point.
-    steps = (float(value) - distribution.low) / distribution.step
+    steps = (float(value) - numbers.low) / numbers.step
     return abs(steps - round(steps)) < 1e-8
 
 
@@ -233,7 +250,6 @@ def moved(distribution: BaseDistribution, value: Any, rng: np.random.Generator) 
     if isinstance(distribution, CategoricalDistribution):
         others = [choice for choice in distribution.choices if choice != value]
         return others[int(rng.integers(len(others)))] if others else value
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
     spread = _STEP
     other = value
     while other == value:

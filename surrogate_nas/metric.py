@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, final
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import Array
 from surrogate_nas.errors import MetricError
 from surrogate_nas.tensors import AnyTensors
-
-Array = npt.NDArray[Any]
 
 
 class Scorer(Protocol):

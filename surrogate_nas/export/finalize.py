@@ -127,7 +127,6 @@ def finalize(
             got=f"one that ended after {outcome.epochs} epochs with: {outcome.stop_reason.value}",
             fix="lower the Trainer's learning rate, or give it more time or memory",
         )
-    assert best.value is not None
     study.set_user_attr(attributes.TEST_VALUE, test_value)
     study.set_user_attr(attributes.TEST_TRIAL, best.number)
     final = FinalNetwork(
@@ -135,7 +134,7 @@ def finalize(
         architecture=architecture,
         summary=space.summary(architecture),
         description=space.describe(architecture),
-        validation_value=best.value,
+        validation_value=study.best_value,
         test_value=test_value,
         network=_as_exported(network),
         outcome=outcome,
@@ -179,8 +178,7 @@ def _built(
     try:
         with seeded(seed):
             return space.build(architecture, task)
-    except Exception as error:
-        # Users write build; the trial was trained once, so something has changed since.
+    except Exception as error:  # build may be a user's, and must have changed since the trial
         raise StudyError(
             expected=f"{type(space).__name__} to build the architecture of trial {best.number}",
             got=f"{type(error).__name__}: {error}",
@@ -230,7 +228,7 @@ def _exported(
     )
     try:
         return replace(final, folder=write_folder(final.folder, contents))
-    except Exception as error:
+    except Exception as error:  # exporters run a user's network, which may raise anything
         # NOTE: the training may have taken hours, so the caller gets its result in any case.
         failed = ExportError(
             expected=f"to write {str(final.folder)!r}",

@@ -132,8 +132,7 @@ class _Folder:
                 # NOTE: the disk failed, and a folder without this file would not mend that.
                 raise
             self._leave_out(name, error)
-        except Exception as error:
-            # NOTE: exporters run the user's network, which may raise anything at all.
+        except Exception as error:  # exporters run a user's network, which may raise anything
             self._leave_out(name, error)
         return name in self.differences
 
@@ -254,8 +253,8 @@ def _outputs(network: nn.Module, inputs: AnyTensors) -> AnyTensors:
     """Return what the network gives for the task's example, or nothing where it takes another."""
     try:
         outputs = tensors.call(network, inputs)
-    except Exception:
-        # NOTE: the task may call its network in a way of its own. Then only weights are written.
+    except Exception:  # a user's task may call its network in a way of its own
+        # NOTE: then only the weights are written.
         return {}
     return outputs if tensors.is_tensors(outputs) else {}
 

@@ -112,8 +112,7 @@ def _trace(module: nn.Module, arguments: Mapping[str, str]) -> fx.Graph:
         # NOTE: not symbolic_trace, which also compiles source with the modules' names in it, and
         # a user's name may hold any text.
         graph = fx.Tracer().trace(module)
-    except Exception as error:
-        # NOTE: the user's own forward runs here on stand-ins, and may raise anything.
+    except Exception as error:  # a user's forward runs here on stand-ins, and raises anything
         raise unwritable(f"one that torch.fx cannot trace: {error}") from error
     found = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
     if arguments and set(found) != set(arguments):

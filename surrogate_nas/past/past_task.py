@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast, final
 
 import numpy as np
-import numpy.typing as npt
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
+from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import PastTaskError, StudyError
 from surrogate_nas.past.tables.checks import Check, Duplicates
 from surrogate_nas.past.tables.checks import Direction as Direction
@@ -26,7 +26,6 @@ from surrogate_nas.past.tables.reading import TableLike, TablePath, as_table, re
 from surrogate_nas.past.tables.tasks import TableOptions, TableTask, read_tasks
 from surrogate_nas.space import SpaceLike
 
-FloatArray = npt.NDArray[np.float64]
 Given: TypeAlias = (
     "PastTask | optuna.Study | Sequence[FrozenTrial] | "
     "tuple[Sequence[Mapping[str, Any]], Sequence[float]]"

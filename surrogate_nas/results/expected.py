@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas.arrays import FloatArray, IntArray
 from surrogate_nas.draw import random_params
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.past.past_task import Direction, from_trials
 from surrogate_nas.results.summary import spaced
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int_]
 
 _LEAST_RESULTS, _MOST_RESULTS = 5, 500
 _MOST_POINTS = 60

@@ -55,8 +55,7 @@ def picture(space: SearchSpace, params: Mapping[str, Any], words: str) -> str:
             return space.picture(space.from_params(params))
         except SurrogateNasError:
             pass  # a trial of another space, or of one that has changed
-        except Exception:
-            # Users write picture; a table is better than none.
+        except Exception:  # the space may be a user's; a table is better than no picture
             _logger.warning("The space's picture failed; a table is drawn.", exc_info=True)
     return choices_table("Architecture", list(params.items()), words)
 

@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtri
 
 from surrogate_nas import attributes
+from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import StudyError
-
-FloatArray = npt.NDArray[np.float64]
 
 _MIN_PAIRS = 3
 
@@ -135,7 +133,8 @@ def summarize(study: optuna.Study) -> StudySummary:
 
 def sum_up(study: optuna.Study, trials: Sequence[FrozenTrial]) -> StudySummary:
     """Sum trials of a study with one objective up, as :func:`summarize` does all of them."""
-    completed = tuple(t for t in trials if t.state == TrialState.COMPLETE)
+    # NOTE: a damaged storage may hold completed trials without their value.
+    completed = tuple(t for t in trials if t.state == TrialState.COMPLETE and t.value is not None)
     predictions = [
         (number(t, attributes.PREDICTED_VALUE), number(t, attributes.PREDICTED_STD))
         for t in completed
@@ -207,8 +206,7 @@ def _rank_correlation(predicted: tuple[float, ...], measured: tuple[float, ...])
 
 
 def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
+    return math.nan if trial.value is None else trial.value
 
 
 def _total(trials: Sequence[FrozenTrial], attr: str) -> int:

@@ -160,7 +160,7 @@ class Objective:
             outcome = self._evaluate(trial, architecture)
         except (optuna.exceptions.OptunaError, StorageError):
             raise  # the study itself is in trouble, not this network
-        except Exception as error:
+        except Exception as error:  # space, network and task may be a user's
             if is_out_of_memory(error):
                 raise _infeasible(trial) from error
             note_error(trial, error)

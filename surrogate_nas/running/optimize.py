@@ -113,11 +113,10 @@ def optimize(
         Pool(sent, n_threads) as pool,
         _bar(show_progress_bar, n_trials) as bar,
     ):
-        if on_cuda:
-            n = crew.n_on_device(pool, n, n_trials)
-        assert n != "auto"
+        # NOTE: the host has settled "auto" by now; a device is asked once its workers are there.
+        n_workers = crew.n_on_device(pool, n, n_trials) if n == "auto" or on_cuda else n
         callbacks = [*callbacks, lambda study, trial: _advance(bar, study)]
-        _Run(study, objective, n_trials, n, pool, callbacks).run()
+        _Run(study, objective, n_trials, n_workers, pool, callbacks).run()
 
 
 def continue_study(
@@ -185,16 +184,18 @@ class _Run:
 
     def run(self) -> None:
         """Run all trials; when anything stops that, leave none of them running."""
-        with in_loop(self._study):
-            try:
-                while self._n_to_start or self._training:
-                    self._step()
-            except BaseException:
-                for trial in self._training.values():
-                    with contextlib.suppress(Exception):  # the first error is the one to show
-                        interrupt(trial)
-                        self._study.tell(trial, state=TrialState.FAIL)
-                raise
+        with in_loop(self._study), contextlib.ExitStack() as undo:
+            undo.callback(self._give_up)
+            while self._n_to_start or self._training:
+                self._step()
+            undo.pop_all()
+
+    def _give_up(self) -> None:
+        """Fail the trials that are in training, while an error is on its way."""
+        for trial in self._training.values():
+            with contextlib.suppress(Exception):  # storages are plug-ins; the first error counts
+                interrupt(trial)
+                self._study.tell(trial, state=TrialState.FAIL)
 
     def _step(self) -> None:
         """Give every idle worker a trial, then wait for the next thing that happens."""
@@ -325,7 +326,7 @@ def _reply(trial: optuna.Trial, call: Call) -> tuple[Any] | Exception:
         return (is_bug(trial),)
     try:
         return (answer(trial, call),)
-    except Exception as error:
+    except Exception as error:  # a worker's question may be as wrong as it likes
         if call.name.startswith("suggest_"):
             raise
         return portable(error)

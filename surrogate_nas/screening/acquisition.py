@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import erfcx, log_ndtr, logsumexp
 
+from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import SpaceError
-
-FloatArray = npt.NDArray[np.float64]
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _MIN_STD = 1e-12

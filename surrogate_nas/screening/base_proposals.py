@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
-import numpy.typing as npt
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.storages import InMemoryStorage
@@ -25,6 +24,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
+from surrogate_nas.arrays import IndexArray
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.storage.optuna_private import (
     MEMORY_LOGGER,
@@ -198,7 +198,7 @@ def _representative(trials: list[FrozenTrial], direction: StudyDirection) -> lis
     feasible = (i for _, i in sorted(valued) if _is_feasible(trials[i]))
     kept = set(itertools.islice(feasible, _BEST))
     rest = [i for i in finished if i not in kept]
-    even: npt.NDArray[np.intp] = np.linspace(0, len(rest) - 1, MOST_TRIALS - len(kept)).astype(int)
+    even: IndexArray = np.linspace(0, len(rest) - 1, MOST_TRIALS - len(kept)).astype(int)
     kept.update(rest[place] for place in even)
     return [t for i, t in enumerate(trials) if i in kept or not t.state.is_finished()]
 

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
+from surrogate_nas.arrays import BoolArray, FloatArray, IndexArray
 from surrogate_nas.screening.known_trials import KnownTrials
 from surrogate_nas.screening.objectives import best_rows, non_dominated
-
-FloatArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.intp]
 
 
 @final
@@ -74,7 +71,7 @@ class Evaluated:
         )
 
     @property
-    def is_feasible(self) -> npt.NDArray[np.bool_]:
+    def is_feasible(self) -> BoolArray:
         """Whether each architecture keeps all constraints, (n,)."""
         return np.asarray((self.violations <= 0).all(axis=1))
 

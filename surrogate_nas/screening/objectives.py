@@ -6,11 +6,8 @@ Notation: values (n, o) of n architectures in o objectives, larger is better in 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IndexArray = npt.NDArray[np.intp]
+from surrogate_nas.arrays import BoolArray, FloatArray, IndexArray
 
 
 def non_dominated(values: FloatArray) -> BoolArray:

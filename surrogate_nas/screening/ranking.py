@@ -6,8 +6,8 @@ Notation: m candidates; mean (m,) and std (m,) are predictions in working units,
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import FloatArray, IndexArray
 from surrogate_nas.screening.acquisition import (
     ACQUISITIONS,
     Acquisition,
@@ -19,9 +19,6 @@ from surrogate_nas.screening.pool import Candidate, Pool
 from surrogate_nas.screening.whole_space import WholeSpace
 from surrogate_nas.surrogate.features import FeatureCache
 from surrogate_nas.surrogate.target_model import TargetModel
-
-FloatArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.intp]
 
 N_PARENTS = 5
 """Number of good architectures whose neighbours enter the pool."""

@@ -8,20 +8,16 @@ from collections.abc import Set as AbstractSet
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
 
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.arrays import IndexArray
+from surrogate_nas.draw import Draw, numbers_of, random_chooser
 from surrogate_nas.screening.pool import Candidate, Limits
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.surrogate.features import FeatureCache, Features
-
-IndexArray = npt.NDArray[np.intp]
 
 _PROBES = 20
 """Number of random draws from which the size of a space is estimated."""
@@ -145,18 +141,18 @@ def _size(distribution: BaseDistribution) -> int | None:
     """Return the number of values of a parameter; None for the real numbers of a range."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if distribution.single():
+    numbers = numbers_of(distribution)
+    if numbers.single():
         return 1
-    if distribution.step is None:
+    if numbers.step is None:
         return None
-    return 1 + round((distribution.high - distribution.low) / distribution.step)
+    return 1 + round((numbers.high - numbers.low) / numbers.step)
 
 
 def _value(distribution: BaseDistribution, index: int) -> Any:
     """Return one of the values of a parameter, counted from its lowest."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[index]
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    step = 0 if distribution.single() else distribution.step or 0
-    return min(distribution.low + index * step, distribution.high)
+    numbers = numbers_of(distribution)
+    step = 0 if numbers.single() else numbers.step or 0
+    return min(numbers.low + index * step, numbers.high)

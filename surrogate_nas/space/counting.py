@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -23,6 +23,8 @@ _LAYERS = (
     *(nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.MultiheadAttention),
 )
 """What is counted as depth: layers with matrices of weights."""
+
+_T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
 
@@ -42,14 +44,25 @@ def count(
         example: One input on the CPU, as the network is called with it.
     """
     inputs = torch.zeros(1, *input_shape) if example is None else example
-    try:
-        with torch.device("meta"):
-            network = build().eval()
-    except Exception:
-        # The user's own build runs here, on a device without numbers; the CPU's error counts.
-        network = _built_on_cpu(build)
+    network = _tried(lambda: _built_on_meta(build))
+    if isinstance(network, Exception):
+        network = _built_on_cpu(build)  # whose error counts
     parameters = float(sum(p.numel() for p in network.parameters()))
     return {"parameters": parameters, **_operations(build, network, inputs)}
+
+
+def _tried(run: Callable[[], _T]) -> _T | Exception:
+    """Return what a function returns, or the error that it raises."""
+    try:
+        return run()
+    except Exception as error:  # a user's build and forward run here, on stand-ins
+        return error
+
+
+def _built_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network whose tensors have shapes but no numbers."""
+    with torch.device("meta"):
+        return build().eval()
 
 
 def _built_on_cpu(build: Callable[[], nn.Module]) -> nn.Module:
@@ -64,19 +77,15 @@ def _operations(
 ) -> dict[str, float]:
     """Count multiply-accumulates and depth by running a network; nothing where it cannot run."""
     device = next((p.device for p in network.parameters()), torch.device("meta"))
-    try:
-        return _run_counted(network, tensors.to_device(inputs, device), device)
-    except Exception as error:
-        # The user's own forward runs here, on stand-ins, and raises whatever it likes.
-        if device.type == "cpu" or _n_bytes(network) > _MOST_COUNTED_BYTES:
-            _logger.info("Operations cannot be counted: %s: %s", type(error).__name__, error)
-            return {}
-    try:
-        return _run_counted(_built_on_cpu(build), inputs, torch.device("cpu"))
-    except Exception as error:
-        # As above. Training will show the error, if it is one.
-        _logger.info("Operations cannot be counted: %s: %s", type(error).__name__, error)
+    found = _tried(lambda: _run_counted(network, tensors.to_device(inputs, device), device))
+    fits_cpu = device.type != "cpu" and _n_bytes(network) <= _MOST_COUNTED_BYTES
+    if isinstance(found, Exception) and fits_cpu:
+        cpu = torch.device("cpu")
+        found = _tried(lambda: _run_counted(_built_on_cpu(build), inputs, cpu))
+    if isinstance(found, Exception):  # training will show the error, if it is one
+        _logger.info("Operations cannot be counted: %s: %s", type(found).__name__, found)
         return {}
+    return found
 
 
 def _n_bytes(network: nn.Module) -> int:

@@ -12,7 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from torch import nn
 
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.draw import Draw, numbers_of, random_chooser
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space.search_space import Architecture, Distributions, SearchSpace, TaskShape
 
@@ -89,12 +89,12 @@ def suggest_from(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDis
     """Ask a trial for a parameter that is given as a distribution object."""
     if isinstance(distribution, optuna.distributions.CategoricalDistribution):
         return trial.suggest_categorical(name, distribution.choices)
-    if isinstance(distribution, optuna.distributions.IntDistribution):
-        low, high, step = distribution.low, distribution.high, distribution.step
-        return trial.suggest_int(name, low, high, step=step, log=distribution.log)
-    assert isinstance(distribution, optuna.distributions.FloatDistribution)
-    low_, high_, step_ = distribution.low, distribution.high, distribution.step
-    return trial.suggest_float(name, low_, high_, step=step_, log=distribution.log)
+    numbers = numbers_of(distribution)
+    if isinstance(numbers, optuna.distributions.IntDistribution):
+        low, high, step = numbers.low, numbers.high, numbers.step
+        return trial.suggest_int(name, low, high, step=step, log=numbers.log)
+    low_, high_, step_ = numbers.low, numbers.high, numbers.step
+    return trial.suggest_float(name, low_, high_, step=step_, log=numbers.log)
 
 
 def distributions(space: SearchSpace) -> Distributions:

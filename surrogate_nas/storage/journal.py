@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import IO, Any, final
@@ -30,13 +31,12 @@ class JournalFile(JournalFileBackend):
         with journal_lock(self), open(str(journal_path(self)), "rb+", buffering=0) as file:
             end = _end_of_lines(file)
             file.seek(end)
-            try:
+            with contextlib.ExitStack() as undo:
+                undo.callback(file.truncate, end)
                 while lines:
                     lines = lines[file.write(lines) :]
                 os.fsync(file.fileno())
-            except BaseException:
-                file.truncate(end)
-                raise
+                undo.pop_all()
 
 
 def _end_of_lines(file: IO[bytes]) -> int:

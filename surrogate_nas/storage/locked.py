@@ -7,6 +7,7 @@ process dies, the next process that opens the study finds the trial (see
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 import weakref
@@ -84,11 +85,10 @@ def _create(
     # NOTE: the lock is part of the trial's creation. Written afterwards, it would be missing if
     # the process died between the two.
     running = create_trial(state=TrialState.RUNNING, system_attrs={LOCK: str(lock.path)})
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(lock.release)
         trial_id = create(running)
-    except BaseException:
-        lock.release()
-        raise
+        undo.pop_all()
     _held.setdefault(storage, {})[trial_id] = lock
     return trial_id
 
@@ -105,20 +105,17 @@ def _set_state(
     lock = _new_lock(storage)
     if lock is None:
         return write()
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(lock.release)
         # NOTE: a name of its own. Another process may want the same trial from the queue at the
         # same time, and must not overwrite the lock of the one that gets it.
         storage.set_trial_system_attr(
             trial_id, f"{QUEUE_LOCK}{uuid.uuid4().hex[:8]}", str(lock.path)
         )
         is_taken = write()
-    except BaseException:
-        lock.release()
-        raise
-    if is_taken:
-        _held.setdefault(storage, {})[trial_id] = lock
-    else:
-        lock.release()
+        if is_taken:
+            _held.setdefault(storage, {})[trial_id] = lock
+            undo.pop_all()
     return is_taken
 
 

@@ -7,6 +7,7 @@ in the same transaction, whether the write was.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import json
@@ -96,13 +97,16 @@ class PatientDatabase(HookedDatabase):
         self._patience_seconds = patience_seconds
         self._begun: set[str] = set()
         self._last_away = -math.inf
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._dispose)
             super().__init__(url, {**_engine_kwargs(url), **(engine_kwargs or {})}, **more)
-        except BaseException:
-            if (engine := vars(self).get("engine")) is not None:
-                engine.dispose()
-            raise
+            undo.pop_all()
         self._watch_connections()
+
+    def _dispose(self) -> None:
+        """Close all connections, of a database that may have failed to open, too."""
+        if (engine := vars(self).get("engine")) is not None:
+            engine.dispose()
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__({**state, "_begun": set(), "_last_away": -math.inf})

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
+from surrogate_nas.arrays import FloatArray
 from surrogate_nas.past.past_task import Direction, signed
 from surrogate_nas.surrogate.model.scaling import TargetScale
-
-FloatArray = npt.NDArray[np.float64]
 
 _NOISE, _NOISE_WEIGHT = 0.5, 2.0
 """Prior guess of the residual standard deviation, and how many pairs it is worth."""

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from scipy.spatial.distance import cdist
 
+from surrogate_nas.arrays import BoolArray, FloatArray
 from surrogate_nas.draw import Draw, from_unit, random_chooser, replay_chooser, to_unit
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import Distributions, SearchSpace, distributions, fingerprint
 
-FloatArray = npt.NDArray[np.float64]
 Params = Mapping[str, Any]
 
 _ABSENT = object()
@@ -203,7 +203,7 @@ class Encoding:
         return names + [f"feature:{name}" for name in self._features]
 
 
-def distance(a: FloatArray, b: FloatArray, is_category: npt.NDArray[np.bool_]) -> FloatArray:
+def distance(a: FloatArray, b: FloatArray, is_category: BoolArray) -> FloatArray:
     """Return the share of parameters in which two architectures differ, (n, m) in [0, 1].
 
     A category differs or does not (Hamming); a number differs by its distance along its range; a

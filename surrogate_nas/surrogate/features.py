@@ -8,15 +8,12 @@ from functools import cached_property
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import FloatArray, IndexArray, LeafArray
 from surrogate_nas.surrogate.encoding import Encoding
 from surrogate_nas.surrogate.model.basis import PastBasis
-from surrogate_nas.surrogate.model.boosting import LeafArray, same_leaf
+from surrogate_nas.surrogate.model.boosting import same_leaf
 from surrogate_nas.surrogate.model.posterior import KernelDistances
-
-FloatArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.intp]
 
 _MOST_CACHED = 20_000
 

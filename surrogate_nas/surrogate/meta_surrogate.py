@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import FloatArray
 from surrogate_nas.draw import random_params
 from surrogate_nas.errors import PastTaskError, SurrogateMismatchError
 from surrogate_nas.past.mapping import SpaceMapping
@@ -31,8 +31,6 @@ from surrogate_nas.surrogate.model.hypotheses import OF_META_FEATURES, TRANSFERS
 from surrogate_nas.surrogate.model.threads import one_thread
 from surrogate_nas.surrogate.similarity import MetaFeatures, similarity
 from surrogate_nas.surrogate.target_model import TargetModel
-
-FloatArray = npt.NDArray[np.float64]
 
 _SPACE_DRAWS = 1000
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from surrogate_nas.arrays import FloatArray
+
 MetaFeatures = Mapping[str, float]
 
 _WIDTH = 0.5

@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, final
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import FloatArray, IndexArray
 from surrogate_nas.past.past_task import Direction, signed
 from surrogate_nas.surrogate.curves import UnfinishedTrials
 from surrogate_nas.surrogate.features import FeatureCache, Features
 from surrogate_nas.surrogate.model.basis import PastBasis
-from surrogate_nas.surrogate.model.posterior import IndexArray, Posterior
+from surrogate_nas.surrogate.model.posterior import Posterior
 from surrogate_nas.surrogate.model.scaling import TargetScale
 from surrogate_nas.surrogate.model.threads import one_thread
-
-FloatArray = npt.NDArray[np.float64]
 
 MOST_OBSERVED = 512
 """Results that a posterior is conditioned on: it costs the cube of their number. Which ones stand

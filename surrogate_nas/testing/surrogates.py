@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.stats import spearmanr
 
+from surrogate_nas.arrays import FloatArray
 from surrogate_nas.draw import random_params
 from surrogate_nas.past.past_task import Direction
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space
 from surrogate_nas.surrogate.encoding import Encoding
 
-FloatArray = npt.NDArray[np.float64]
 Params: TypeAlias = list[dict[str, Any]]
 Results: TypeAlias = tuple[Sequence[Mapping[str, Any]], Sequence[float]]
 

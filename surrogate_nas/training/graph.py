@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import final
 
 import torch
@@ -51,19 +51,22 @@ class GraphRecorder(Recorder):
         with _CAPTURING, self.aside():
             # Other threads may allocate memory meanwhile, for their own training.
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-            try:
+            with ExitStack() as undo:
+                undo.callback(self._give_up, graph)
                 compute()
-            except BaseException:
-                with suppress(RuntimeError):  # the error that is on its way says more
-                    graph.capture_end()
-                self._renew_generators()
-                raise
+                undo.pop_all()
             try:
                 graph.capture_end()
             except RuntimeError:
                 self._renew_generators()
                 raise
         return graph.replay
+
+    def _give_up(self, graph: torch.cuda.CUDAGraph) -> None:
+        """End a recording in which something has failed."""
+        with suppress(RuntimeError):  # the error that is on its way says more
+            graph.capture_end()
+        self._renew_generators()
 
     def _renew_generators(self) -> None:
         """Free generators from a capture that failed: they would refuse to draw ever after."""

@@ -167,6 +167,7 @@ class Watchdog:
 
 def _raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
     """Raise an exception in another thread as soon as it runs Python code."""
-    assert thread.ident is not None
+    if thread.ident is None:
+        return  # it has not begun, so there is nothing to stop
     ident = ctypes.c_ulong(thread.ident)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(error))

@@ -77,8 +77,7 @@ def watched(run: Callable[[], None], network: nn.Module) -> str | None:
     try:
         with watch:
             run()
-    except Exception as error:
-        # It went well without being watched; some compiled code refuses this.
+    except Exception as error:  # a user's compiled code may refuse to be watched in any way
         if is_out_of_memory(error):
             raise
         watch.reason = f"it cannot be watched ({type(error).__name__})"

@@ -248,7 +248,7 @@ class _Run:
                 reason = self._epochs(on_epoch, checkpoint)
         except StepHangs:
             reason = StopReason.TIME_LIMIT
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C and a user's own errors find a checkpoint, too
             if not is_out_of_memory(error):
                 if checkpoint is not None:
                     checkpoint.flush()

@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
-from surrogate_nas.metric import Array, Metric
+from surrogate_nas.arrays import Array
+from surrogate_nas.metric import Metric
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape
 from surrogate_nas.task import Split, Task
 from surrogate_nas.training.trainer import seeded

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from surrogate_nas.arrays import Array, IntArray
 from surrogate_nas.domains.images.cleaning import (
     as_images,
     as_labels,
@@ -26,9 +26,7 @@ from surrogate_nas.errors import TaskError
 from surrogate_nas.metric import Metric, named
 from surrogate_nas.task import Split, Task
 
-Array = npt.NDArray[Any]
-Ints = npt.NDArray[np.int64]
-Labeled: TypeAlias = tuple[Array, Ints]
+Labeled: TypeAlias = tuple[Array, IntArray]
 """Images (n, channels, height, width) with class indices (n,)."""
 
 
@@ -187,7 +185,7 @@ def _split(
     return {part: (images[taken], targets[taken]) for part, taken in rows.items()}
 
 
-def _too_few_rows(targets: Ints, names: tuple[str, ...], n_parts: int) -> TaskError:
+def _too_few_rows(targets: IntArray, names: tuple[str, ...], n_parts: int) -> TaskError:
     """Return the error that names the rarest class."""
     counts = np.bincount(targets, minlength=len(names))
     rarest = int(counts.argmin())
@@ -198,7 +196,7 @@ def _too_few_rows(targets: Ints, names: tuple[str, ...], n_parts: int) -> TaskEr
     )
 
 
-def _targets(labels: Ints) -> torch.Tensor:
+def _targets(labels: IntArray) -> torch.Tensor:
     """Return class indices as a tensor of int64, (n,)."""
     return torch.from_numpy(labels.astype(np.int64))
 

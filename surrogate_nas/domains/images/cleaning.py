@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from surrogate_nas.arrays import Array, IntArray
 from surrogate_nas.errors import TaskError
 
-Array = npt.NDArray[Any]
-Ints = npt.NDArray[np.int64]
 PixelType = Literal["uint8", "float32"]
 
 _CHANNELS = (1, 3, 4)
@@ -326,7 +324,7 @@ def _from_objects(labels: Array) -> Array:
     return labels
 
 
-def _from_floats(labels: Array, what: str) -> Ints:
+def _from_floats(labels: Array, what: str) -> IntArray:
     whole = np.isfinite(labels) & (np.abs(labels) < 2**53)
     whole[whole] = labels[whole] == np.round(labels[whole])
     if not whole.all():

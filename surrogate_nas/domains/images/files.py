@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import Array
 from surrogate_nas.domains.images.arrays import Options, from_arrays
 from surrogate_nas.domains.images.folder import from_folder
 from surrogate_nas.errors import TaskError
@@ -76,7 +76,7 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
     return from_arrays(x, y, name=name or path.stem, **others, **options)
 
 
-def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _read_arrays(path: Path) -> dict[str, Array]:
     """Return the known arrays of an archive, and an empty array for each other name."""
     known = {*_OPTIONAL_KEYS, *(key for pair in _KEYS for key in pair)}
     try:
@@ -101,7 +101,7 @@ def _require_plausible_size(archive: Any, path: Path) -> None:
         raise ValueError(f"it unfolds to {unfolded:,} bytes")
 
 
-def _names(classes: npt.NDArray[Any], path: Path) -> list[str]:
+def _names(classes: Array, path: Path) -> list[str]:
     """Return the names of the classes as text."""
     if classes.size > _MOST_CLASSES:
         raise TaskError(

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import ByteArray, FloatArray
 from surrogate_nas.domains.images.cleaning import enumerated
 from surrogate_nas.errors import MissingExtraError, TaskError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Pixels: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.float64]
+Pixels: TypeAlias = ByteArray | FloatArray
 """An image; float64 where the file holds fractions or whole numbers of 32 bits."""
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 Size: TypeAlias = tuple[int, int]
 """Height and width."""
 
@@ -134,7 +133,7 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def in_bytes(images: Sequence[Pixels], names: Sequence[str]) -> list[Bytes]:
+def in_bytes(images: Sequence[Pixels], names: Sequence[str]) -> list[ByteArray]:
     """Bring images of 32 bits a pixel to bytes, by the range of all of them together.
 
     Args:
@@ -215,7 +214,7 @@ def require_memory(sizes: dict[str, Size], image_size: Size | None, max_bytes: i
         )
 
 
-def stacked(images: Sequence[Bytes], *, is_colored: bool) -> Bytes:
+def stacked(images: Sequence[ByteArray], *, is_colored: bool) -> ByteArray:
     """Stack images, (n, height, width) or with channels first, (n, 3, height, width)."""
     if not is_colored:
         return np.stack(images)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from surrogate_nas.arrays import BoolArray, FloatArray, IntArray
 
 IMAGE_META_FEATURES = (
     "log10_n_train",
@@ -73,7 +71,7 @@ def image_meta_features(
         targets: Class indices, (n,).
         n_classes: Number of classes.
     """
-    labels: Ints = targets.cpu().numpy()
+    labels: IntArray = targets.cpu().numpy()
     ranks = _rank_in_class(labels)
     rows = _stratified_rows(labels, ranks)
     sample = _unit_scale(images[torch.from_numpy(rows)])
@@ -88,7 +86,7 @@ def image_meta_features(
     return dict(zip(IMAGE_META_FEATURES, values, strict=True))
 
 
-def _class_numbers(labels: Ints, n_classes: int) -> tuple[float, ...]:
+def _class_numbers(labels: IntArray, n_classes: int) -> tuple[float, ...]:
     """Return the five numbers of the classes, from log10_n_train to log_class_imbalance."""
     counts = np.bincount(labels, minlength=n_classes)
     counts = counts[counts > 0]
@@ -103,7 +101,7 @@ def _class_numbers(labels: Ints, n_classes: int) -> tuple[float, ...]:
     )
 
 
-def _rank_in_class(labels: Ints) -> Ints:
+def _rank_in_class(labels: IntArray) -> IntArray:
     """Return the place of each row in a random order of its class, from 0, (n,)."""
     # NOTE: a fixed seed, so that one data set always has the same meta-features.
     shuffled = np.random.default_rng(_SEED).permutation(len(labels))
@@ -114,7 +112,7 @@ def _rank_in_class(labels: Ints) -> Ints:
     return ranks
 
 
-def _stratified_rows(labels: Ints, ranks: Ints) -> Ints:
+def _stratified_rows(labels: IntArray, ranks: IntArray) -> IntArray:
     """Return at most _SAMPLE_ROWS rows, in which the classes have their shares."""
     # NOTE: each class spreads its rows evenly over (0, 1), so any first part has all classes.
     position = (ranks + 0.5) / np.bincount(labels)[labels]
@@ -132,7 +130,7 @@ def _unit_scale(images: torch.Tensor) -> torch.Tensor:
     return (wide - low) / (high - low or 1.0)
 
 
-def _pixel_numbers(pixels: Floats) -> tuple[float, ...]:
+def _pixel_numbers(pixels: FloatArray) -> tuple[float, ...]:
     """Return mean, standard deviation, skewness, share of zeros, mean deviation by position."""
     mean, std = float(pixels.mean()), float(pixels.std())
     # NOTE: a deviation at the level of rounding is none, and its cube underflows.
@@ -140,14 +138,14 @@ def _pixel_numbers(pixels: Floats) -> tuple[float, ...]:
     return mean, std, skew, float((pixels == 0).mean()), float(pixels.std(axis=0).mean())
 
 
-def _coarse(images: torch.Tensor) -> Floats:
+def _coarse(images: torch.Tensor) -> FloatArray:
     """Return images averaged down to at most 8x8 and flattened, (n, features)."""
     size = (min(images.shape[2], _COARSE_SIZE), min(images.shape[3], _COARSE_SIZE))
-    coarse: Floats = functional.adaptive_avg_pool2d(images, size).flatten(1).numpy()
+    coarse: FloatArray = functional.adaptive_avg_pool2d(images, size).flatten(1).numpy()
     return coarse
 
 
-def _effective_dimension(features: Floats) -> float:
+def _effective_dimension(features: FloatArray) -> float:
     """Return the participation ratio of the covariance's eigenvalues."""
     centered = features - features.mean(axis=0)
     covariance = centered.T @ centered / len(features)
@@ -157,9 +155,7 @@ def _effective_dimension(features: Floats) -> float:
     return trace**2 / squares if trace > 1e-12 else 0.0
 
 
-def _landmarks(
-    features: Floats, labels: Ints, is_fitted: npt.NDArray[np.bool_]
-) -> tuple[float, ...]:
+def _landmarks(features: FloatArray, labels: IntArray, is_fitted: BoolArray) -> tuple[float, ...]:
     """Return accuracy and skill of ridge regression, then of the nearest neighbor."""
     seen, unseen = labels[is_fitted], labels[~is_fitted]
     if not len(unseen):

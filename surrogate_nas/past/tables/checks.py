@@ -68,7 +68,8 @@ def resolve_direction(
             got=f"{given!r}",
             fix="say which way the value is better",
         )
-    if given is None and named is None:
+    direction = given or named
+    if direction is None:
         raise PastTaskError(
             expected=f"to know which way column {column!r} of {source} is better",
             got="no direction, and a name that does not say",
@@ -81,8 +82,6 @@ def resolve_direction(
             fix=f"pass direction={named!r}; if the name misleads, rename the column or pass "
             "allow=('direction',)",
         )
-    direction = given or named
-    assert direction is not None
     return direction
 
 

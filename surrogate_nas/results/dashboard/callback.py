@@ -8,7 +8,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -96,11 +97,9 @@ class DashboardCallback:
     def __call__(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Add a picture to a trial that has none, and refresh if it is time."""
         self.begin()
-        try:
+        with self._forgiven():
             if trial.params and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 self._add_late(study, trial)
-        except Exception as error:
-            self._complain(error)
         self.refresh(study)
 
     def begin(self) -> None:
@@ -146,21 +145,21 @@ class DashboardCallback:
     ) -> None:
         """Draw a picture and keep it, and remember the seconds that it took."""
         began = time.monotonic()
-        try:
+        with self._forgiven():
             folder = artifact_folder(study, self.artifacts)
             if folder is not None:
                 if self.artifacts is not None:
                     pages.remember_folder(study, folder)
                 add_picture(study, trial, draw(), folder)
-        except Exception as error:
-            self._complain(error)
         self._picture_cost = time.monotonic() - began
         self.spent_seconds += self._picture_cost
 
     def trained(self, trial: optuna.trial.BaseTrial) -> None:
         """Add the picture of a trial whose training has ended, if :meth:`show` had no time."""
-        draw = self._undrawn.pop(getattr(trial, "_trial_id", -1), None)
-        if draw is None or not isinstance(trial, optuna.Trial):
+        if not isinstance(trial, optuna.Trial):
+            return
+        draw = self._undrawn.pop(id_of(trial), None)
+        if draw is None:
             return
         if self._affords(self._picture_cost):
             self._keep(trial.study, trial, draw)
@@ -209,11 +208,9 @@ class DashboardCallback:
             anew = True
         self._is_outdone = False
         began = time.monotonic()
-        try:
+        with self._forgiven():
             space, trials = space_of(study, self.space), study.get_trials(deepcopy=False)
             pages.add_late_pictures(study, space, trials, self.artifacts)
-        except Exception as error:
-            self._complain(error)
         self.spent_seconds += time.monotonic() - began
 
     def _write(
@@ -241,25 +238,33 @@ class DashboardCallback:
         if _is_in_memory(study) or not self._lock.acquire(blocking=False):
             return True
         began = time.monotonic()
+        is_last = True
         try:
-            if waits:
-                pages.wait_for_others(study)
-            trials = _with_result(study.get_trials(deepcopy=False), just_now)
-            n_finished = pages.n_finished(trials)
-            if anew or pages.is_new(study, n_finished):
-                pages.require_dashboard()
-                pages.claim(study)
-                pages.write(study, space_of(study, self.space), trials)
-                pages.release(study, n_finished)
-            now = _with_result(study.get_trials(deepcopy=False), just_now)
-            return pages.n_finished(now) <= n_finished
-        except Exception as error:
-            self._complain(error)
-            return True
+            with self._forgiven():
+                if waits:
+                    pages.wait_for_others(study)
+                trials = _with_result(study.get_trials(deepcopy=False), just_now)
+                n_finished = pages.n_finished(trials)
+                if anew or pages.is_new(study, n_finished):
+                    pages.require_dashboard()
+                    pages.claim(study)
+                    pages.write(study, space_of(study, self.space), trials)
+                    pages.release(study, n_finished)
+                now = _with_result(study.get_trials(deepcopy=False), just_now)
+                is_last = pages.n_finished(now) <= n_finished
         finally:
             self._last_cost = time.monotonic() - began
             self.spent_seconds += self._last_cost
             self._lock.release()
+        return is_last
+
+    @contextmanager
+    def _forgiven(self) -> Iterator[None]:
+        """Log an error of what is done for the page, in place of raising it."""
+        try:
+            yield
+        except Exception as error:  # storages, plotly and a space's own pictures raise anything
+            self._complain(error)
 
     def _complain(self, error: Exception) -> None:
         """Log the first error. The study goes on without its figures."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import FloatArray, IndexArray
 from surrogate_nas.errors import PastTaskError
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.results.evaluation.inferred_space import infer_space, require_shared
@@ -18,7 +18,6 @@ from surrogate_nas.space import SpaceLike
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate, PastFit
 from surrogate_nas.surrogate.model.boosting import rank_correlation
 
-FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
 _FEWEST_PAIRS = 10
@@ -134,7 +133,7 @@ def _evaluate(
 def _after(
     warm: MetaSurrogate,
     task: PastTask,
-    rows: npt.NDArray[np.intp],
+    rows: IndexArray,
     n: int,
     repeats: int,
     rng: np.random.Generator,
@@ -170,8 +169,7 @@ def _is_reversed(fitted: PastFit, task: int, before: float, n: int) -> bool:
     # NOTE: without association the standard error of a rank correlation is 1 / sqrt(n - 1).
     if before > min(_REVERSED, -_CERTAIN / math.sqrt(n - 1)):
         return False
-    assert fitted.models is not None
-    return bool((fitted.models.agreement(task) < 0).all())
+    return fitted.models is not None and bool((fitted.models.agreement(task) < 0).all())
 
 
 def _check(past: Sequence[PastTask]) -> None:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import BoolArray, FloatArray, IndexArray
 from surrogate_nas.screening.ranking import median_place, score_candidates
 from surrogate_nas.screening.rules import ScreeningRules
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
-
-FloatArray = npt.NDArray[np.float64]
 
 _RULES = ScreeningRules()
 N_STARTUP = _RULES.n_startup
@@ -41,7 +39,7 @@ class RecordedPool:
     meta_features: Mapping[str, float] | None = None
 
     @property
-    def good(self) -> npt.NDArray[np.bool_]:
+    def good(self) -> BoolArray:
         """Whether each architecture counts as good, (n,)."""
         n_good = max(int(self.share * len(self.y)), 1)
         return np.asarray(self.y >= np.sort(self.y)[-n_good])
@@ -77,9 +75,7 @@ class RecordedPool:
                 return float(len(chosen))
         return len(chosen) + _expected(int(left.sum()), int(good.sum()))
 
-    def _next(
-        self, surrogate: MetaSurrogate, chosen: Sequence[int], left: npt.NDArray[np.intp]
-    ) -> int:
+    def _next(self, surrogate: MetaSurrogate, chosen: Sequence[int], left: IndexArray) -> int:
         """Return the best unseen architecture, as screening would rank a pool of them."""
         seen = [self.params[i] for i in chosen], self.y[list(chosen)].tolist()
         target = surrogate.condition(seen, meta_features=self.meta_features)

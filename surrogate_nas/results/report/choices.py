@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
+from surrogate_nas.arrays import FloatArray
 from surrogate_nas.results.recorded_space import recorded_distributions
 from surrogate_nas.space import ParameterSpace, SearchSpace
 from surrogate_nas.surrogate.encoding import Encoding
 from surrogate_nas.surrogate.model.boosting import fit_trees, predict_trees, rank_correlation
-
-FloatArray = npt.NDArray[np.float64]
 
 _LEAST_TRIALS = 12
 _MOST_TRIALS = 2000
@@ -197,7 +195,6 @@ def _importances(study: optuna.Study) -> dict[str, float]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return optuna.importance.get_param_importances(study)
-    except Exception as error:
-        # NOTE: an evaluator may raise anything: too few trials, infinite values, nothing shared.
+    except Exception as error:  # an evaluator of Optuna's raises anything on unusual trials
         _logger.info("Optuna's importances are not known: %s", error)
         return {}

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from surrogate_nas.arrays import FloatArray
 from surrogate_nas.files.svg import printable, shortened
 from surrogate_nas.results.expected import WORDS, ExpectedBest
 from surrogate_nas.results.summary import StudySummary, spaced
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    pass
 
 _SIZE_INCHES = (6.0, 3.6)
 _INK, _ACCENT, _GREY = "#1f4e79", "#c8541b", "#8a919c"
@@ -46,7 +47,7 @@ def figures(summary: StudySummary, expected: ExpectedBest | None) -> list[Figure
     return made
 
 
-def pareto(values: npt.NDArray[np.float64], is_best: Sequence[bool], names: list[str]) -> Figure:
+def pareto(values: FloatArray, is_best: Sequence[bool], names: list[str]) -> Figure:
     """Return the figure of two objectives and their Pareto front.
 
     Args:
@@ -75,8 +76,6 @@ def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> Figure:
     """Return the figure of all results, the best so far and the band of random draws."""
     values = np.array([t.value for t in summary.completed], dtype=float)
     at = np.array(spaced(len(values), _MOST_POINTS))
-    best = summary.best
-    assert best is not None
 
     def draw(axes: Any) -> None:
         if expected is not None:
@@ -89,7 +88,7 @@ def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> Figure:
         axes.set_ylabel(_label(summary.metric), parse_math=False)
         _zoom(axes.set_ylim, values)
 
-    place = 1 + [t.number for t in summary.completed].index(best.number)
+    place = 1 + int(values.argmax() if summary.maximize else values.argmin())
     words = f"The best of {len(values)} results was training {place}."
     return Figure(
         "Best found so far",
@@ -154,7 +153,7 @@ def _label(words: str) -> str:
     return printable(shortened(words))
 
 
-def _zoom(set_limits: Callable[..., Any], values: npt.NDArray[np.float64]) -> None:
+def _zoom(set_limits: Callable[..., Any], values: FloatArray) -> None:
     """Set limits around all finite values; equal values leave the limits to matplotlib."""
     finite = values[np.isfinite(values)]
     if len(finite) and finite.min() < finite.max():

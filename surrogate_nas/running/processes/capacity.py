@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.errors import StudyError
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
@@ -133,7 +134,12 @@ def data_bytes(task: Task) -> int:
 
 def probe(objective: Callable[[Any], Any], order: Probe) -> Probed:
     """Train one architecture of an :class:`Objective` for a moment, and say what that took."""
-    assert isinstance(objective, Objective)
+    if not isinstance(objective, Objective):
+        raise StudyError(
+            expected="an Objective, whose trainings can be measured",
+            got=f"a {type(objective).__name__}",
+            fix="give n_concurrent as a number",
+        )
     task, space = objective.task, objective.space
     chosen = _architecture(space.for_task(task), order.quantile)
     trainer = replace(objective.trainer, time_limit_seconds=order.seconds, epochs=10**6)

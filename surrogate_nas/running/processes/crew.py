@@ -118,8 +118,7 @@ def _ready(pool: Pool) -> Worker:
     """Start a worker and wait until it has its objective."""
     worker = pool.add()
     event = pool.next(None)
-    assert event is not None
-    if not isinstance(event[1], Ready):
+    if event is None or not isinstance(event[1], Ready):
         raise not_started(f"exit code {pool.remove(worker, seconds=10.0)}")
     return worker
 
@@ -141,12 +140,12 @@ def _probe(pool: Pool, workers: Sequence[Worker], quantile: float) -> list[Probe
     found: list[Probed] = []
     for _ in workers:
         event = pool.next(None)
-        assert event is not None
-        if isinstance(event[1], Probed):
-            found.append(event[1])
-        elif isinstance(event[1], Ended):
-            _logger.warning("A probe failed.", exc_info=event[1].error)
-        else:
+        said = None if event is None else event[1]
+        if isinstance(said, Probed):
+            found.append(said)
+        elif isinstance(said, Ended):
+            _logger.warning("A probe failed.", exc_info=said.error)
+        elif event is not None:
             pool.remove(event[0])
     return found if len(found) == len(workers) else []
 

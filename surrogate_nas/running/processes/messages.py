@@ -110,7 +110,7 @@ def portable(error: Exception) -> Exception:
     trace = "".join(traceback.format_exception(error))
     try:
         sent: Exception = cloudpickle.loads(packed(error))
-    except Exception:
+    except Exception:  # a user's error may refuse to be copied, or to be made again
         sent = RuntimeError(f"{type(error).__name__}: {error}")
     sent.add_note(f"In the other process:\n{trace}")
     return sent

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Self, final
+from typing import IO, Any, Self, final
 
 from surrogate_nas.running.processes.messages import packed, receive
 
@@ -50,7 +50,7 @@ class Worker:
         )
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._outbox.put(packed_objective)
-        for work in (lambda: self._read(events), self._write):
+        for work in (lambda: self._read(self._process.stdout, events), self._write):
             threading.Thread(target=work, daemon=True).start()
 
     def send(self, message: object) -> None:
@@ -58,18 +58,22 @@ class Worker:
         self._outbox.put(packed(message))
 
     def _write(self) -> None:
+        """Write what is to be sent, until the process or this object ends."""
         pipe = self._process.stdin
-        assert pipe is not None
+        if pipe is None:
+            return  # as its type allows, though the process was started with one
         with contextlib.suppress(OSError), pipe:
             while (data := self._outbox.get()) is not None:
                 pipe.write(data)
                 pipe.flush()
 
-    def _read(self, events: queue.Queue[tuple[Worker, Any]]) -> None:
-        pipe = self._process.stdout
-        assert pipe is not None
-        with contextlib.suppress(Exception), pipe:  # what cannot be read ends it, too
-            while True:
+    def _read(self, pipe: IO[bytes] | None, events: queue.Queue[tuple[Worker, Any]]) -> None:
+        """Hand on what the process says, and its end."""
+        with (
+            contextlib.suppress(Exception),  # a message of any class may fail to be read
+            pipe or contextlib.nullcontext(),
+        ):
+            while pipe is not None:
                 events.put((self, receive(pipe)))
         events.put((self, None))
 

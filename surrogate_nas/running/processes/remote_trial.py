@@ -10,6 +10,7 @@ from typing import Any, final
 import optuna
 from optuna.distributions import BaseDistribution
 
+from surrogate_nas.errors import StudyError
 from surrogate_nas.storage.repeats import should_prune
 
 
@@ -66,8 +67,13 @@ def answer(trial: optuna.Trial, call: Call) -> Any:
         return should_prune(trial)
     if call.name in _METHODS:
         return getattr(trial, call.name)(*call.arguments, **dict(call.named))
-    assert call.name in _PROPERTIES
-    return getattr(trial, call.name)
+    if call.name in _PROPERTIES:
+        return getattr(trial, call.name)
+    raise StudyError(
+        expected="a question that a worker may ask of its trial",
+        got=repr(call.name),
+        fix="run the workers with the same version of surrogate-nas as the study",
+    )
 
 
 def study_name(trial: optuna.trial.BaseTrial) -> str | None:

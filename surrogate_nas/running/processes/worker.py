@@ -61,8 +61,7 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
         while (order := orders.next()) is not None:
             if isinstance(order, Probe):
                 send(_probed(objective, order), outbox)
-            else:
-                assert isinstance(order, Start)
+            elif isinstance(order, Start):
                 trial = RemoteTrial(
                     order.number,
                     order.study_name,
@@ -127,7 +126,7 @@ def run(objective: Callable[[Any], Any], trial: optuna.trial.BaseTrial) -> Ended
         return Ended(value=objective(trial))
     except optuna.TrialPruned as pruned:
         return Ended(pruned=str(pruned))
-    except Exception as error:
+    except Exception as error:  # the objective is a user's; its error is raised over there
         return Ended(error=portable(error))
 
 
@@ -135,5 +134,5 @@ def _probed(objective: Callable[[Any], Any], order: Probe) -> Probed | Ended:
     """Probe; what goes wrong is the answer."""
     try:
         return probe(objective, order)
-    except Exception as error:
+    except Exception as error:  # the networks are a user's; what they raise goes over there
         return Ended(error=portable(error))

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, final
 
 import sqlalchemy as sa
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial
 
 from surrogate_nas import attributes
-from surrogate_nas.errors import StudyError
+from surrogate_nas.errors import StorageError, StudyError
 from surrogate_nas.running.workers.address import Address
 from surrogate_nas.storage.optuna_private import Database, as_database, backend_of, id_of
 from surrogate_nas.storage.server import PatientDatabase
@@ -37,6 +38,8 @@ R = TypeVar("R")
 
 _logger = logging.getLogger(__name__)
 
+_AWAY = (StorageError, StorageInternalError, sa.exc.SQLAlchemyError, OSError)
+"""Exceptions of a database whose server does not answer."""
 _BEATS = 6
 """Signs of life within the time after which a trial is taken for dead."""
 _LONGEST_CLAIM_SECONDS = 60
@@ -278,7 +281,7 @@ class _Server(Coordination):
             while not is_over.wait(self._dead_after / _BEATS):
                 try:
                     self._storage.record_heartbeat(trial_id)
-                except Exception:  # the server may be back in time for the next one
+                except _AWAY:  # the server may be back in time for the next one
                     _logger.warning("A sign of life could not be stored.", exc_info=True)
                 self._storage.remove_session()
 

@@ -59,12 +59,11 @@ class RayCluster(Placement):
         self._address = address
         self._names: dict[Any, str] = {}
         self._is_ours = _connect(self._ray, address)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._disconnect)
             if self.n_workers < 1:
                 raise _no_room(self._needs, self._nodes())
-        except BaseException:
-            self._disconnect()
-            raise
+            undo.pop_all()
 
     @property
     def n_workers(self) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import operator
+import secrets
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, final
 
-import numpy as np
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
@@ -148,9 +149,7 @@ def _warn_of_sqlite(address: Address, n_workers: int) -> None:
 
 
 def _seed(seed: int | None) -> int:
-    entropy = np.random.SeedSequence(seed).entropy
-    assert isinstance(entropy, int)
-    return entropy
+    return secrets.randbits(128) if seed is None else operator.index(seed)
 
 
 @final
@@ -228,16 +227,20 @@ class _Run:
         """Start workers and wait for them; whatever happens, leave none, and no trial running."""
         with terminable(), in_loop(self._study):
             try:
-                self._watch()
-            except BaseException:
-                self._placement.stop(_GRACE_SECONDS)
-                with contextlib.suppress(Exception):  # the first error is the one to show
-                    bury(self._study, self._coordination, set(self._living))
-                    self._view.look()
-                raise
+                with contextlib.ExitStack() as undo:
+                    undo.callback(self._give_up)
+                    self._watch()
+                    undo.pop_all()
             finally:
                 self._placement.stop(_GRACE_SECONDS)
                 self._view.close()
+
+    def _give_up(self) -> None:
+        """Stop the workers and fail their trials, while an error is on its way."""
+        self._placement.stop(_GRACE_SECONDS)
+        with contextlib.suppress(Exception):  # storages are plug-ins; the first error counts
+            bury(self._study, self._coordination, set(self._living))
+            self._view.look()
 
     def _watch(self) -> None:
         for index in range(self._n_workers):

@@ -107,7 +107,7 @@ def work(description: Description) -> End:
         return End(description.name, "done")
     except KeyboardInterrupt:
         return End(description.name, "stopped")
-    except Exception as error:
+    except Exception as error:  # whatever ends this process is told to the one that began it
         return End(description.name, "failed", type(error).__name__, portable(error))
     return End(description.name, "done")
 
@@ -141,7 +141,9 @@ def _work(description: Description, stop: _Stop) -> None:
             try:
                 study.optimize(guarded)
                 break
-            except Exception:  # an AssertionError, too, where it was given away unnoticed
+            except (
+                Exception
+            ):  # Optuna raises several, an AssertionError too, for a trial given away
                 if guarded.trial_id is None or not _was_taken(storage, guarded.trial_id):
                     raise
                 _logger.warning(
@@ -257,7 +259,7 @@ class _Guarded:
             raise
         except optuna.exceptions.OptunaError:
             raise  # it was pruned, or the study itself is in trouble
-        except Exception as error:
+        except Exception as error:  # the objective may be a user's
             note_error(trial, error)
             if is_bug(trial):
                 raise

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import FloatArray
 from surrogate_nas.domains.space_record import (
     MOST_COLUMNS,
     read_distributions,
@@ -57,7 +57,6 @@ from surrogate_nas.surrogate.file.tree_text import (
 from surrogate_nas.surrogate.model.basis import PastBasis
 from surrogate_nas.surrogate.model.hypotheses import MEAN, NOTHING, ONE, SIMILAR, Hypotheses
 
-FloatArray = npt.NDArray[np.float64]
 FilePath: TypeAlias = str | os.PathLike[str]
 
 FORMAT = "surrogate_nas.surrogate"

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import FloatArray, LeafArray
 from surrogate_nas.surrogate.model.boosting import (
-    LeafArray,
     fit_trees,
     leaf_numbers,
     normal_scores,
@@ -35,7 +34,6 @@ from surrogate_nas.surrogate.similarity import MetaFeatures, similarity
 if TYPE_CHECKING:
     import lightgbm
 
-FloatArray = npt.NDArray[np.float64]
 
 MAX_BASIS = 16
 """Beyond this many past tasks they are compressed: a suggestion's cost must not grow with them."""

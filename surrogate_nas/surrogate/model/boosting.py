@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtri
 
 if TYPE_CHECKING:
     import lightgbm
 
-FloatArray = npt.NDArray[np.float64]
-LeafArray = npt.NDArray[np.int16]
+from surrogate_nas.arrays import FloatArray, LeafArray
 
 
 def average_ranks(y: FloatArray) -> FloatArray:

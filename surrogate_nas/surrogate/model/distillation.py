@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import numpy as np
-import numpy.typing as npt
 
+from surrogate_nas.arrays import FloatArray, IndexArray
 from surrogate_nas.surrogate.model.boosting import fit_trees, predict_trees
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
 from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior
@@ -26,7 +26,6 @@ from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Post
 if TYPE_CHECKING:
     import lightgbm
 
-FloatArray = npt.NDArray[np.float64]
 DistanceFunction = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 """Coordinates (n, c), (m, c) -> distances of parameters and of traits, (n, m) each."""
 
@@ -52,7 +51,7 @@ class Points:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, which: npt.NDArray[np.intp]) -> Points:
+    def take(self, which: IndexArray) -> Points:
         """Return some of them."""
         return Points(self.rows[which], self.points[which])
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass, fields
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.intp]
+from surrogate_nas.arrays import FloatArray, IndexArray
 
 NOTHING, MEAN, ONE, SIMILAR = 0.0, 1.0, 2.0, 3.0
 """What past tasks say of the target: nothing, that it is like their mean, like one of them, or

@@ -24,14 +24,12 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 
+from surrogate_nas.arrays import FloatArray, IndexArray
 from surrogate_nas.surrogate.model.hypotheses import MEAN, NOTHING, SIMILAR, Hypotheses
 from surrogate_nas.surrogate.model.transfer_guard import guard_during_search
 
-FloatArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.intp]
 Kernel = tuple[float, float, float]
 """Length, traits, leaves."""
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from surrogate_nas.arrays import FloatArray
 
 _MIN_OBSERVATIONS = 3
 _ROUNDING = 1e-12

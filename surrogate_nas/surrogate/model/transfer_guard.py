@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import chdtrc, logsumexp, ndtr
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from surrogate_nas.arrays import BoolArray, FloatArray
 
 _CHANCE = 0.02
 """Past tasks that rank each other no better than chance does with this probability, by their mean
