@@ -14,7 +14,17 @@ PAGES = [
     *(TOP / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")),
     *sorted((TOP / "docs").glob("*.md")),
 ]
-PLAIN = ("cli", "draw.py", "errors.py", "export", "results/dashboard", "results/report", "testing")
+PLAIN = (
+    "cli",
+    "draw.py",
+    "errors.py",
+    "export",
+    "results/dashboard",
+    "results/report",
+    "samplers",
+    "screening",
+    "testing",
+)
 """Rooms and files whose docstrings have no faults any more."""
 
 MOST_LEFT = 108
