@@ -14,8 +14,7 @@ from surrogate_nas import attributes, pretrained
 from surrogate_nas.domains.space_record import write_space
 from surrogate_nas.errors import StudyError
 from surrogate_nas.running.attached import with_attached
-from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
-from surrogate_nas.screening.base_proposals import BaseSamplerLike
+from surrogate_nas.samplers.surrogate_sampler import BaseLike, SurrogateSampler
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
 from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
 from surrogate_nas.storage.optuna_private import id_of, storage_of
@@ -34,7 +33,7 @@ def create_study(
     storage: StorageLike = None,
     study_name: str | None = None,
     surrogate: MetaSurrogate | str | Path | None = None,
-    base_sampler: BaseSamplerLike | None = None,
+    base_sampler: BaseLike | None = None,
     n_candidates: int = 256,
     limits: Mapping[str, float] | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
@@ -50,7 +49,8 @@ def create_study(
         surrogate: A fitted surrogate, the path of one, "pretrained" for the one that ships with
             this package, or None for the one that :func:`attach_surrogate` has attached, and
             without any to learn from this study alone.
-        base_sampler: Any Optuna sampler, or a function that makes one from a seed; default TPE.
+        base_sampler: Any Optuna sampler, a function that makes one from a seed, or a
+            :class:`~surrogate_nas.samplers.Strategy`; by default TPE.
         n_candidates: Candidates screened for each training; 1 switches screening off.
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
         pruner: Any Optuna pruner; by default none, every training runs to its end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,14 @@ import pytest
 
 from surrogate_nas import MetaSurrogate, PastTask, SurrogateSampler
 from surrogate_nas.errors import SpaceError
+from surrogate_nas.screening.acquisition import (
+    ACQUISITIONS,
+    Prediction,
+    feasible,
+    hypervolume,
+    per_second,
+    scalarized,
+)
 from tests.helpers import synthetic
 
 N_TASKS = 3
@@ -101,11 +110,38 @@ def test_acquisitions_lead_to_different_studies() -> None:
     assert ucb != mean
 
 
+def test_an_object_is_an_acquisition_too() -> None:
+    named = [trial.params for trial in studied(6, acquisition="ucb").trials]
+
+    same = studied(6, acquisition=pickle.loads(pickle.dumps(ACQUISITIONS["ucb"])))
+    assert [trial.params for trial in same.trials] == named
+    seen: list[tuple[int, ...]] = []
+
+    def least(prediction: Prediction, front: Any) -> Any:
+        seen.append(front.shape)
+        return -prediction.mean[:, 0]
+
+    study = studied(3, acquisition=least, n_control_trials=0)
+    assert [trial.user_attrs["predicted_rank"] for trial in study.trials] == [
+        trial.user_attrs["n_candidates"] for trial in study.trials
+    ]
+    assert set(seen) == {(0, 1), (1, 1)}, "empty before the first result"
+
+
+def test_what_wraps_an_acquisition_changes_nothing_where_nothing_is_known() -> None:
+    """Predictions of the sampler have no constraints and equal costs."""
+    plain = [trial.params for trial in studied(6).trials]
+
+    for wrapped in (feasible(), per_second(), hypervolume(), scalarized([1.0])):
+        study = studied(6, acquisition=wrapped)
+        assert [trial.params for trial in study.trials] == plain
+
+
 def test_an_unknown_acquisition_is_refused() -> None:
     with pytest.raises(SpaceError) as caught:
         SurrogateSampler(synthetic.SPACE, acquisition="thompson")
 
     error = caught.value
-    assert error.expected == "an acquisition among log_ei, mean, ucb"
+    assert error.expected == "an acquisition among log_ei, mean, ucb, or an object like them"
     assert error.got == "'thompson'"
     assert "log_ei" in error.fix

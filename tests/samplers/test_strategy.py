@@ -30,6 +30,8 @@ from surrogate_nas.errors import InfeasibleError, SpaceError
 from surrogate_nas.samplers import Evaluated, MutateBest, Strategy, StrategySampler
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.storage.optuna_private import id_of, storage_of
+from surrogate_nas.storage.recovery import requeue
 from surrogate_nas.testing import BaseSamplerTestCase
 from tests.helpers import synthetic
 from tests.helpers.samplers import SIZE, SMALL, distinct, parameters, small, studied
@@ -144,6 +146,37 @@ def test_a_study_continues_in_another_process(tmp_path: Path) -> None:
         assert searched(InMemoryStorage(), 12, 1, base) == whole
 
 
+@pytest.mark.parametrize("base", [False, True], ids=["alone", "as base"])
+@pytest.mark.parametrize("has_suggested", [False, True], ids=["before", "after"])
+def test_a_trial_that_was_interrupted_changes_nothing(base: bool, has_suggested: bool) -> None:
+    """Whether or not the sampler had chosen for it; trial by trial in order of completion."""
+    sampler: BaseSampler = mutating(n_startup=2)
+    if base:
+        sampler = SurrogateSampler(
+            synthetic.SPACE,
+            base_sampler=MutateBest(n_startup=2),
+            n_candidates=8,
+            n_startup_trials=3,
+            seed=0,
+        )
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for number in range(12):
+        trial = study.ask()
+        if number not in (3, 8):
+            study.tell(trial, synthetic.objective(trial))
+            continue
+        if has_suggested:
+            synthetic.objective(trial)
+        trial.set_user_attr("stop_reason", "interrupted")
+        failed = study.tell(trial, state=TrialState.FAIL)
+        requeue(storage_of(study), id_of(study), failed)
+    done = [trial.params for trial in study.trials if trial.state == TrialState.COMPLETE]
+
+    whole = optuna.create_study(direction="maximize", sampler=sampler)
+    whole.optimize(synthetic.objective, n_trials=10)
+    assert done == parameters(whole)
+
+
 def test_another_seed_is_another_study() -> None:
     one, other = (
         studied(mutating(seed=seed), synthetic.objective, 8, direction="maximize")
@@ -202,6 +235,43 @@ def test_workers_that_follow_one_proposal_part(base: bool) -> None:
         thread.join(60)
 
     assert len({str(sorted(params.items())) for params in found}) == 3
+
+
+WORKER = """
+import sys
+import optuna
+from tests.samplers import test_strategy as t
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+study = optuna.load_study(
+    study_name="s", storage=t.journal(sys.argv[1], False), sampler=t.mutating(t.SMALL, n_startup=2)
+)
+sys.stdin.readline()
+study.optimize(t.small, n_trials=int(sys.argv[2]))
+"""
+
+
+def test_two_processes_share_a_study(tmp_path: Path) -> None:
+    """The same seed in both, and between them they cover the space."""
+    optuna.create_study(study_name="s", direction="maximize", storage=journal(tmp_path, False))
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, tmp_path, str(SIZE // 2)],
+            stdin=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for _ in range(2)
+    ]
+    for worker in workers:
+        worker.stdin.write(b"go\n")  # type: ignore[union-attr]
+        worker.stdin.flush()  # type: ignore[union-attr]
+    for worker in workers:
+        worker.communicate(timeout=240)
+        assert worker.returncode == 0
+
+    study = optuna.load_study(study_name="s", storage=journal(tmp_path, False))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * SIZE
+    assert distinct(study) == SIZE
 
 
 def test_several_threads_share_a_study() -> None:

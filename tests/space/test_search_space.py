@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, final
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -18,8 +19,9 @@ from optuna.distributions import (
 )
 from torch import nn
 
-from surrogate_nas.draw import Draw
+from surrogate_nas.draw import Chooser, Draw
 from surrogate_nas.errors import SpaceError
+from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.space import (
     Architecture,
     ParameterSpace,
@@ -32,6 +34,7 @@ from surrogate_nas.space import (
     fingerprint,
     suggest_from,
 )
+from tests.helpers.toys import ToySpace
 
 FLAT: dict[str, BaseDistribution] = {
     "op": CategoricalDistribution(("a", "b")),
@@ -221,3 +224,49 @@ def test_as_space_refuses_what_is_none(wrong: Any) -> None:
 def test_describes_with_plain_json_numbers() -> None:
     described = LinearSpace().for_task(ReferenceShape((7,), 3)).describe({"hidden": 2})
     assert json.loads(json.dumps(described)) == described
+
+
+def neighbours(space: SearchSpace, params: dict[str, Any], n: int) -> list[dict[str, Any]]:
+    found = []
+    rng = np.random.default_rng(0)
+    for _ in range(n):
+        draw = Draw(space.mutate(params, rng))
+        space.suggest(draw)
+        found.append(draw.params)
+    return found
+
+
+def test_a_mutation_moves_one_parameter_and_draws_what_hangs_on_it() -> None:
+    parent = {"width": 4, "kernel": 1, "activation": "relu", "depth": 1}
+    found = neighbours(ToySpace(), parent, 40)
+    changes = [{n for n in parent if child[n] != parent[n]} for child in found]
+    assert all(len(changed) == 1 for changed in changes)
+    assert set().union(*changes) == set(parent)
+    for child, changed in zip(found, changes, strict=True):
+        assert ("second_width" in child) == (changed == {"depth"})
+
+
+def test_a_mutation_of_nothing_is_a_random_draw() -> None:
+    found = neighbours(ToySpace(), {}, 20)
+    assert len({str(sorted(child.items())) for child in found}) > 10
+
+
+@final
+class OwnSteps(SearchSpace):
+    """Knows that its neighbours are one step of width away."""
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
+        return {"width": trial.suggest_int("width", 0, 99)}
+
+    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
+        raise NotImplementedError
+
+    def mutate(self, params: Mapping[str, Any], rng: np.random.Generator) -> Chooser:
+        return lambda _name, _distribution: params["width"] + 1
+
+
+def test_a_space_s_own_mutation_makes_the_neighbours_of_a_pool() -> None:
+    space = OwnSteps()
+    pool = Pool(space, Limits(space, None), frozenset(), {}, np.random.default_rng(0))
+    pool.add_neighbours([{"width": 7}, {"width": 30}], 2)
+    assert [c.params["width"] for c in pool.candidates] == [8, 31]
