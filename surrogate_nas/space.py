@@ -11,24 +11,21 @@ import abc
 import copy
 import hashlib
 import json
-import logging
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, final, runtime_checkable
 
 import numpy as np
 import optuna
-import torch
 from optuna.distributions import BaseDistribution, distribution_to_json
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from surrogate_nas import tensors
 from surrogate_nas.draw import Chooser, Draw, mutation_chooser, random_chooser, replay_chooser
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.files.svg import choices_table
 from surrogate_nas.tensors import Shape, Tensors
+from surrogate_nas.tensors.counting import count as count
 
 Architecture: TypeAlias = Mapping[str, Any]
 Distributions: TypeAlias = dict[str, BaseDistribution]
@@ -39,18 +36,6 @@ TRAINING_PARAMS = ("learning_rate", "weight_decay", "augmentation")
 _NAMED = 5
 _PROBES = 256
 """Random draws that discover a space's parameters, conditional ones included."""
-
-_MOST_COUNTED_BYTES = 2**28
-"""Size of the largest network that is built only to count its operations."""
-
-_LAYERS = (
-    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.MultiheadAttention),
-)
-"""What is counted as depth: layers with matrices of weights."""
-
-_logger = logging.getLogger(__name__)
 
 
 class TaskShape(Protocol):
@@ -100,6 +85,22 @@ class ReferenceShape:
         if not self.shape:
             plain = Shape(input=tuple(self.input_shape), outputs=self.n_outputs)
             object.__setattr__(self, "shape", plain)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ParameterGroup:
+    """Parameters of a network that are trained with rates of their own.
+
+    Args:
+        parameters: The parameters.
+        rate: What their learning rate is multiplied by; 0 leaves them as they are.
+        decay: What their weight decay is multiplied by.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    rate: float = 1.0
+    decay: float = 1.0
 
 
 class SearchSpace(abc.ABC):
@@ -189,8 +190,22 @@ class SearchSpace(abc.ABC):
         """Return what a parameter is in plain words; by default its name without underscores."""
         return parameter.replace("_", " ")
 
-    def training(self, architecture: Architecture) -> dict[str, float]:
-        """Return the training hyperparameters that it sets (see TRAINING_PARAMS)."""
+    def parameter_groups(self, network: nn.Module) -> Sequence[ParameterGroup]:
+        """Return the network's parameters in groups with learning rates of their own.
+
+        By default all are in one group. A pretrained body may learn more slowly than a new head.
+
+        Args:
+            network: What :meth:`build` returned, with the weights that training starts from.
+        """
+        return (ParameterGroup(tuple(network.parameters())),)
+
+    def training(self, architecture: Architecture) -> dict[str, Any]:
+        """Return the settings of the Trainer that the architecture decides, by name.
+
+        By default they are the values named in TRAINING_PARAMS. A space may return any other field
+        of :class:`~surrogate_nas.Trainer` as well, such as ``batch_size`` or ``optimizer``.
+        """
         return {n: float(architecture[n]) for n in TRAINING_PARAMS if n in architecture}
 
     def config(self) -> dict[str, Any] | None:
@@ -341,103 +356,3 @@ def fingerprint(found: Distributions) -> str:
     """Return a short hash of a space's parameters and ranges, equal across processes."""
     listed = {name: json.loads(distribution_to_json(d)) for name, d in sorted(found.items())}
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def count(
-    build: Callable[[], nn.Module], input_shape: tuple[int, ...], example: Tensors | None = None
-) -> dict[str, float]:
-    """Count a network's parameters, multiply-accumulates and depth, on the meta device if it can.
-
-    Multiply-accumulates are those of matrix products, convolutions and attention, as PyTorch's
-    FlopCounterMode counts them. A network that cannot be run on the meta device is run on the CPU;
-    what cannot be counted there either is left out.
-
-    Args:
-        build: Makes the network; called under ``torch.device("meta")``.
-        input_shape: Shape of one input, without the batch; used where there is no example.
-        example: One input on the CPU, as the network is called with it.
-    """
-    inputs = torch.zeros(1, *input_shape) if example is None else example
-    try:
-        with torch.device("meta"):
-            network = build().eval()
-    except Exception:
-        # The user's own build runs here, on a device without numbers; the CPU's error counts.
-        network = _built_on_cpu(build)
-    parameters = float(sum(p.numel() for p in network.parameters()))
-    return {"parameters": parameters, **_operations(build, network, inputs)}
-
-
-def _built_on_cpu(build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a network for real, with the same weights each time, and touch no global generator."""
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.manual_seed(0)
-        return build().eval()
-
-
-def _operations(
-    build: Callable[[], nn.Module], network: nn.Module, inputs: Tensors
-) -> dict[str, float]:
-    """Count multiply-accumulates and depth by running a network; nothing where it cannot run."""
-    device = next((p.device for p in network.parameters()), torch.device("meta"))
-    try:
-        return _run_counted(network, tensors.to_device(inputs, device), device)
-    except Exception as error:
-        # The user's own forward runs here, on stand-ins, and raises whatever it likes.
-        if device.type == "cpu" or _n_bytes(network) > _MOST_COUNTED_BYTES:
-            _logger.info("Operations cannot be counted: %s: %s", type(error).__name__, error)
-            return {}
-    try:
-        return _run_counted(_built_on_cpu(build), inputs, torch.device("cpu"))
-    except Exception as error:
-        # As above. Training will show the error, if it is one.
-        _logger.info("Operations cannot be counted: %s: %s", type(error).__name__, error)
-        return {}
-
-
-def _n_bytes(network: nn.Module) -> int:
-    return sum(p.nbytes for p in network.parameters())
-
-
-def _recurrent_flops(
-    inputs: torch.Size, w_inputs: torch.Size, w_hidden: torch.Size, *_: object, **__: object
-) -> int:
-    """Count a recurrent layer: each of (steps, rows) is multiplied with both matrices."""
-    return 2 * inputs[0] * inputs[1] * (math.prod(w_inputs) + math.prod(w_hidden))
-
-
-def _attention_flops(
-    query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object
-) -> int:
-    """Count attention of (rows, heads, steps, width): scores of all pairs, then their sums."""
-    rows, heads, steps, width = query
-    return 2 * rows * heads * steps * key[2] * (width + value[3])
-
-
-_CPU_KERNELS: dict[Any, Callable[..., int]] = {
-    torch.ops.aten.mkldnn_rnn_layer: _recurrent_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-}
-"""Fused operations of the CPU that FlopCounterMode does not know."""
-
-
-def _run_counted(network: nn.Module, inputs: Tensors, device: torch.device) -> dict[str, float]:
-    """Run a network once, and count what it does."""
-    depth = 0.0
-
-    def add_depth(module: nn.Module, *_: object) -> None:
-        nonlocal depth
-        depth += module.num_layers if isinstance(module, nn.RNNBase) else 1
-
-    hooks = [
-        module.register_forward_hook(add_depth)
-        for module in network.modules()
-        if isinstance(module, _LAYERS)
-    ]
-    counter = FlopCounterMode(display=False, custom_mapping=_CPU_KERNELS)
-    with device, torch.no_grad(), counter:
-        tensors.call(network, inputs)
-    for hook in hooks:
-        hook.remove()
-    # A flop is an addition or a multiplication: two of them are one multiply-accumulate.
-    return {"multiply_accumulates": counter.get_total_flops() / 2, "depth": depth}
