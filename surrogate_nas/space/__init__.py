@@ -1,6 +1,5 @@
 """Search spaces: what architectures there are, and how one becomes a network."""
 
-from surrogate_nas.space.counting import count
 from surrogate_nas.space.parameters import (
     ParameterSpace,
     SpaceLike,
@@ -13,15 +12,18 @@ from surrogate_nas.space.search_space import (
     TRAINING_PARAMS,
     Architecture,
     Distributions,
+    ParameterGroup,
     ReferenceShape,
     SearchSpace,
     TaskShape,
 )
+from surrogate_nas.tensors.counting import count
 
 __all__ = [
     "TRAINING_PARAMS",
     "Architecture",
     "Distributions",
+    "ParameterGroup",
     "ParameterSpace",
     "ReferenceShape",
     "SearchSpace",
