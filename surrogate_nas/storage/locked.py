@@ -1,6 +1,6 @@
 """Storages whose running trials hold locks, from their creation until they have finished.
 
-A trial that is created, or taken from the queue, has its lock from the first moment: whenever its
+A trial has its lock from the moment in which it is created or taken from the queue. Whenever its
 process dies, the next process that opens the study finds the trial (see
 :mod:`surrogate_nas.storage.recovery`).
 """

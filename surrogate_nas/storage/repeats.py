@@ -77,7 +77,7 @@ def is_chosen(trial: FrozenTrial) -> bool:
 
 
 def planned(trial: FrozenTrial) -> dict[str, Any]:
-    """Return a trial's parameters, with those that its objective has not asked for yet."""
+    """Return a trial's parameters, and the planned ones that its objective has not asked for."""
     attrs = trial.system_attrs
     return {**attrs.get(FIXED_PARAMS, {}), **attrs.get(PLANNED_PARAMS, {}), **trial.params}
 
