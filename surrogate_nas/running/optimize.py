@@ -8,7 +8,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import optuna
@@ -19,7 +18,7 @@ from tqdm.auto import tqdm
 
 from surrogate_nas.attributes import counts
 from surrogate_nas.errors import TrainingError
-from surrogate_nas.running.objective import Objective, is_bug, note_error
+from surrogate_nas.running.failures import is_bug, note_error
 from surrogate_nas.running.processes import crew
 from surrogate_nas.running.processes.capacity import cores
 from surrogate_nas.running.processes.crew import NConcurrent
@@ -27,6 +26,13 @@ from surrogate_nas.running.processes.messages import Ended, Ready, Start, portab
 from surrogate_nas.running.processes.pool import Pool, Worker
 from surrogate_nas.running.processes.remote_trial import IS_BUG, Call, Epoch, answer
 from surrogate_nas.running.resuming import begin, interrupt, random_number
+from surrogate_nas.running.runnable import (
+    ObjectiveLike,
+    Runnable,
+    as_objective,
+    check_direction,
+    note_settings,
+)
 from surrogate_nas.storage.optuna_private import (
     as_database,
     id_of,
@@ -39,7 +45,6 @@ from surrogate_nas.storage.recovery import fail_dead
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.interruption import terminable
 
-ObjectiveLike: TypeAlias = Callable[[Any], float]
 Callback: TypeAlias = Callable[[optuna.Study, FrozenTrial], None]
 
 _logger = logging.getLogger(__name__)
@@ -89,35 +94,32 @@ def optimize(
     crew.check(n_concurrent)
     if n_trials < 1:
         return
-    if isinstance(objective, Objective):
-        objective.check_direction(study)
+    runnable = as_objective(objective)
+    check_direction(runnable, study)
     n = n_concurrent
-    on_cuda = crew.trains_on_cuda(objective)
-    if isinstance(objective, Objective) and not (on_cuda and torch.cuda.is_available()):
-        find_device(objective.trainer.device)  # on CUDA that would take memory in this process
+    on_cuda = crew.trains_on_cuda(runnable)
+    if runnable.training is not None and not (on_cuda and torch.cuda.is_available()):
+        find_device(runnable.device)  # NOTE: on CUDA that would take memory in this process
     if n != 1 and not on_cuda:
-        n = crew.n_on_host(objective, n, n_trials)
+        n = crew.n_on_host(runnable, n, n_trials)
     if n == 1 or n_trials == 1:
         study.optimize(
-            objective, n_trials, show_progress_bar=show_progress_bar, callbacks=list(callbacks)
+            runnable, n_trials, show_progress_bar=show_progress_bar, callbacks=list(callbacks)
         )
         return
-    sent = objective
-    if isinstance(objective, Objective):
-        objective.note_settings(study)
-        sent = objective.for_worker()
-        callbacks = [*callbacks, *([objective.pages] if objective.pages is not None else [])]
+    note_settings(runnable, study)
+    callbacks = [*callbacks, *([] if runnable.pages is None else [runnable.pages])]
     n_threads = max(1, min(torch.get_num_threads(), 1 if n == "auto" else cores() // n))
     with (
         terminable(),
-        Pool(sent, n_threads) as pool,
+        Pool(runnable.for_worker(), n_threads) as pool,
         _bar(show_progress_bar, n_trials) as bar,
     ):
         if on_cuda:
             n = crew.n_on_device(pool, n, n_trials)
         assert n != "auto"
         callbacks = [*callbacks, lambda study, trial: _advance(bar, study)]
-        _Run(study, objective, n_trials, n, pool, callbacks).run()
+        _Run(study, runnable, n_trials, n, pool, callbacks).run()
 
 
 def continue_study(
@@ -163,7 +165,7 @@ class _Run:
     def __init__(
         self,
         study: optuna.Study,
-        objective: ObjectiveLike,
+        objective: Runnable,
         n_trials: int,
         n_workers: int,
         pool: Pool,
@@ -177,9 +179,8 @@ class _Run:
         self._training: dict[Worker, optuna.Trial] = {}
         self._deadlines: dict[Worker, float] = {}
         self._patience = _patience(objective)
-        folder = objective.checkpoints if isinstance(objective, Objective) else None
-        self._checkpoints = None if folder is None else Path(folder)
-        self._progress = objective.progress if isinstance(objective, Objective) else None
+        self._checkpoints = objective.checkpoint_folder
+        self._progress = objective.progress
         self._beats = _heartbeat_seconds(study)
         self._next_beat = 0.0
 
@@ -331,9 +332,10 @@ def _reply(trial: optuna.Trial, call: Call) -> tuple[Any] | Exception:
         return portable(error)
 
 
-def _patience(objective: ObjectiveLike) -> float:
-    """Seconds after which a training hangs: more than its own limit ever takes."""
-    limit = objective.trainer.time_limit_seconds if isinstance(objective, Objective) else None
+def _patience(objective: Runnable) -> float:
+    """Return the seconds after which a training hangs: more than its own limit ever takes."""
+    training = objective.training
+    limit = None if training is None else training.trainer.time_limit_seconds
     return math.inf if limit is None else 2.0 * limit + 60.0
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from surrogate_nas.attributes import CONTINUES_TRIAL
@@ -17,7 +17,7 @@ from surrogate_nas.storage.repeats import (
 )
 
 FAIL, COMPLETE, RUNNING = TrialState.FAIL, TrialState.COMPLETE, TrialState.RUNNING
-X = {"x": FloatDistribution(0.0, 1.0)}
+X: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
 
 
 def add(study: optuna.Study, state: TrialState, continues: object = None) -> None:

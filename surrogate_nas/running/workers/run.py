@@ -21,9 +21,14 @@ from surrogate_nas.attributes import counts
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.results.progress import ProgressBar
 from surrogate_nas.running.attached import with_attached
-from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.processes.capacity import cores
 from surrogate_nas.running.processes.messages import packed
+from surrogate_nas.running.runnable import (
+    Runnable,
+    as_objective,
+    check_direction,
+    note_settings,
+)
 from surrogate_nas.running.workers.address import Address, address_to_share
 from surrogate_nas.running.workers.budget import begin_no_more, bury
 from surrogate_nas.running.workers.coordination import Coordination, coordinate, worker_name
@@ -101,16 +106,16 @@ def run_workers(
     check_count("n_workers", 1 if n_workers is None else n_workers)
     address = address_to_share(storage_of(study))
     with_attached(study.sampler, study)  # what every worker will look for
-    if isinstance(objective, Objective):
-        objective.check_direction(study)
+    runnable = as_objective(objective)
+    check_direction(runnable, study)
     names: Sequence[str | None] = devices or [None]  # elsewhere others may be there than here
     if placement is None:
-        names = chosen_devices(objective, devices)
+        names = chosen_devices(runnable, devices)
     done = sum(map(counts, study.get_trials(deepcopy=False)))
     if done >= n_trials:
         return
     if placement is None:
-        n_workers = n_here(objective, n_workers, names, at_most=n_trials - done)
+        n_workers = n_here(runnable, n_workers, names, at_most=n_trials - done)
         placement = Local(max(1, cores() // n_workers))
     n_workers = n_workers or check_count("n_workers", placement.n_workers)
     _warn_of_sqlite(address, n_workers)
@@ -120,22 +125,19 @@ def run_workers(
         address=address,
         study_name=study.study_name,
         n_trials=n_trials,
-        packed=_packed(study, objective),
+        packed=_packed(study, runnable),
         seed=_seed(seed),
         dead_after=dead_after,
     )
     with coordinate(address, storage_of(study), id_of(study), None, dead_after) as coordination:
-        view = _View(study, objective, n_trials, callbacks, show_progress_bar)
+        view = _View(study, runnable, n_trials, callbacks, show_progress_bar)
         _Run(study, first, names, n_workers, placement, coordination, view).run()
 
 
-def _packed(study: optuna.Study, objective: Callable[[Any], Any]) -> bytes:
-    """What workers are given of a study and its objective, whose settings the study notes."""
-    sent = objective
-    if isinstance(objective, Objective):
-        objective.note_settings(study)
-        sent = objective.for_worker()
-    return packed((sent, study.sampler, study.pruner))
+def _packed(study: optuna.Study, objective: Runnable) -> bytes:
+    """Return what workers are given; the study notes the objective's settings."""
+    note_settings(objective, study)
+    return packed((objective.for_worker(), study.sampler, study.pruner))
 
 
 def _warn_of_sqlite(address: Address, n_workers: int) -> None:
@@ -160,7 +162,7 @@ class _View:
     def __init__(
         self,
         study: optuna.Study,
-        objective: Callable[[Any], Any],
+        objective: Runnable,
         n_trials: int,
         callbacks: Sequence[Callback],
         show_progress_bar: bool,
@@ -172,10 +174,10 @@ class _View:
         if show_progress_bar:
             self._bar = ProgressBar(n_trials, in_all=True)
             self._callbacks.append(self._bar)
-        if isinstance(objective, Objective):
-            self._n_epochs = objective.trainer.epochs
-            self._bar = self._bar or objective.progress
-            self._callbacks += [] if objective.pages is None else [objective.pages]
+        if objective.training is not None:
+            self._n_epochs = objective.training.trainer.epochs
+        self._bar = self._bar or objective.progress
+        self._callbacks += [] if objective.pages is None else [objective.pages]
         trials = study.get_trials(deepcopy=False)
         self._seen = {trial.number for trial in trials if trial.state.is_finished()}
 

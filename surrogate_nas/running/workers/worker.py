@@ -12,7 +12,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Literal, TypeAlias, final
 
@@ -25,9 +25,10 @@ from optuna.trial import TrialState
 from surrogate_nas import attributes
 from surrogate_nas.attributes import INTERRUPTED
 from surrogate_nas.running.attached import with_attached
-from surrogate_nas.running.objective import Objective, is_bug, note_error
+from surrogate_nas.running.failures import is_bug, note_error
 from surrogate_nas.running.processes.messages import portable, unpacked
 from surrogate_nas.running.resuming import interrupt
+from surrogate_nas.running.runnable import as_objective
 from surrogate_nas.running.workers.address import Address
 from surrogate_nas.running.workers.budget import BudgetedStudy, BudgetMet, begin_no_more
 from surrogate_nas.running.workers.coordination import Coordination, coordinate
@@ -114,10 +115,10 @@ def work(description: Description) -> End:
 
 def _work(description: Description, stop: _Stop) -> None:
     _seed(description)
-    objective, sampler, pruner = unpacked(description.packed)
-    if description.device is not None and isinstance(objective, Objective):
-        trainer = replace(objective.trainer, device=description.device)
-        objective = replace(objective, trainer=trainer)
+    given, sampler, pruner = unpacked(description.packed)
+    objective = as_objective(given)
+    if description.device is not None:
+        objective = objective.on_device(description.device)
     sampler.reseed_rng()
     storage = description.address.open()
     study_id = storage.get_study_id_from_name(description.study_name)

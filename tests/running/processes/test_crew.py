@@ -10,6 +10,7 @@ from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.optimize import optimize
 from surrogate_nas.running.processes import crew
 from surrogate_nas.running.processes.pool import Pool
+from surrogate_nas.running.runnable import as_objective
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.broken import NoNetworks
 from tests.helpers.toys import ToySpace, ToyTask
@@ -68,4 +69,4 @@ def test_the_device_is_the_trainers(device: str, on_cuda: bool) -> None:
     """Of an own function nothing is known."""
     objective = Objective(ToyTask(), ToySpace(), Trainer(device=device))
     assert crew.trains_on_cuda(objective) is on_cuda
-    assert not crew.trains_on_cuda(lambda trial: 0.0)
+    assert not crew.trains_on_cuda(as_objective(lambda trial: 0.0))
