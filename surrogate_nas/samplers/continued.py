@@ -30,6 +30,7 @@ from surrogate_nas.storage.optuna_private import (
 )
 from surrogate_nas.storage.repeats import (
     effective_number,
+    is_chosen,
     is_repeat,
     whole_study,
     without_interrupted,
@@ -159,7 +160,8 @@ class ContinuedSampler(BaseSampler):
             return  # the process died after all of this trial was drawn, and kept
         if not unpack(kept.get("states"), self.base):
             return
-        if is_repeat(trial):
+        # NOTE: what a screening sampler had chosen was not drawn here, and is not drawn again.
+        if is_repeat(trial) and not is_chosen(trial):
             _set_counters(study, kept.get("counters"))
             self._local.owes = bool(trial.system_attrs.get(FIXED_PARAMS))
 

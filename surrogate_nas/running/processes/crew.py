@@ -22,7 +22,7 @@ from surrogate_nas.running.processes.capacity import (
     worth_doubling,
 )
 from surrogate_nas.running.processes.messages import Ended, Ready
-from surrogate_nas.running.processes.pool import Pool, Worker
+from surrogate_nas.running.processes.worker_pool import Worker, WorkerPool
 from surrogate_nas.running.runnable import Runnable
 
 NConcurrent: TypeAlias = int | Literal["auto"]
@@ -69,7 +69,7 @@ def n_on_host(objective: Runnable, wanted: NConcurrent, at_most: int) -> int:
     return _reduced(n, fits, f"{each / 2**20:,.0f} MiB of memory each")
 
 
-def n_on_device(pool: Pool, wanted: NConcurrent, at_most: int) -> int:
+def n_on_device(pool: WorkerPool, wanted: NConcurrent, at_most: int) -> int:
     """Return how many trainings a CUDA device has memory for, and rather fewer if not faster.
 
     What it starts for that stays in the pool: as many workers as it returns, all ready.
@@ -111,7 +111,7 @@ def n_on_device(pool: Pool, wanted: NConcurrent, at_most: int) -> int:
     return n
 
 
-def _ready(pool: Pool) -> Worker:
+def _ready(pool: WorkerPool) -> Worker:
     """Start a worker and wait until it has its objective."""
     worker = pool.add()
     event = pool.next(None)
@@ -131,7 +131,7 @@ def not_started(how: str) -> StudyError:
     )
 
 
-def _probe(pool: Pool, workers: Sequence[Worker], quantile: float) -> list[Probed]:
+def _probe(pool: WorkerPool, workers: Sequence[Worker], quantile: float) -> list[Probed]:
     """Let workers train for a moment, all at once; nothing if it fails in one of them."""
     for worker in workers:
         worker.send(Probe(_PROBE_SECONDS, quantile))

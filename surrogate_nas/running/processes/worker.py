@@ -15,7 +15,14 @@ import torch
 
 from surrogate_nas.errors import StudyError
 from surrogate_nas.running.processes.capacity import Probe, Probed, probe
-from surrogate_nas.running.processes.messages import Ended, Ready, Start, portable, receive, send
+from surrogate_nas.running.processes.messages import (
+    Ended,
+    Ready,
+    StartTrial,
+    portable,
+    receive,
+    send,
+)
 from surrogate_nas.running.processes.remote_trial import Call, Epoch, RemoteTrial
 from surrogate_nas.running.runnable import Runnable, as_objective
 
@@ -64,7 +71,7 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
             if isinstance(order, Probe):
                 send(_probed(objective, order), outbox)
             else:
-                assert isinstance(order, Start)
+                assert isinstance(order, StartTrial)
                 trial = RemoteTrial(
                     order.number,
                     order.study_name,
