@@ -247,6 +247,10 @@ STOPPED_RUN: Final = _system(
     "study", "surrogate_nas:stop", "str", "running.workers.budget", "running.workers.budget"
 )
 """Last run of workers that is to begin no more trials."""
+BASE_STATE: Final = _system(
+    "study", "surrogate_nas:base_state", "dict", "samplers.continued", "samplers.continued"
+)
+"""Random states and counters of the base sampler after a trial, and that trial's number."""
 PUBLISHING: Final = _system(
     "study",
     "surrogate_nas:publishing",

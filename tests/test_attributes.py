@@ -44,6 +44,7 @@ COMPUTED = {
     "running/processes/remote_trial": {"set_user_attr"},  # hands on what a worker says
     "running/study": {"_mark"},
     "samplers/trial_draws": {"choose"},  # Choice.attributes, study_attributes
+    "samplers/continued": {"_set_counters"},  # of the base sampler
     "screening/base_proposals": {"__init__", "advance_counters"},  # of the base sampler
     "storage/optuna_private": set(FUNCTIONS),
     "storage/recovery": {"requeue"},  # what a repeat has of the trial that it repeats

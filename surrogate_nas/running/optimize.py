@@ -4,43 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
-import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias, final
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import optuna
 import torch
-from optuna.exceptions import ExperimentalWarning
-from optuna.trial import FrozenTrial, TrialState
 from tqdm.auto import tqdm
 
 from surrogate_nas.attributes import counts
-from surrogate_nas.errors import TrainingError
-from surrogate_nas.running.objective import Objective, is_bug, note_error
+from surrogate_nas.running.concurrent import ConcurrentLoop
+from surrogate_nas.running.loop import Callback
 from surrogate_nas.running.processes import crew
 from surrogate_nas.running.processes.capacity import cores
 from surrogate_nas.running.processes.crew import NConcurrent
-from surrogate_nas.running.processes.messages import Ended, Ready, Start, portable
-from surrogate_nas.running.processes.pool import Pool, Worker
-from surrogate_nas.running.processes.remote_trial import IS_BUG, Call, Epoch, answer
-from surrogate_nas.running.resuming import begin, interrupt, random_number
-from surrogate_nas.storage.optuna_private import (
-    as_database,
-    id_of,
-    in_loop,
-    is_stopped,
-    storage_of,
-    stored_trial,
+from surrogate_nas.running.processes.worker_pool import WorkerPool
+from surrogate_nas.running.runnable import (
+    ObjectiveLike,
+    as_objective,
+    check_direction,
+    note_settings,
 )
-from surrogate_nas.storage.recovery import fail_dead
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.interruption import terminable
-
-ObjectiveLike: TypeAlias = Callable[[Any], float]
-Callback: TypeAlias = Callable[[optuna.Study, FrozenTrial], None]
 
 _logger = logging.getLogger(__name__)
 _trials_logger = optuna.logging.get_logger("optuna.surrogate_nas")
@@ -89,34 +74,31 @@ def optimize(
     crew.check(n_concurrent)
     if n_trials < 1:
         return
-    if isinstance(objective, Objective):
-        objective.check_direction(study)
+    runnable = as_objective(objective)
+    check_direction(runnable, study)
     n = n_concurrent
-    on_cuda = crew.trains_on_cuda(objective)
-    if isinstance(objective, Objective) and not (on_cuda and torch.cuda.is_available()):
-        find_device(objective.trainer.device)  # on CUDA that would take memory in this process
+    on_cuda = crew.trains_on_cuda(runnable)
+    if runnable.training is not None and not (on_cuda and torch.cuda.is_available()):
+        find_device(runnable.device)  # NOTE: on CUDA that would take memory in this process
     if n != 1 and not on_cuda:
-        n = crew.n_on_host(objective, n, n_trials)
+        n = crew.n_on_host(runnable, n, n_trials)
     if n == 1 or n_trials == 1:
         study.optimize(
-            objective, n_trials, show_progress_bar=show_progress_bar, callbacks=list(callbacks)
+            runnable, n_trials, show_progress_bar=show_progress_bar, callbacks=list(callbacks)
         )
         return
-    sent = objective
-    if isinstance(objective, Objective):
-        objective.note_settings(study)
-        sent = objective.for_worker()
-        callbacks = [*callbacks, *([objective.pages] if objective.pages is not None else [])]
+    note_settings(runnable, study)
+    callbacks = [*callbacks, *([] if runnable.pages is None else [runnable.pages])]
     n_threads = max(1, min(torch.get_num_threads(), 1 if n == "auto" else cores() // n))
     with (
         terminable(),
-        Pool(sent, n_threads) as pool,
+        WorkerPool(runnable.for_worker(), n_threads) as pool,
         _bar(show_progress_bar, n_trials) as bar,
     ):
         # NOTE: the host has settled "auto" by now; a device is asked once its workers are there.
         n_workers = crew.n_on_device(pool, n, n_trials) if n == "auto" or on_cuda else n
         callbacks = [*callbacks, lambda study, trial: _advance(bar, study)]
-        _Run(study, objective, n_trials, n_workers, pool, callbacks).run()
+        ConcurrentLoop(study, runnable, n_trials, n_workers, pool, callbacks).run()
 
 
 def continue_study(
@@ -153,202 +135,6 @@ def continue_study(
         callbacks=callbacks,
     )
     return missing
-
-
-@final
-class _Run:
-    """The loop around a study: ask, let workers train, tell."""
-
-    def __init__(
-        self,
-        study: optuna.Study,
-        objective: ObjectiveLike,
-        n_trials: int,
-        n_workers: int,
-        pool: Pool,
-        callbacks: Sequence[Callback],
-    ) -> None:
-        self._study, self._pool, self._callbacks = study, pool, callbacks
-        self._n_to_start = n_trials
-        self._n_workers = n_workers
-        self._idle = list(pool.workers)
-        self._starting: set[Worker] = set()
-        self._training: dict[Worker, optuna.Trial] = {}
-        self._deadlines: dict[Worker, float] = {}
-        self._patience = _patience(objective)
-        folder = objective.checkpoints if isinstance(objective, Objective) else None
-        self._checkpoints = None if folder is None else Path(folder)
-        self._progress = objective.progress if isinstance(objective, Objective) else None
-        self._beats = _heartbeat_seconds(study)
-        self._next_beat = 0.0
-
-    def run(self) -> None:
-        """Run all trials; when anything stops that, leave none of them running."""
-        with in_loop(self._study), contextlib.ExitStack() as undo:
-            undo.callback(self._give_up)
-            while self._n_to_start or self._training:
-                self._step()
-            undo.pop_all()
-
-    def _give_up(self) -> None:
-        """Fail the trials that are in training, while an error is on its way."""
-        for trial in self._training.values():
-            with contextlib.suppress(Exception):  # storages are plug-ins; the first error counts
-                interrupt(trial)
-                self._study.tell(trial, state=TrialState.FAIL)
-
-    def _step(self) -> None:
-        """Give every idle worker a trial, then wait for the next thing that happens."""
-        if is_stopped(self._study):
-            self._n_to_start = 0
-        while self._idle and self._n_to_start:
-            self._start(self._idle.pop(0))
-        n_wanted = min(self._n_workers, self._n_to_start + len(self._training))
-        while len(self._training) + len(self._starting) < n_wanted:
-            self._starting.add(self._pool.add())
-        event = self._pool.next(self._seconds_to_wait())
-        self._beat()
-        if event is None:
-            self._end_overdue()
-        elif isinstance(event[1], Call):
-            event[0].send(_reply(self._training[event[0]], event[1]))
-        elif isinstance(event[1], Epoch):
-            if self._progress is not None:
-                now = event[1]
-                number = self._training[event[0]].number
-                self._progress.epoch(number, now.epoch, now.n_epochs, now.loss)
-        elif isinstance(event[1], Ready):
-            self._starting.remove(event[0])
-            self._idle.append(event[0])
-        elif isinstance(event[1], Ended):
-            self._tell(self._end(event[0]), event[1])
-            self._idle.append(event[0])
-        else:
-            self._bury(event[0], f"exit code {self._pool.remove(event[0], seconds=10.0)}")
-
-    def _start(self, worker: Worker) -> None:
-        if self._beats:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                optuna.storages.fail_stale_trials(self._study)
-        self._n_to_start -= 1
-        trial = self._study.ask()
-        self._training[worker] = trial
-        self._deadlines[worker] = time.monotonic() + self._patience
-        begin(trial, self._checkpoints)
-        worker.send(Start(trial.number, self._study.study_name, random_number(trial)))
-
-    def _end(self, worker: Worker) -> optuna.Trial:
-        """Take the trial from a worker that no longer trains it."""
-        return self._training.pop(worker)
-
-    def _tell(self, trial: optuna.Trial, ended: Ended) -> None:
-        """Tell the study how a trial ended, and everybody who wants to know."""
-        if ended.error is not None:
-            note_error(trial, ended.error)
-            is_hopeless = is_bug(trial)
-            self._finish(trial, state=TrialState.FAIL)
-            if is_hopeless:
-                raise ended.error
-            _logger.warning("Trial %d failed by an error.", trial.number, exc_info=ended.error)
-        elif ended.pruned is not None:
-            self._finish(trial, state=TrialState.PRUNED)
-        elif _is_value(ended.value):
-            self._finish(trial, ended.value)
-        else:
-            self._finish(trial, state=TrialState.FAIL)
-
-    def _finish(
-        self, trial: optuna.Trial, value: Any = None, state: TrialState | None = None
-    ) -> None:
-        frozen = self._study.tell(trial, value, state=state)
-        shown = "" if frozen.value is None else f" with value: {frozen.value}"
-        _trials_logger.info(
-            f"Trial {frozen.number} {frozen.state.name.lower()}{shown} and parameters: "
-            f"{frozen.params}."
-        )
-        for callback in self._callbacks:
-            callback(self._study, frozen)
-
-    def _bury(self, worker: Worker, how: str, *, may_go_on: bool = True) -> None:
-        """Fail the trial of a worker that is gone; the next step starts another one."""
-        if worker in self._starting:
-            self._starting.remove(worker)
-            raise crew.not_started(how)
-        if worker in self._idle:
-            self._idle.remove(worker)
-            return
-        trial = self._end(worker)
-        if may_go_on and self._checkpoints is not None:
-            frozen = stored_trial(self._study, trial)
-            storage, study_id = storage_of(self._study), id_of(self._study)
-            self._n_to_start += fail_dead(storage, study_id, frozen)
-            return
-        error = TrainingError(
-            expected="a worker process that lives as long as its training",
-            got=how,
-            fix="look for its last words above; out of memory is the usual reason: train fewer "
-            "candidates at once or limit their size",
-        )
-        self._tell(trial, Ended(error=error))
-
-    def _seconds_to_wait(self) -> float | None:
-        """Until when nothing needs to be done unless a worker says something."""
-        overdue = [self._deadlines[worker] - time.monotonic() for worker in self._training]
-        wait = min([*overdue, self._beats or math.inf])
-        return None if math.isinf(wait) else max(wait, 0.0)
-
-    def _beat(self) -> None:
-        """Record that the running trials are alive, where the storage wants to know."""
-        database, now = as_database(storage_of(self._study)), time.monotonic()
-        is_due = self._beats is not None and now >= self._next_beat
-        if is_due and database is not None:
-            self._next_beat = now + (self._beats or 0)
-            for trial in self._training.values():
-                database.record_heartbeat(id_of(trial))
-
-    def _end_overdue(self) -> None:
-        """End workers that hang: their training should have ended itself by now."""
-        now = time.monotonic()
-        for worker in [w for w in self._training if self._deadlines[w] <= now]:
-            self._pool.remove(worker)
-            how = f"no end {self._patience:.0f} s after its beginning"
-            self._bury(worker, how, may_go_on=False)
-
-
-def _reply(trial: optuna.Trial, call: Call) -> tuple[Any] | Exception:
-    """Answer a worker; what it has asked wrongly is an error there.
-
-    Raises:
-        Exception: The sampler cannot suggest anything.
-    """
-    if call.name == IS_BUG:
-        return (is_bug(trial),)
-    try:
-        return (answer(trial, call),)
-    except Exception as error:  # a worker's question may be as wrong as it likes
-        if call.name.startswith("suggest_"):
-            raise
-        return portable(error)
-
-
-def _patience(objective: ObjectiveLike) -> float:
-    """Seconds after which a training hangs: more than its own limit ever takes."""
-    limit = objective.trainer.time_limit_seconds if isinstance(objective, Objective) else None
-    return math.inf if limit is None else 2.0 * limit + 60.0
-
-
-def _is_value(value: Any) -> bool:
-    """Whether Optuna takes it for a result; anything else fails the trial."""
-    try:
-        return not math.isnan(float(value))
-    except (TypeError, ValueError):
-        return isinstance(value, Sequence) and all(_is_value(one) for one in value)
-
-
-def _heartbeat_seconds(study: optuna.Study) -> int | None:
-    database = as_database(storage_of(study))
-    return None if database is None else database.get_heartbeat_interval()
 
 
 @contextlib.contextmanager

@@ -83,14 +83,21 @@ def begin(trial: optuna.Trial, checkpoints: Path | None) -> None:
         ) from error
 
 
+_locks: weakref.WeakKeyDictionary[optuna.Trial, RunningLock] = weakref.WeakKeyDictionary()
+"""Locks of trials whose storage holds none."""
+
+
 def _lock(trial: optuna.Trial, folder: Path) -> None:
     """Hold a lock for a trial, where files can be locked."""
+    if trial in _locks:
+        return
     storage = storage_of(trial.study)
     with contextlib.suppress(NoLocksError):
         lock = RunningLock(folder)
         storage.set_trial_system_attr(id_of(trial), LOCK, str(lock.path))
         # NOTE: Optuna lets go of the trial after it has told the storage how the trial ended.
         # Released earlier, the lock would be missing if the process died in between.
+        _locks[trial] = lock
         weakref.finalize(trial, _release, storage, id_of(trial), lock)
 
 

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from surrogate_nas import attributes
 from surrogate_nas.draw import random_chooser, replay_chooser
 from surrogate_nas.errors import SpaceError
+from surrogate_nas.samplers.continued import ContinuedSampler
 from surrogate_nas.samplers.strategy import Strategy, StrategySampler, proposals
 from surrogate_nas.samplers.trial_draws import InferredSpace, TrialDraws, entropy_of
 from surrogate_nas.screening.acquisition import AcquisitionLike, as_acquisition
@@ -128,7 +129,8 @@ class SurrogateSampler(BaseSampler):
         # the real study only, and copies of it make the proposals for a pool.
         self._base = self._real_base(searched)
         # NOTE: one proposal of the Gaussian process sampler costs as much as all the rest.
-        n_base = 1 if isinstance(self._base, GPSampler) else 8
+        real = self._base.base if isinstance(self._base, ContinuedSampler) else self._base
+        n_base = 1 if isinstance(real, GPSampler) else 8
         self._rules = ScreeningRules(
             size=n_candidates,
             n_startup=n_startup_trials,
@@ -182,8 +184,8 @@ class SurrogateSampler(BaseSampler):
         if isinstance(self._given_base, Strategy):
             return StrategySampler(space, self._given_base, seed=self._draws.seed)
         if isinstance(self._given_base, BaseSampler):
-            return copy.deepcopy(self._given_base)
-        return self._given_base(self._draws.seed % _SEEDS)
+            return ContinuedSampler(copy.deepcopy(self._given_base))
+        return ContinuedSampler(self._given_base(self._draws.seed % _SEEDS))
 
     def reseed_rng(self) -> None:
         """Nothing to do for screening: its randomness follows from seed and trial number."""

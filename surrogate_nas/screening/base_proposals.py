@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
 from surrogate_nas.arrays import IndexArray
+from surrogate_nas.screening.random_states import random_states
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.storage.optuna_private import (
     MEMORY_LOGGER,
@@ -72,7 +73,7 @@ class BaseProposals:
     ) -> None:
         storage = InMemoryStorage()
         study_id = storage.create_new_study(list(study.directions), _NAME)
-        self._counters = _counters(study)
+        self._counters = counters_of(study)
         for key, value in self._counters.items():
             storage.set_study_system_attr(study_id, key, value)
         sampler = seeded(base, seed)
@@ -105,13 +106,13 @@ class BaseProposals:
     @property
     def advanced(self) -> dict[str, int]:
         """Counters that the proposals so far have advanced, for :func:`advance_counters`."""
-        now = _counters(self._study)
+        now = counters_of(self._study)
         return {key: value for key, value in now.items() if self._counters.get(key) != value}
 
 
 def advance_counters(study: optuna.Study, counters: Mapping[str, int]) -> None:
     """Write a base sampler's counters into its study, unless they are further there."""
-    now = _counters(study) if counters else {}
+    now = counters_of(study) if counters else {}
     for key, value in counters.items():
         if value > now.get(key, -1):
             set_study_system_attr(study, key, value)
@@ -127,29 +128,17 @@ def seeded(base: BaseSamplerLike, seed: int) -> BaseSampler:
         return base(seed)
     fresh = copy.deepcopy(base)
     fresh.reseed_rng()  # NOTE: samplers of users may make their states here
-    _reset_states(fresh, np.random.SeedSequence(seed), set())
+    seeds = np.random.SeedSequence(seed)
+    for state in random_states(fresh):
+        (child,) = seeds.spawn(1)
+        if isinstance(state, np.random.RandomState):
+            state.seed(int(child.generate_state(1)[0]))
+        else:
+            state.bit_generator.state = type(state.bit_generator)(child).state
     return fresh
 
 
-def _reset_states(owner: object, seeds: np.random.SeedSequence, visited: set[int]) -> None:
-    """Seed each numpy random state that an Optuna object holds, its own parts included."""
-    visited.add(id(owner))
-    getattr(owner, "rng", None)  # NOTE: Optuna's lazy states are made at their first use
-    for value in list(vars(owner).values()):
-        if isinstance(value, np.random.RandomState):
-            value.seed(int(seeds.spawn(1)[0].generate_state(1)[0]))
-        elif isinstance(value, np.random.Generator):
-            value.bit_generator.state = type(value.bit_generator)(seeds.spawn(1)[0]).state
-        elif _is_part(value) and id(value) not in visited:
-            _reset_states(value, seeds, visited)
-
-
-def _is_part(value: object) -> bool:
-    """Return whether an attribute is an object of Optuna's that may hold a random state."""
-    return type(value).__module__.startswith("optuna") and "__dict__" in dir(value)
-
-
-def _counters(study: optuna.Study) -> dict[str, int]:
+def counters_of(study: optuna.Study) -> dict[str, int]:
     """Return the integers that a sampler keeps in its study, such as QMC's next sample.
 
     Other attributes hold identities of trials (NSGA-II's parents), which differ in the replica.

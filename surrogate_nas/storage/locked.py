@@ -1,6 +1,6 @@
 """Storages whose running trials hold locks, from their creation until they have finished.
 
-A trial that is created, or taken from the queue, has its lock from the first moment: whenever its
+A trial has its lock from the moment in which it is created or taken from the queue. Whenever its
 process dies, the next process that opens the study finds the trial (see
 :mod:`surrogate_nas.storage.recovery`).
 """
@@ -11,7 +11,7 @@ import contextlib
 import logging
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import final
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -21,6 +21,7 @@ from surrogate_nas.attributes import LOCK, QUEUE_LOCK
 from surrogate_nas.storage.locks import RunningLock
 from surrogate_nas.storage.optuna_private import CachedDatabase, backend_of
 from surrogate_nas.storage.places import lock_folder
+from surrogate_nas.storage.repeats import origin
 
 _logger = logging.getLogger(__name__)
 
@@ -44,6 +45,15 @@ class LockedJournal(JournalStorage):
         write = super().set_trial_state_values
         return _set_state(self, trial_id, state, lambda: write(trial_id, state, values))
 
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return trials; waiting ones in the order in which they are to run."""
+        return _queued(super().get_all_trials(study_id, deepcopy, states), states)
+
 
 @final
 class LockedDatabase(CachedDatabase):
@@ -61,6 +71,15 @@ class LockedDatabase(CachedDatabase):
         write = super().set_trial_state_values
         return _set_state(self, trial_id, state, lambda: write(trial_id, state, values))
 
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return trials; waiting ones in the order in which they are to run."""
+        return _queued(super().get_all_trials(study_id, deepcopy, states), states)
+
 
 def with_locks(storage: BaseStorage) -> BaseStorage:
     """Return a storage whose running trials hold locks, where that is possible."""
@@ -73,6 +92,15 @@ def with_locks(storage: BaseStorage) -> BaseStorage:
 def holds_lock(storage: BaseStorage, trial_id: int) -> bool:
     """Return whether this process holds a lock for a trial through its storage."""
     return trial_id in _held.get(storage, {})
+
+
+def _queued(trials: list[FrozenTrial], states: Container[TrialState] | None) -> list[FrozenTrial]:
+    """Put the queue into order, if that is what was asked for.
+
+    Optuna takes trials from the queue as they are listed here. A repeat comes where the trial
+    was that it repeats, before the trials that were enqueued later.
+    """
+    return sorted(trials, key=origin) if states == (TrialState.WAITING,) else trials
 
 
 def _create(

@@ -139,7 +139,7 @@ def taken_from_dead(trial: FrozenTrial) -> Iterator[bool]:
 
 
 def lock_paths(trial: FrozenTrial) -> list[Path]:
-    """Return the files of a trial's locks, of those that are here.
+    """Return the files of a trial's locks that exist on this machine.
 
     The paths are another process's text: what is not named as a lock is not among them, so that
     no other file is ever opened or removed.

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import optuna
 import sqlalchemy as sa
+from optuna import pruners
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.storages._rdb import models
@@ -58,6 +59,11 @@ def stored_trial(study: optuna.Study, trial: optuna.Trial | FrozenTrial) -> Froz
 def latest_trial(trial: optuna.Trial) -> FrozenTrial:
     """Return a running trial as its storage has it now."""
     return trial._get_latest_trial()
+
+
+def shown_by_pruner(study: optuna.Study, trial: FrozenTrial) -> optuna.Study:
+    """Return the study as its pruner shows it to the sampler of a trial."""
+    return pruners._filter_study(study, trial)
 
 
 def study_system_attrs(study: optuna.Study) -> Mapping[str, Any]:

@@ -56,8 +56,8 @@ the first of them last."""
 def requeue(storage: BaseStorage, study_id: int, trial: FrozenTrial, attempt: int = 0) -> None:
     """Put what a trial evaluates first in the queue of its study.
 
-    The repeat has the trial's parameters, those that the sampler has chosen but the objective has
-    not asked for among them. Of a trial that has none yet, the repeat draws them by its number.
+    The repeat has the trial's parameters, and also the parameters that the sampler has chosen but
+    the objective has not asked for. If the trial has none yet, the repeat draws them.
 
     Args:
         storage: Storage of the study.

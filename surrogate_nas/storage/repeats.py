@@ -21,7 +21,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from surrogate_nas.attributes import CONTINUES_TRIAL, FIXED_PARAMS, PLANNED_PARAMS
-from surrogate_nas.storage.optuna_private import latest_trial, storage_of, stored_trials
+from surrogate_nas.storage.optuna_private import id_of, latest_trial, storage_of, stored_trials
 
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -77,27 +77,35 @@ def is_chosen(trial: FrozenTrial) -> bool:
 
 
 def planned(trial: FrozenTrial) -> dict[str, Any]:
-    """Return a trial's parameters, with those that its objective has not asked for yet."""
+    """Return a trial's parameters, and the planned ones that its objective has not asked for."""
     attrs = trial.system_attrs
     return {**attrs.get(FIXED_PARAMS, {}), **attrs.get(PLANNED_PARAMS, {}), **trial.params}
 
 
-def whole_study(study: optuna.Study, trial: FrozenTrial) -> tuple[optuna.Study, FrozenTrial]:
+def whole_study(
+    study: optuna.Study, trial: FrozenTrial, *, is_new: bool = False
+) -> tuple[optuna.Study, FrozenTrial]:
     """Return a study and one of its trials as if no trial had been interrupted.
 
     For Optuna's samplers and pruners, which read trials and their numbers from the study. What
     they write goes to the real study.
+
+    Args:
+        study: The study.
+        trial: The trial.
+        is_new: Whether to leave out what has been drawn for the trial.
     """
     trials = stored_trials(study)
     if not any(map(is_repeat, trials)):
         return study, trial
     seen = optuna.Study(
         study.study_name,
-        cast(BaseStorage, _WholeStorage(storage_of(study))),
+        cast(BaseStorage, _WholeStorage(storage_of(study), id_of(trial) if is_new else None)),
         study.sampler,
         study.pruner,
     )
-    return seen, _renumbered(trial, effective_number(trial, trials))
+    whole = _renumbered(trial, effective_number(trial, trials))
+    return seen, _undrawn(whole) if is_new else whole
 
 
 def should_prune(trial: BaseTrial) -> bool:
@@ -118,10 +126,12 @@ class _WholeStorage:
 
     Args:
         storage: The real one.
+        new_id: Identity of the trial that is shown without what has been drawn for it.
     """
 
-    def __init__(self, storage: BaseStorage) -> None:
+    def __init__(self, storage: BaseStorage, new_id: int | None) -> None:
         self._storage = storage
+        self._new_id = new_id
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -135,6 +145,7 @@ class _WholeStorage:
         trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy)
         number = _numbering(trials)
         kept = [t for t in without_interrupted(trials) if states is None or t.state in states]
+        kept = [_undrawn(t) if id_of(t) == self._new_id else t for t in kept]
         return [_renumbered(trial, number(trial)) for trial in kept]
 
 
@@ -147,6 +158,15 @@ def _numbering(trials: Sequence[FrozenTrial]) -> Callable[[BaseTrial | FrozenTri
         return first - bisect_left(repeats, first)
 
     return number
+
+
+def _undrawn(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial without what has been drawn for it."""
+    twin = copy.copy(trial)
+    twin.params, twin.distributions = {}, {}
+    attrs = trial.system_attrs
+    twin.system_attrs = {k: v for k, v in attrs.items() if ":relative_params" not in k}
+    return twin
 
 
 def _renumbered(trial: FrozenTrial, number: int) -> FrozenTrial:

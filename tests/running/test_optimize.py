@@ -16,6 +16,7 @@ from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.optimize import optimize as run_trials
 from surrogate_nas.running.processes import crew
+from surrogate_nas.running.runnable import as_objective
 from surrogate_nas.running.study import create_study
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.mortal import faulty
@@ -213,7 +214,7 @@ def test_more_than_fit_are_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a warning that says how many and why; one is always tried."""
     monkeypatch.setattr(crew, "free_memory", lambda: 1.2e9)
     with pytest.warns(UserWarning, match="room for 5 candidates at once; 2 fit"):
-        assert crew.n_on_host(wide, 5, at_most=100) == 2
+        assert crew.n_on_host(as_objective(wide), 5, at_most=100) == 2
     monkeypatch.setattr(crew, "free_memory", lambda: 0.0)
     with pytest.warns(UserWarning, match="1 fit"):
         assert crew.n_on_host(Objective(TASK, ToySpace()), 2, at_most=100) == 1
@@ -225,4 +226,4 @@ def test_auto_is_one_a_core(
 ) -> None:
     """No more than there are trials."""
     monkeypatch.setattr(crew, "cores", lambda: 3)
-    assert crew.n_on_host(wide, wanted, at_most) == n
+    assert crew.n_on_host(as_objective(wide), wanted, at_most) == n

@@ -13,7 +13,16 @@ from typing import Any
 import optuna
 import pytest
 
-from tests.helpers.stopped_studies import POINTS, STOPPED, TRIALS, place, results, run, stop
+from tests.helpers.stopped_studies import (
+    POINTS,
+    STOPPED,
+    TRIALS,
+    new_study,
+    place,
+    results,
+    run,
+    stop,
+)
 
 pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
 
@@ -63,7 +72,8 @@ def test_wherever_a_study_is_stopped(number: signal.Signals, point: str, tmp_pat
 def test_whatever_sampler_proposes(base: str, n_candidates: int, tmp_path: Path) -> None:
     """With screening, and without: then the trials are the sampler's own."""
     storage = place("journal", tmp_path)
-    stop(KILL, "building", storage, None, base, n_candidates)
+    point = "suggesting" if n_candidates == 1 else "building"
+    stop(KILL, point, storage, None, base, n_candidates)
     assert results(run(storage, None, base, n_candidates)) == whole(base, n_candidates)
 
 
@@ -82,6 +92,17 @@ def test_whatever_pruner_ends_trials(pruner: optuna.pruners.BasePruner, tmp_path
     expected = whole(pruner=pruner)
     assert any(state == "PRUNED" for state, *_ in expected)
     assert results(run(*arguments)) == expected
+
+
+def test_an_enqueued_trial_keeps_its_place(tmp_path: Path) -> None:
+    """Its repeat comes before what was enqueued after it."""
+    storage = place("journal", tmp_path)
+    study = new_study(storage)
+    for width in (2, 4, 6, 8):
+        study.enqueue_trial({"width": width})
+    stop(KILL, "epoch 0", storage)
+    study = run(storage)
+    assert [params["width"] for _, params, *_ in results(study)[:4]] == [2, 4, 6, 8]
 
 
 def test_a_study_that_is_stopped_again_and_again(tmp_path: Path) -> None:

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
 
 from surrogate_nas.draw import Draw, random_chooser
-from surrogate_nas.errors import StudyError
-from surrogate_nas.running.objective import Objective
+from surrogate_nas.running.runnable import Runnable, Training
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
 from surrogate_nas.training.data import prepared_bytes
@@ -132,17 +131,17 @@ def data_bytes(task: Task) -> int:
     return raw + sum(prepared_bytes(split, task) for split in splits)
 
 
-def probe(objective: Callable[[Any], Any], order: Probe) -> Probed:
-    """Train one architecture of an :class:`Objective` for a moment, and say what that took."""
-    if not isinstance(objective, Objective):
-        raise StudyError(
-            expected="an Objective, whose trainings can be measured",
-            got=f"a {type(objective).__name__}",
-            fix="give n_concurrent as a number",
-        )
-    task, space = objective.task, objective.space
+def worker_bytes(objective: Runnable) -> float:
+    """Return the host memory that a worker on a CPU takes."""
+    training = objective.training
+    return float(WORKER_BYTES + (0 if training is None else data_bytes(training.task)))
+
+
+def probe(training: Training, order: Probe) -> Probed:
+    """Train one architecture for a moment, and return what that took."""
+    task, space = training.task, training.space
     chosen = _architecture(space.for_task(task), order.quantile)
-    trainer = replace(objective.trainer, time_limit_seconds=order.seconds, epochs=10**6)
+    trainer = replace(training.trainer, time_limit_seconds=order.seconds, epochs=10**6)
     device = torch.device(trainer.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     with seeded(0):

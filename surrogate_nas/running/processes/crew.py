@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import torch
 
 from surrogate_nas.errors import StudyError
-from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.processes.capacity import (
     CONTEXT_BYTES,
-    WORKER_BYTES,
     Probe,
     Probed,
     best_rate,
     cores,
-    data_bytes,
     fitting,
     free_memory,
+    worker_bytes,
     worth_doubling,
 )
 from surrogate_nas.running.processes.messages import Ended, Ready
-from surrogate_nas.running.processes.pool import Pool, Worker
+from surrogate_nas.running.processes.worker_pool import Worker, WorkerPool
+from surrogate_nas.running.runnable import Runnable
 
 NConcurrent: TypeAlias = int | Literal["auto"]
 
@@ -48,15 +47,15 @@ def check(n_concurrent: NConcurrent) -> None:
         )
 
 
-def trains_on_cuda(objective: Callable[[Any], Any]) -> bool:
-    """Whether an :class:`Objective` trains on CUDA; of any other function that is not known."""
-    if not isinstance(objective, Objective):
+def trains_on_cuda(objective: Runnable) -> bool:
+    """Return whether an objective trains on CUDA, as far as that is known."""
+    if objective.training is None:
         return False
-    device = objective.trainer.device
+    device = objective.device
     return torch.cuda.is_available() if device is None else torch.device(device).type == "cuda"
 
 
-def n_on_host(objective: Callable[[Any], Any], wanted: NConcurrent, at_most: int) -> int:
+def n_on_host(objective: Runnable, wanted: NConcurrent, at_most: int) -> int:
     """Return how many workers this host has cores (where that is to be found) and memory for.
 
     Args:
@@ -64,15 +63,13 @@ def n_on_host(objective: Callable[[Any], Any], wanted: NConcurrent, at_most: int
         wanted: A number, or "auto" for one a core.
         at_most: More are of no use.
     """
-    each = float(WORKER_BYTES)
-    if isinstance(objective, Objective):
-        each += data_bytes(objective.task)
+    each = worker_bytes(objective)
     fits = fitting(free_memory(), each)
     n = min(cores() if wanted == "auto" else wanted, at_most)
     return _reduced(n, fits, f"{each / 2**20:,.0f} MiB of memory each")
 
 
-def n_on_device(pool: Pool, wanted: NConcurrent, at_most: int) -> int:
+def n_on_device(pool: WorkerPool, wanted: NConcurrent, at_most: int) -> int:
     """Return how many trainings a CUDA device has memory for, and rather fewer if not faster.
 
     What it starts for that stays in the pool: as many workers as it returns, all ready.
@@ -114,7 +111,7 @@ def n_on_device(pool: Pool, wanted: NConcurrent, at_most: int) -> int:
     return n
 
 
-def _ready(pool: Pool) -> Worker:
+def _ready(pool: WorkerPool) -> Worker:
     """Start a worker and wait until it has its objective."""
     worker = pool.add()
     event = pool.next(None)
@@ -133,7 +130,7 @@ def not_started(how: str) -> StudyError:
     )
 
 
-def _probe(pool: Pool, workers: Sequence[Worker], quantile: float) -> list[Probed]:
+def _probe(pool: WorkerPool, workers: Sequence[Worker], quantile: float) -> list[Probed]:
     """Let workers train for a moment, all at once; nothing if it fails in one of them."""
     for worker in workers:
         worker.send(Probe(_PROBE_SECONDS, quantile))

@@ -39,7 +39,7 @@ class Ready:
 
 @final
 @dataclass(frozen=True)
-class Start:
+class StartTrial:
     """Run the objective for a trial.
 
     Args:

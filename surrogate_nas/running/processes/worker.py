@@ -13,9 +13,18 @@ from typing import IO, Any, final
 import optuna
 import torch
 
+from surrogate_nas.errors import StudyError
 from surrogate_nas.running.processes.capacity import Probe, Probed, probe
-from surrogate_nas.running.processes.messages import Ended, Ready, Start, portable, receive, send
+from surrogate_nas.running.processes.messages import (
+    Ended,
+    Ready,
+    StartTrial,
+    portable,
+    receive,
+    send,
+)
 from surrogate_nas.running.processes.remote_trial import Call, Epoch, RemoteTrial
+from surrogate_nas.running.runnable import Runnable, as_objective
 
 
 def main(n_threads: int) -> None:
@@ -52,7 +61,7 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
         outbox: To it.
         on_parent_gone: Called, in a thread, when it is gone or wants no more while work goes on.
     """
-    objective = receive(inbox)
+    objective = as_objective(receive(inbox))
     orders = _Orders(outbox)
     # Read beside the training: a training whose study is gone should end, and not in hours.
     threading.Thread(target=orders.read, args=(inbox, on_parent_gone), daemon=True).start()
@@ -61,7 +70,7 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
         while (order := orders.next()) is not None:
             if isinstance(order, Probe):
                 send(_probed(objective, order), outbox)
-            elif isinstance(order, Start):
+            elif isinstance(order, StartTrial):
                 trial = RemoteTrial(
                     order.number,
                     order.study_name,
@@ -130,9 +139,15 @@ def run(objective: Callable[[Any], Any], trial: optuna.trial.BaseTrial) -> Ended
         return Ended(error=portable(error))
 
 
-def _probed(objective: Callable[[Any], Any], order: Probe) -> Probed | Ended:
-    """Probe; what goes wrong is the answer."""
+def _probed(objective: Runnable, order: Probe) -> Probed | Ended:
+    """Probe; an error is the answer, too."""
     try:
-        return probe(objective, order)
+        if objective.training is None:
+            raise StudyError(
+                expected="an Objective to probe",
+                got="a plain function",
+                fix="give the number of candidates to train at once",
+            )
+        return probe(objective.training, order)
     except Exception as error:  # the networks are a user's; what they raise goes over there
         return Ended(error=portable(error))

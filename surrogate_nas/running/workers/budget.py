@@ -116,7 +116,7 @@ class BudgetedStudy(optuna.Study):
         with self._coordination.exclusive() as is_held:
             running = _owned(self.get_trials(deepcopy=False))
             for trial in self._coordination.dead(running):
-                _give_away(self, trial)
+                _requeue(self, trial)
             if not self._has_room():
                 return None
             # Marked before it runs: there is no moment at which nobody would know whose it is.
@@ -149,7 +149,9 @@ def _owned(trials: Collection[FrozenTrial]) -> list[FrozenTrial]:
     return [t for t in running if attributes.WORKER in t.system_attrs]
 
 
-def bury(study: optuna.Study, coordination: Coordination, names: Collection[str]) -> list[int]:
+def fail_trials_of(
+    study: optuna.Study, coordination: Coordination, names: Collection[str]
+) -> list[int]:
     """Fail the trials that workers which have ended left running, and enqueue them again.
 
     Args:
@@ -164,11 +166,12 @@ def bury(study: optuna.Study, coordination: Coordination, names: Collection[str]
         left = _owned(study.get_trials(deepcopy=False))
         left = [trial for trial in left if trial.system_attrs[attributes.WORKER] in names]
         for trial in left:
-            _give_away(study, trial)
+            _requeue(study, trial)
     return [trial.number for trial in left]
 
 
-def _give_away(study: optuna.Study, trial: FrozenTrial) -> None:
+def _requeue(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Fail a trial whose worker has ended, and let another worker evaluate it again."""
     fail_dead(storage_of(study), id_of(study), trial)
     clear_locks(trial)
 

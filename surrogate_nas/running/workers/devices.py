@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from surrogate_nas.errors import StudyError, TrainingError
-from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.processes.capacity import (
     WORKER_BYTES,
     cores,
-    data_bytes,
     fitting,
     free_memory,
+    worker_bytes,
 )
+from surrogate_nas.running.runnable import Runnable
 from surrogate_nas.training.device import find_device
 
 
@@ -33,9 +33,7 @@ def check_count(name: str, number: Any) -> int:
     return number
 
 
-def chosen_devices(
-    objective: Callable[[Any], Any], devices: Sequence[str] | None
-) -> list[str | None]:
+def chosen_devices(objective: Runnable, devices: Sequence[str] | None) -> list[str | None]:
     """Return the devices that workers take in turn; None leaves it to the objective.
 
     Args:
@@ -48,7 +46,7 @@ def chosen_devices(
         TrainingError: One cannot be used here.
     """
     if devices is None:
-        own = objective.trainer.device if isinstance(objective, Objective) else None
+        own = objective.device
         if own not in (None, "cuda") or not torch.cuda.is_available():
             _check(own)
             return [None]
@@ -80,7 +78,7 @@ def _check(device: str | None) -> None:
 
 
 def n_here(
-    objective: Callable[[Any], Any],
+    objective: Runnable,
     wanted: int | None,
     devices: Sequence[str | None],
     at_most: int,
@@ -99,9 +97,7 @@ def n_here(
         _warn(f"{n} workers share {len(devices)} CUDA devices; each takes memory of its own there")
     elif not on_cuda and n > cores():
         _warn(f"{n} workers share {cores()} CPU cores; more than one a core do not train faster")
-    each = float(WORKER_BYTES)
-    if isinstance(objective, Objective) and not on_cuda:
-        each += data_bytes(objective.task)
+    each = float(WORKER_BYTES) if on_cuda else worker_bytes(objective)
     fits = fitting(free_memory(), each)
     if n > fits:
         _warn(f"{n} workers were wanted; {fits} fit at {each / 2**20:,.0f} MiB of memory each")

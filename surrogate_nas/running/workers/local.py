@@ -17,10 +17,10 @@ import torch
 from surrogate_nas.running.processes.capacity import cores
 from surrogate_nas.running.processes.crew import not_started
 from surrogate_nas.running.processes.messages import Ready, packed, receive, send
-from surrogate_nas.running.processes.pool import Worker
 from surrogate_nas.running.processes.worker import pipes
+from surrogate_nas.running.processes.worker_pool import Worker
 from surrogate_nas.running.workers.placement import Placement
-from surrogate_nas.running.workers.worker import Description, End, work
+from surrogate_nas.running.workers.worker import WorkerExit, WorkerSpec, work
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -47,23 +47,23 @@ class Local(Placement):
         """One for each set of cores that a worker's threads take."""
         return max(1, cores() // self._n_threads)
 
-    def start(self, description: Description) -> None:
-        """Start a process and give it its description through a pipe."""
-        environment = {} if description.device is None else _sees(description.device)
-        device = "cuda" if environment else description.device
+    def start(self, spec: WorkerSpec) -> None:
+        """Start a process and give it its spec through a pipe."""
+        environment = {} if spec.device is None else _sees(spec.device)
+        device = "cuda" if environment else spec.device
         worker = Worker(
-            packed(replace(description, device=device)),
+            packed(replace(spec, device=device)),
             self._n_threads,
             self._events,
             module=__name__,
             environment=environment,
         )
-        self._names[worker] = description.name
+        self._names[worker] = spec.name
 
-    def ends(self, seconds: float) -> Sequence[End]:
+    def ends(self, seconds: float) -> Sequence[WorkerExit]:
         """See :class:`Placement`."""
         until = time.monotonic() + seconds
-        found: list[End] = []
+        found: list[WorkerExit] = []
         while not found:
             try:
                 event = self._events.get(timeout=max(until - time.monotonic(), 0.0))
@@ -74,7 +74,7 @@ class Local(Placement):
             found += self._end(*self._events.get())
         return found
 
-    def _end(self, worker: Worker, message: Any) -> list[End]:
+    def _end(self, worker: Worker, message: Any) -> list[WorkerExit]:
         """What an event means: the end of a worker, or nothing."""
         if isinstance(message, Ready):
             self._ready.add(worker)
@@ -84,11 +84,11 @@ class Local(Placement):
         name = self._names.pop(worker)
         worker.close()
         how = f"exit code {worker.end(10.0)}"
-        if isinstance(message, End):
+        if isinstance(message, WorkerExit):
             return [message]
         if worker in self._ready:
-            return [End(name, "died", how)]
-        return [End(name, "failed", how, not_started(how))]
+            return [WorkerExit(name, "died", how)]
+        return [WorkerExit(name, "failed", how, not_started(how))]
 
     def stop(self, seconds: float) -> None:
         """See :class:`Placement`."""
@@ -125,12 +125,12 @@ def serve(inbox: IO[bytes], outbox: IO[bytes]) -> None:
         inbox: From the process that has started this one.
         outbox: To it.
     """
-    description = receive(inbox)
+    spec = receive(inbox)
     # Until `work` listens to SIGTERM: a worker that is stopped before has nothing to lose.
     threading.Thread(target=_end_with, args=(inbox,), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         send(Ready(), outbox)
-        send(work(description), outbox)
+        send(work(spec), outbox)
 
 
 def _end_with(inbox: IO[bytes]) -> None:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from surrogate_nas.running.workers.worker import Description, End
+from surrogate_nas.running.workers.worker import WorkerExit, WorkerSpec
 
 
 class Placement(ABC):
     """Where workers run.
 
-    An implementation runs ``work(description)`` of ``surrogate_nas.running.workers.worker`` in a
+    An implementation runs ``work(spec)`` of ``surrogate_nas.running.workers.worker`` in a
     process of its own for each worker, in that process's main thread, with no other worker in it
     before or after.
     """
@@ -28,11 +28,11 @@ class Placement(ABC):
         """How many workers ``run_workers`` starts if nobody says how many."""
 
     @abstractmethod
-    def start(self, description: Description) -> None:
+    def start(self, spec: WorkerSpec) -> None:
         """Start a worker; return without waiting for it.
 
         Args:
-            description: Of the worker. Its ``device`` may be named otherwise in its process: the
+            spec: Of the worker. Its ``device`` may be named otherwise in its process: the
                 placement passes on what the worker should use there.
 
         Raises:
@@ -40,7 +40,7 @@ class Placement(ABC):
         """
 
     @abstractmethod
-    def ends(self, seconds: float) -> Sequence[End]:
+    def ends(self, seconds: float) -> Sequence[WorkerExit]:
         """Wait for ends of workers, and return those that have not been returned before.
 
         What ``work`` returned is passed on; of a worker that returned nothing the end is "died",

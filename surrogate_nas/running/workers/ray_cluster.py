@@ -17,7 +17,7 @@ import torch
 
 from surrogate_nas.errors import ClusterError, MissingExtraError, StudyError
 from surrogate_nas.running.workers.placement import Placement
-from surrogate_nas.running.workers.worker import Description, End, work
+from surrogate_nas.running.workers.worker import WorkerExit, WorkerSpec, work
 
 _logger = logging.getLogger(__name__)
 
@@ -73,14 +73,14 @@ class RayCluster(Placement):
     def _nodes(self) -> list[dict[str, float]]:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def start(self, description: Description) -> None:
+    def start(self, spec: WorkerSpec) -> None:
         """Ask Ray for a process; it starts as soon as there is room for it."""
         if len(self._names) == self.n_workers:
             _logger.warning(
                 "The Ray cluster has room for %d workers at once; others wait for it.",
                 len(self._names),
             )
-        device = "cuda" if self._needs["GPU"] else description.device
+        device = "cuda" if self._needs["GPU"] else spec.device
         # One process a worker, and none by Ray itself in the place of one that has died.
         remote = self._ray.remote(
             max_calls=1,
@@ -88,14 +88,14 @@ class RayCluster(Placement):
             num_cpus=self._needs["CPU"],
             num_gpus=self._needs["GPU"],
         )(_work)
-        reference = remote.remote(replace(description, device=device), self._n_threads)
-        self._names[reference] = description.name
+        reference = remote.remote(replace(spec, device=device), self._n_threads)
+        self._names[reference] = spec.name
 
     @property
     def _n_threads(self) -> int:
         return max(1, math.floor(self._needs["CPU"]))
 
-    def ends(self, seconds: float) -> Sequence[End]:
+    def ends(self, seconds: float) -> Sequence[WorkerExit]:
         """See :class:`Placement`."""
         if not self._names:
             return []
@@ -105,17 +105,21 @@ class RayCluster(Placement):
             done, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
         return [self._end(reference, self._names.pop(reference)) for reference in done]
 
-    def _end(self, reference: Any, name: str) -> End:
+    def _end(self, reference: Any, name: str) -> WorkerExit:
         errors = self._ray.exceptions
         try:
             end = self._ray.get(reference)
         except (errors.RayTaskError, errors.RuntimeEnvSetupError) as error:
             # It never came as far as `work`, which returns its errors.
             words = str(error).strip().splitlines()[-1]
-            return End(name, "failed", words, _not_started(words))
+            return WorkerExit(name, "failed", words, _not_started(words))
         except errors.RayError as error:
-            return End(name, "died", type(error).__name__)
-        return end if isinstance(end, End) else End(name, "died", f"it returned {end!r:.80}")
+            return WorkerExit(name, "died", type(error).__name__)
+        return (
+            end
+            if isinstance(end, WorkerExit)
+            else WorkerExit(name, "died", f"it returned {end!r:.80}")
+        )
 
     def stop(self, seconds: float) -> None:
         """See :class:`Placement`; also leaves the cluster, if nobody else here had joined it."""
@@ -135,10 +139,10 @@ class RayCluster(Placement):
             self._ray.shutdown()
 
 
-def _work(description: Description, n_threads: int) -> End:
+def _work(spec: WorkerSpec, n_threads: int) -> WorkerExit:
     """Be a worker: what Ray runs, in the main thread of a process that does nothing else."""
     torch.set_num_threads(n_threads)
-    return work(description)
+    return work(spec)
 
 
 def _ray() -> ModuleType:

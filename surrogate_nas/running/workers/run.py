@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
 import operator
@@ -11,31 +10,34 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.attributes import counts
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.results.progress import ProgressBar
 from surrogate_nas.running.attached import with_attached
-from surrogate_nas.running.objective import Objective
+from surrogate_nas.running.loop import Callback, Loop
 from surrogate_nas.running.processes.capacity import cores
 from surrogate_nas.running.processes.messages import packed
+from surrogate_nas.running.runnable import (
+    Runnable,
+    as_objective,
+    check_direction,
+    note_settings,
+)
 from surrogate_nas.running.workers.address import Address, address_to_share
-from surrogate_nas.running.workers.budget import begin_no_more, bury
+from surrogate_nas.running.workers.budget import begin_no_more, fail_trials_of
 from surrogate_nas.running.workers.coordination import Coordination, coordinate, worker_name
 from surrogate_nas.running.workers.devices import check_count, chosen_devices, n_here
 from surrogate_nas.running.workers.local import Local
 from surrogate_nas.running.workers.placement import Placement
-from surrogate_nas.running.workers.worker import Description, End
-from surrogate_nas.storage.optuna_private import id_of, in_loop, is_stopped, storage_of
-from surrogate_nas.training.interruption import terminable
-
-Callback: TypeAlias = Callable[[optuna.Study, FrozenTrial], None]
+from surrogate_nas.running.workers.worker import WorkerExit, WorkerSpec
+from surrogate_nas.storage.optuna_private import id_of, storage_of
 
 _logger = logging.getLogger(__name__)
 
@@ -43,9 +45,9 @@ _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 15.0
 """How long a worker that is stopped has for a checkpoint."""
 _PASSING = (SQLAlchemyError, StorageInternalError, ConnectionError)
-"""What ends a worker but is not the fault of what it does: its storage was away for too long."""
+"""Errors that end a worker because its storage was away for too long."""
 _DEATHS = 3
-"""So many deaths a worker, with no trial finished meanwhile, and the next ones would die, too."""
+"""Number of deaths a worker after which the next ones would die, too, if no trial finished."""
 
 
 def run_workers(
@@ -102,41 +104,38 @@ def run_workers(
     check_count("n_workers", 1 if n_workers is None else n_workers)
     address = address_to_share(storage_of(study))
     with_attached(study.sampler, study)  # what every worker will look for
-    if isinstance(objective, Objective):
-        objective.check_direction(study)
+    runnable = as_objective(objective)
+    check_direction(runnable, study)
     names: Sequence[str | None] = devices or [None]  # elsewhere others may be there than here
     if placement is None:
-        names = chosen_devices(objective, devices)
+        names = chosen_devices(runnable, devices)
     done = sum(map(counts, study.get_trials(deepcopy=False)))
     if done >= n_trials:
         return
     if placement is None:
-        n_workers = n_here(objective, n_workers, names, at_most=n_trials - done)
+        n_workers = n_here(runnable, n_workers, names, at_most=n_trials - done)
         placement = Local(max(1, cores() // n_workers))
     n_workers = n_workers or check_count("n_workers", placement.n_workers)
     _warn_of_sqlite(address, n_workers)
-    first = Description(
+    first = WorkerSpec(
         name="",
         run=uuid.uuid4().hex,
         address=address,
         study_name=study.study_name,
         n_trials=n_trials,
-        packed=_packed(study, objective),
+        packed=_packed(study, runnable),
         seed=_seed(seed),
         dead_after=dead_after,
     )
     with coordinate(address, storage_of(study), id_of(study), None, dead_after) as coordination:
-        view = _View(study, objective, n_trials, callbacks, show_progress_bar)
-        _Run(study, first, names, n_workers, placement, coordination, view).run()
+        view = _View(study, runnable, n_trials, callbacks, show_progress_bar)
+        WorkerLoop(study, first, names, n_workers, placement, coordination, view).run()
 
 
-def _packed(study: optuna.Study, objective: Callable[[Any], Any]) -> bytes:
-    """What workers are given of a study and its objective, whose settings the study notes."""
-    sent = objective
-    if isinstance(objective, Objective):
-        objective.note_settings(study)
-        sent = objective.for_worker()
-    return packed((sent, study.sampler, study.pruner))
+def _packed(study: optuna.Study, objective: Runnable) -> bytes:
+    """Return what workers are given; the study notes the objective's settings."""
+    note_settings(objective, study)
+    return packed((objective.for_worker(), study.sampler, study.pruner))
 
 
 def _warn_of_sqlite(address: Address, n_workers: int) -> None:
@@ -154,27 +153,35 @@ def _seed(seed: int | None) -> int:
 
 @final
 class _View:
-    """What happens in the study, whoever does it, for those who look on in this process."""
+    """Shows what happens in the study, whoever does it, to those who look on in this process.
+
+    Args:
+        study: The study.
+        objective: Objective that the workers run.
+        n_trials: Number of trials that the study is to have.
+        callbacks: Called for each trial that finishes.
+        show_progress_bar: Whether to show a bar of all workers together.
+    """
 
     def __init__(
         self,
         study: optuna.Study,
-        objective: Callable[[Any], Any],
+        objective: Runnable,
         n_trials: int,
         callbacks: Sequence[Callback],
         show_progress_bar: bool,
     ) -> None:
         self._study = study
-        self._callbacks = list(callbacks)
+        self.callbacks = list(callbacks)
         self._bar: ProgressBar | None = None
         self._n_epochs = 0
         if show_progress_bar:
             self._bar = ProgressBar(n_trials, in_all=True)
-            self._callbacks.append(self._bar)
-        if isinstance(objective, Objective):
-            self._n_epochs = objective.trainer.epochs
-            self._bar = self._bar or objective.progress
-            self._callbacks += [] if objective.pages is None else [objective.pages]
+            self.callbacks.append(self._bar)
+        if objective.training is not None:
+            self._n_epochs = objective.training.trainer.epochs
+        self._bar = self._bar or objective.progress
+        self.callbacks += [] if objective.pages is None else [objective.pages]
         trials = study.get_trials(deepcopy=False)
         self._seen = {trial.number for trial in trials if trial.state.is_finished()}
 
@@ -184,7 +191,7 @@ class _View:
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._seen:
                 self._seen.add(trial.number)
-                for callback in self._callbacks:
+                for callback in self.callbacks:
                     callback(self._study, copy.deepcopy(trial))
         if self._bar is not None and self._n_epochs:
             for trial in trials:
@@ -198,87 +205,102 @@ class _View:
 
 
 @final
-class _Run:
-    """Workers, started, watched and replaced, until each has ended."""
+class WorkerLoop(Loop):
+    """Starts workers, watches and replaces them, until each has ended.
+
+    Args:
+        study: The study.
+        first: What every worker needs to know; each gets a name, a device and an index.
+        devices: Devices that the workers take in turn.
+        n_workers: Number of workers.
+        placement: Where they run.
+        coordination: With the workers.
+        view: Shows what happens to those who look on in this process.
+    """
 
     def __init__(
         self,
         study: optuna.Study,
-        first: Description,
+        first: WorkerSpec,
         devices: Sequence[str | None],
         n_workers: int,
         placement: Placement,
         coordination: Coordination,
         view: _View,
     ) -> None:
-        self._study = study
+        super().__init__(study, view.callbacks)
         self._first = first
         self._devices = devices
         self._n_workers = n_workers
         self._placement = placement
         self._coordination = coordination
         self._view = view
-        self._living: dict[str, Description] = {}
+        self._living: dict[str, WorkerSpec] = {}
         self._n_deaths = 0
         self._n_seen = 0
         self._is_ending = False
 
-    def run(self) -> None:
-        """Start workers and wait for them; whatever happens, leave none, and no trial running."""
-        with terminable(), in_loop(self._study):
-            try:
-                with contextlib.ExitStack() as undo:
-                    undo.callback(self._give_up)
-                    self._watch()
-                    undo.pop_all()
-            finally:
-                self._placement.stop(_GRACE_SECONDS)
-                self._view.close()
-
-    def _give_up(self) -> None:
-        """Stop the workers and fail their trials, while an error is on its way."""
-        self._placement.stop(_GRACE_SECONDS)
-        with contextlib.suppress(Exception):  # storages are plug-ins; the first error counts
-            bury(self._study, self._coordination, set(self._living))
-            self._view.look()
-
-    def _watch(self) -> None:
+    def begin(self) -> None:
+        """Start the workers."""
         for index in range(self._n_workers):
             self._start(index)
-        while self._living:
-            for end in self._placement.ends(_LOOK_SECONDS):
-                self._take(end)
-            self._view.look()
-            self._end_early()
+
+    def is_over(self) -> bool:
+        """Return whether no worker lives."""
+        return not self._living
+
+    def step(self) -> None:
+        """Wait for ends of workers, and look what has happened in the study."""
+        for ended in self._placement.ends(_LOOK_SECONDS):
+            self._take(ended)
+        self._view.look()
+
+    def begin_no_more(self) -> None:
+        """Let workers end after the trials that they have."""
+        if not self._is_ending:
+            self._is_ending = True
+            begin_no_more(self.study, self._first.run)
+
+    def give_up(self) -> None:
+        """Stop the workers, fail their trials, and put them into the queue again."""
+        self._placement.stop(_GRACE_SECONDS)
+        fail_trials_of(self.study, self._coordination, set(self._living))
+        self._view.look()
+
+    def close(self) -> None:
+        """Leave no worker."""
+        self._placement.stop(_GRACE_SECONDS)
+        self._view.close()
 
     def _start(self, index: int) -> None:
+        """Start the worker of an index, the first one or another in its place."""
         device = self._devices[index % len(self._devices)]
         worker = replace(self._first, name=worker_name(), device=device, index=index)
         self._living[worker.name] = worker
         self._placement.start(worker)
 
-    def _end_early(self) -> None:
-        """Let workers end after the trials that they have, if a callback has stopped the study."""
-        if is_stopped(self._study) and not self._is_ending:
-            self._is_ending = True
-            begin_no_more(self._study, self._first.run)
+    def _take(self, ended: WorkerExit) -> None:
+        """Replace a worker that has ended early, unless the others would end so, too.
 
-    def _take(self, end: End) -> None:
-        """Do what a worker's end asks for."""
-        worker = self._living.pop(end.name)
-        if end.how == "done":
+        Raises:
+            Exception: What ended the worker, if that will meet the others, too.
+        """
+        worker = self._living.pop(ended.name)
+        if ended.how == "done":
             return
-        numbers = bury(self._study, self._coordination, {end.name})
-        if end.how == "failed" and not isinstance(end.error, _PASSING):
-            raise end.error or TrainingError(
-                expected="workers that can work", got=end.words, fix="look for their words above"
+        numbers = fail_trials_of(self.study, self._coordination, {ended.name})
+        if ended.how == "failed" and not isinstance(ended.error, _PASSING):
+            raise ended.error or TrainingError(
+                expected="workers that can work", got=ended.words, fix="look for their words above"
             )
         which = f" in trial {numbers[0]}" if numbers else ""
-        _logger.warning("A worker %s%s (%s); another takes its place.", end.how, which, end.words)
-        self._count_death(end)
+        _logger.warning(
+            "A worker %s%s (%s); another takes its place.", ended.how, which, ended.words
+        )
+        self._count_death(ended)
         self._start(worker.index)
 
-    def _count_death(self, end: End) -> None:
+    def _count_death(self, ended: WorkerExit) -> None:
         """Count deaths since the last trial that finished otherwise.
 
         Raises:
@@ -286,7 +308,7 @@ class _Run:
         """
         n_seen = sum(
             trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-            for trial in self._study.get_trials(deepcopy=False)
+            for trial in self.study.get_trials(deepcopy=False)
         )
         self._n_deaths = 1 + (self._n_deaths if n_seen == self._n_seen else 0)
         self._n_seen = n_seen
@@ -294,7 +316,7 @@ class _Run:
             raise TrainingError(
                 expected="workers that live as long as their trainings",
                 got=f"{self._n_deaths} that ended while no trial finished, the last one by "
-                f"{end.words or end.how}",
+                f"{ended.words or ended.how}",
                 fix="look for their last words above; out of memory is the usual reason: run "
                 "fewer workers or limit the size of candidates",
-            ) from end.error
+            ) from ended.error

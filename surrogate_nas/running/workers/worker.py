@@ -1,7 +1,7 @@
 """What one worker does, wherever it runs: trials of a study, until the study has enough.
 
-A worker is given a :class:`Description` and nothing else, in a process of its own, and returns an
-:class:`End`. Who brings it there is a :class:`~surrogate_nas.running.workers.placement.Placement`.
+A worker is given a :class:`WorkerSpec` and nothing else, in a process of its own, and returns a
+:class:`WorkerExit`. A :class:`~surrogate_nas.running.workers.placement.Placement` brings it there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Literal, TypeAlias, final
 
@@ -25,9 +25,10 @@ from optuna.trial import TrialState
 from surrogate_nas import attributes
 from surrogate_nas.attributes import INTERRUPTED
 from surrogate_nas.running.attached import with_attached
-from surrogate_nas.running.objective import Objective, is_bug, note_error
+from surrogate_nas.running.failures import is_bug, note_error
 from surrogate_nas.running.processes.messages import portable, unpacked
 from surrogate_nas.running.resuming import interrupt
+from surrogate_nas.running.runnable import as_objective
 from surrogate_nas.running.workers.address import Address
 from surrogate_nas.running.workers.budget import BudgetedStudy, BudgetMet, begin_no_more
 from surrogate_nas.running.workers.coordination import Coordination, coordinate
@@ -41,7 +42,7 @@ _logger = logging.getLogger(__name__)
 
 @final
 @dataclass(frozen=True)
-class Description:
+class WorkerSpec:
     """All that a worker needs to know; it can be pickled without further ado.
 
     Args:
@@ -75,7 +76,7 @@ class Description:
 
 @final
 @dataclass(frozen=True)
-class End:
+class WorkerExit:
     """How a worker ended.
 
     Args:
@@ -92,46 +93,50 @@ class End:
     error: Exception | None = None
 
 
-def work(description: Description) -> End:
+Description: TypeAlias = WorkerSpec
+"""Earlier name of :class:`WorkerSpec`."""
+End: TypeAlias = WorkerExit
+"""Earlier name of :class:`WorkerExit`."""
+
+
+def work(spec: WorkerSpec) -> WorkerExit:
     """Run trials of the study until it has as many as it is to have.
 
     SIGTERM, Ctrl-C and KeyboardInterrupt end it: the trial in training fails, and its parameters
-    are enqueued again. A trial that it leaves running all the same, whoever placed it must give
-    to others by :func:`~surrogate_nas.running.workers.budget.bury`; ``run_workers`` does.
+    are enqueued again. If it leaves a trial running all the same, ``run_workers`` gives the trial
+    to others, by :func:`~surrogate_nas.running.workers.budget.fail_trials_of`.
     """
     stop = _Stop()
     try:
         with stop.installed():
-            _work(description, stop)
+            _work(spec, stop)
     except BudgetMet:
-        return End(description.name, "done")
+        return WorkerExit(spec.name, "done")
     except KeyboardInterrupt:
-        return End(description.name, "stopped")
+        return WorkerExit(spec.name, "stopped")
     except Exception as error:  # whatever ends this process is told to the one that began it
-        return End(description.name, "failed", type(error).__name__, portable(error))
-    return End(description.name, "done")
+        return WorkerExit(spec.name, "failed", type(error).__name__, portable(error))
+    return WorkerExit(spec.name, "done")
 
 
-def _work(description: Description, stop: _Stop) -> None:
-    _seed(description)
-    objective, sampler, pruner = unpacked(description.packed)
-    if description.device is not None and isinstance(objective, Objective):
-        trainer = replace(objective.trainer, device=description.device)
-        objective = replace(objective, trainer=trainer)
+def _work(spec: WorkerSpec, stop: _Stop) -> None:
+    _seed(spec)
+    given, sampler, pruner = unpacked(spec.packed)
+    objective = as_objective(given)
+    if spec.device is not None:
+        objective = objective.on_device(spec.device)
     sampler.reseed_rng()
-    storage = description.address.open()
-    study_id = storage.get_study_id_from_name(description.study_name)
-    with coordinate(
-        description.address, storage, study_id, description.name, description.dead_after
-    ) as coordination:
+    storage = spec.address.open()
+    study_id = storage.get_study_id_from_name(spec.study_name)
+    with coordinate(spec.address, storage, study_id, spec.name, spec.dead_after) as coordination:
         study = BudgetedStudy(
-            description.study_name,
+            spec.study_name,
             storage,
             sampler,
             pruner,
-            n_trials=description.n_trials,
-            name=description.name,
-            run=description.run,
+            n_trials=spec.n_trials,
+            name=spec.name,
+            run=spec.run,
             coordination=coordination,
             is_stopped=lambda: stop.is_wanted,
         )
@@ -149,7 +154,7 @@ def _work(description: Description, stop: _Stop) -> None:
                 _logger.warning(
                     "A trial was taken from this silent worker; it goes on with others."
                 )
-        begin_no_more(study, description.run)  # the objective has called study.stop
+        begin_no_more(study, spec.run)  # the objective has called study.stop
 
 
 def _was_taken(storage: BaseStorage, trial_id: int) -> bool:
@@ -164,9 +169,9 @@ def _was_taken(storage: BaseStorage, trial_id: int) -> bool:
     )
 
 
-def _seed(description: Description) -> None:
+def _seed(spec: WorkerSpec) -> None:
     """Give the worker random states of its own; PyTorch's would be the same in every process."""
-    entropy = np.random.SeedSequence([description.seed, description.index])
+    entropy = np.random.SeedSequence([spec.seed, spec.index])
     for_numpy, for_torch, for_python = (int(n) for n in entropy.generate_state(3))
     np.random.seed(for_numpy)  # noqa: NPY002  # for objectives that use it
     torch.manual_seed(for_torch)

@@ -112,7 +112,7 @@ def test_data_are_counted_raw_and_prepared() -> None:
 def test_a_probe_trains_for_a_moment() -> None:
     """Steps are counted; a CPU has no memory of its own to be counted."""
     objective = Objective(ToyTask(), ToySpace(), Trainer(batch_size=32, device="cpu"))
-    probed = probe(objective, Probe(0.5, 0.5))
+    probed = probe(objective.training, Probe(0.5, 0.5))
     assert probed.steps_per_second > 0
     assert (probed.reserved_bytes, probed.free_bytes) == (0, 0)
 

@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.optimize import optimize
 from surrogate_nas.running.processes import crew
-from surrogate_nas.running.processes.pool import Pool
+from surrogate_nas.running.processes.worker_pool import WorkerPool
+from surrogate_nas.running.runnable import as_objective
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.broken import NoNetworks
 from tests.helpers.toys import ToySpace, ToyTask
@@ -34,7 +35,7 @@ def test_as_many_workers_are_kept_as_are_fast(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(crew, "best_rate", fastest)
     monkeypatch.setattr(crew, "worth_doubling", lambda rates, n: True)
-    with Pool(OBJECTIVE, 1) as pool:
+    with WorkerPool(OBJECTIVE, 1) as pool:
         assert crew.n_on_device(pool, "auto", at_most=10) == 1
         assert len(pool.workers) == 1
     (rates,) = seen
@@ -57,7 +58,7 @@ def test_where_probes_fail_one_is_trained_at_a_time() -> None:
     """With a warning; the study itself will say what is wrong."""
     objective = Objective(ToyTask(), NoNetworks(), Trainer(device="cpu"))
     with (
-        Pool(objective, 1) as pool,
+        WorkerPool(objective, 1) as pool,
         pytest.warns(UserWarning, match="one candidate is trained at a time"),
     ):
         assert crew.n_on_device(pool, "auto", at_most=10) == 1
@@ -68,4 +69,4 @@ def test_the_device_is_the_trainers(device: str, on_cuda: bool) -> None:
     """Of an own function nothing is known."""
     objective = Objective(ToyTask(), ToySpace(), Trainer(device=device))
     assert crew.trains_on_cuda(objective) is on_cuda
-    assert not crew.trains_on_cuda(lambda trial: 0.0)
+    assert not crew.trains_on_cuda(as_objective(lambda trial: 0.0))

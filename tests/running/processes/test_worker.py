@@ -16,7 +16,7 @@ from surrogate_nas.errors import StudyError
 from surrogate_nas.running.processes.messages import (
     Ended,
     Ready,
-    Start,
+    StartTrial,
     packed,
     portable,
     receive,
@@ -65,7 +65,7 @@ def test_a_worker_asks_for_all_that_it_wants_to_know() -> None:
     """Each call goes to the study and its answer back; the value comes last."""
     with served(quadratic, lambda: None) as (orders, answers):
         for pruned in (False, True):
-            send(Start(3, "s"), orders)
+            send(StartTrial(3, "s"), orders)
             said = []
             while isinstance(message := receive(answers), Call):
                 said.append(message.name)
@@ -79,7 +79,7 @@ def test_a_worker_ends_when_its_study_is_gone() -> None:
     """In the middle of a training it is told, by the signal that a trainer knows."""
     gone = threading.Event()
     with served(quadratic, gone.set) as (orders, answers):
-        send(Start(0, "s"), orders)
+        send(StartTrial(0, "s"), orders)
         assert isinstance(receive(answers), Call)
         orders.close()
         assert gone.wait(timeout=10)

@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.running.workers.address import address_to_share
-from surrogate_nas.running.workers.budget import BudgetedStudy, BudgetMet, bury
+from surrogate_nas.running.workers.budget import BudgetedStudy, BudgetMet, fail_trials_of
 from surrogate_nas.running.workers.coordination import coordinate
 from tests.helpers.worker_studies import KINDS, address, new_study, opened
 
@@ -117,7 +117,7 @@ def test_a_trial_whose_worker_lives_is_left_alone(
             with worker(place, "second", dead_after=1.5) as second:
                 second.ask(SPACE)
         assert [t.state for t in study.trials] == [RUNNING, RUNNING]
-        assert bury(study, first._coordination, {"second"}) == [1]
+        assert fail_trials_of(study, first._coordination, {"second"}) == [1]
         assert [t.state for t in study.trials] == [RUNNING, FAIL, WAITING]
 
 

@@ -11,6 +11,7 @@ import torch
 
 import surrogate_nas as sn
 from surrogate_nas.errors import StudyError, TrainingError
+from surrogate_nas.running.runnable import as_objective
 from surrogate_nas.running.workers import devices
 from surrogate_nas.running.workers.address import address_to_share
 from surrogate_nas.running.workers.devices import chosen_devices, n_here
@@ -83,7 +84,7 @@ def test_a_study_of_the_other_direction(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [[], "cuda:0", [0, 1], [None]])
 def test_devices_that_are_no_names(given: Any) -> None:
     with pytest.raises(StudyError, match="devices as PyTorch names them, in a list; got"):
-        chosen_devices(width, given)
+        chosen_devices(as_objective(width), given)
 
 
 @pytest.mark.parametrize("given", [["cuda:9"], ["cpu", "nonsense"]])
@@ -91,7 +92,7 @@ def test_devices_that_are_not_here(given: list[str]) -> None:
     with pytest.raises(
         TrainingError, match=r"Expected .*devices? that .*; got '(cuda:9|nonsense)'"
     ):
-        chosen_devices(width, given)
+        chosen_devices(as_objective(width), given)
     with pytest.raises(TrainingError, match="cuda:9"):
         chosen_devices(sn.Objective(ToyTask(), ToySpace(), sn.Trainer(device="cuda:9")), None)
 
@@ -101,13 +102,13 @@ def test_workers_take_devices_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     own = sn.Objective(ToyTask(), ToySpace(), sn.Trainer(device="cpu"))
-    assert chosen_devices(width, None) == ["cuda:0", "cuda:1"]
+    assert chosen_devices(as_objective(width), None) == ["cuda:0", "cuda:1"]
     assert chosen_devices(own, None) == [None]
     assert chosen_devices(own, ["cuda:1", "cpu"]) == ["cuda:1", "cpu"]
-    assert n_here(width, None, ["cuda:0", "cuda:1"], at_most=100) == 2
-    assert n_here(width, None, ["cuda:0", "cuda:1"], at_most=1) == 1
+    assert n_here(as_objective(width), None, ["cuda:0", "cuda:1"], at_most=100) == 2
+    assert n_here(as_objective(width), None, ["cuda:0", "cuda:1"], at_most=1) == 1
     with pytest.warns(UserWarning, match="3 workers share 2 CUDA devices"):
-        assert n_here(width, 3, ["cuda:0", "cuda:1"], at_most=100) == 3
+        assert n_here(as_objective(width), 3, ["cuda:0", "cuda:1"], at_most=100) == 3
     assert _sees("cpu") == _sees("cuda") == {}
     assert _sees("cuda:1") == {"CUDA_VISIBLE_DEVICES": "1"}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
@@ -118,7 +119,7 @@ def test_more_workers_than_this_machine_has_room_for(monkeypatch: pytest.MonkeyP
     """More than cores are started, with a word; more than fit into memory are not."""
     monkeypatch.setattr(devices, "cores", lambda: 2)
     with pytest.warns(UserWarning, match="3 workers share 2 CPU cores"):
-        assert n_here(width, 3, [None], at_most=100) == 3
+        assert n_here(as_objective(width), 3, [None], at_most=100) == 3
     monkeypatch.setattr(devices, "free_memory", lambda: 0.9e9)
     objective = sn.Objective(ToyTask(), ToySpace())
     with pytest.warns(UserWarning, match="2 workers were wanted; 1 fit at 5.. MiB"):

@@ -91,7 +91,7 @@ class Worker:
 
 
 @final
-class Pool:
+class WorkerPool:
     """Workers of one objective; use it as a context manager, at whose end none is left.
 
     Args:
