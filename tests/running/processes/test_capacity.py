@@ -131,7 +131,7 @@ def test_a_probe_trains_a_small_a_typical_or_a_large_network(
     monkeypatch.setattr(Trainer, "train", train)
     objective = Objective(ToyTask(), ToySpace(), Trainer(batch_size=32, device="cpu"))
     for quantile in (0.0, 0.5, 1.0):
-        probe(objective, Probe(0.01, quantile))
+        probe(objective.training, Probe(0.01, quantile))
 
     small, typical, large = trained
     assert small < typical < large
