@@ -30,8 +30,10 @@ from surrogate_nas.screening.rules import PoolMix, ScreeningRules
 from surrogate_nas.screening.screener import Screener
 from surrogate_nas.surrogate import target_model as target_module
 from surrogate_nas.surrogate.features import Features
-from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior, spread
-from surrogate_nas.surrogate.target_model import TargetModel, standing_for_all
+from surrogate_nas.surrogate.model.kernel import KernelDistances
+from surrogate_nas.surrogate.model.linear import Basis
+from surrogate_nas.surrogate.model.posterior import Posterior, best_and_even
+from surrogate_nas.surrogate.target_model import TargetModel, best_latest_random
 
 PART = "quality"
 FloatArray = npt.NDArray[np.float64]
@@ -54,7 +56,7 @@ def _random_of(rows: IndexArray, n: int) -> IndexArray:
 
 def best_even(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
     """The best half, and an even share of the rest in the order of their values."""
-    return spread(y, m)
+    return best_and_even(y, m)
 
 
 def best_random(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
@@ -65,7 +67,7 @@ def best_random(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
 
 def best_recent_random(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
     """The best, the most recent and random ones, a third each: what the package does."""
-    return standing_for_all(y, np.linspace(1.0, 0.0, len(y)), m)
+    return best_latest_random(y, np.linspace(1.0, 0.0, len(y)), m)
 
 
 def recent(y: FloatArray, distances: FloatArray, m: int) -> IndexArray:
@@ -148,23 +150,29 @@ class Inducing:
         self._posterior, self._inducing = posterior, inducing
         self._center = float(y.mean())
         self._members = []
-        for member in posterior._members:
-            noise = (member.noise / member._widened) ** 2
-            kuu = member._cross(
-                basis.variance, inducing.values, inducing.values, own.kernel(*member.kernel)
+        for member in posterior.conditioned:
+            noise = member.hypothesis.noise**2
+            kuu = member.covariance(
+                basis.variance,
+                inducing.values,
+                inducing.values,
+                own.correlation(member.hypothesis.kernel),
             )
             kuu = _definite(kuu)
-            kuf = member._cross(
-                basis.variance, inducing.values, basis.values, distances.kernel(*member.kernel).T
+            kuf = member.covariance(
+                basis.variance,
+                inducing.values,
+                basis.values,
+                distances.correlation(member.hypothesis.kernel).T,
             )
             factor = cho_factor(kuu, lower=True)
             white = solve_triangular(factor[0], kuf, lower=True)
-            prior = member._weight**2 * (basis.values**2 @ basis.variance)
-            prior = prior + member._residual**2 + 100.0
+            prior = member.hypothesis.weight**2 * (basis.values**2 @ basis.variance)
+            prior = prior + member.hypothesis.residual**2 + 100.0
             left = np.maximum(prior - (white**2).sum(axis=0), 0.0) + noise
             # What the textbook inverts is kuu + (kuf / left) kuf.T; this form loses no digits.
             inner = cho_factor(np.eye(len(kuu)) + (white / left) @ white.T, lower=True)
-            residual = (y - self._center) / member._scale - basis.values @ member._mean
+            residual = (y - self._center) / member.scale - basis.values @ member.weight_mean
             self._members.append(
                 (member, factor, inner, cho_solve(inner, white @ (residual / left)))
             )
@@ -173,19 +181,22 @@ class Inducing:
         """Mean and standard deviation at m candidates."""
         means, variances = [], []
         for member, factor, inner, alpha in self._members:
-            cross = member._cross(
+            cross = member.covariance(
                 basis.variance,
                 basis.values,
                 self._inducing.values,
-                distances.kernel(*member.kernel),
+                distances.correlation(member.hypothesis.kernel),
             )
             own = solve_triangular(factor[0], cross.T, lower=True)
-            means.append((basis.values @ member._mean + own.T @ alpha) * member._scale)
-            prior = member._weight**2 * (basis.values**2 @ basis.variance) + member._residual**2
+            means.append((basis.values @ member.weight_mean + own.T @ alpha) * member.scale)
+            prior = (
+                member.hypothesis.weight**2 * (basis.values**2 @ basis.variance)
+                + member.hypothesis.residual**2
+            )
             lost = (own**2).sum(axis=0)
             back = (solve_triangular(inner[0], own, lower=True) ** 2).sum(axis=0)
-            variances.append(np.maximum(prior + 100.0 - lost + back, 0.0) * member._scale**2)
-        share = self._posterior._share
+            variances.append(np.maximum(prior + 100.0 - lost + back, 0.0) * member.scale**2)
+        share = self._posterior.share
         mean = share @ np.stack(means)
         spread_ = share @ (np.stack(variances) + (np.stack(means) - mean) ** 2)
         return mean + self._center, np.sqrt(np.maximum(spread_, 1e-18))
@@ -198,7 +209,7 @@ def _inducing(bound: int) -> Any:
     def fit(self: Any, params: Any, y: FloatArray, extra: Any) -> tuple[Any, Features]:
         if len(y) <= bound:
             return _fit(self, params, y, extra)
-        kept = spread(y, bound)
+        kept = best_and_even(y, bound)
         posterior, rows = _fit(self, [params[i] for i in kept], y[kept], extra)
         surrogate = self._surrogate
         every = surrogate.features(params)

@@ -50,8 +50,8 @@ from studies.transfer_benchmark.tables import (
 from surrogate_nas.surrogate.encoding import Encoding
 from surrogate_nas.surrogate.model.basis import empty_basis
 from surrogate_nas.surrogate.model.boosting import normal_scores
+from surrogate_nas.surrogate.model.evidence import log_evidence
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
-from surrogate_nas.surrogate.model.posterior import log_evidence
 
 N_LABELS = 16
 PAIRS = (100, 1_000, 15_625)
@@ -87,7 +87,7 @@ def shaped(space: TableSpace, table: Table, target: str, seed: int) -> sn.MetaSu
     known = plain.features([table.params(row) for row in rows])
     grid = plain.basis.hypotheses
     distances, basis = plain.features.distances(known, known), plain.basis.at(known.values)
-    evidence, _ = log_evidence(grid, basis, distances, normal_scores(values[rows]))
+    evidence, _ = log_evidence(grid.spread_out(0), basis, distances, normal_scores(values[rows]))
     best = Hypotheses(*grid.rows()[[int(evidence.argmax())]].T)
     told = replace(empty_basis(), hypotheses=best, log_prior=np.zeros(1))
     return sn.MetaSurrogate(Encoding(space), told, ())

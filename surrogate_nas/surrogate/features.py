@@ -13,7 +13,7 @@ import numpy.typing as npt
 from surrogate_nas.surrogate.encoding import Encoding
 from surrogate_nas.surrogate.model.basis import PastBasis
 from surrogate_nas.surrogate.model.boosting import LeafArray, same_leaf
-from surrogate_nas.surrogate.model.posterior import KernelDistances
+from surrogate_nas.surrogate.model.kernel import KernelDistances
 
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]

@@ -1,8 +1,13 @@
-"""TargetModel: a surrogate conditioned on the target task's own results."""
+"""TargetModel: a surrogate conditioned on the target task's own results.
+
+Notation: n results, p pending architectures, m candidates, K past tasks. Own units are the units
+of the target's metric. Working units are standardized, and larger is better in them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -12,24 +17,26 @@ from surrogate_nas.past.past_task import Direction, signed
 from surrogate_nas.surrogate.curves import UnfinishedTrials
 from surrogate_nas.surrogate.features import FeatureCache, Features
 from surrogate_nas.surrogate.model.basis import PastBasis
-from surrogate_nas.surrogate.model.posterior import IndexArray, Posterior
+from surrogate_nas.surrogate.model.posterior import Posterior
 from surrogate_nas.surrogate.model.scaling import TargetScale
 from surrogate_nas.surrogate.model.threads import one_thread
 
 FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
+Params = Mapping[str, Any]
 
 MOST_OBSERVED = 512
-"""Results that a posterior is conditioned on: it costs the cube of their number. Which ones stand
-for more than that: see :func:`standing_for_all`."""
+"""Number of results that a posterior is conditioned on, because its cost grows with the cube of
+it. Of more, :func:`best_latest_random` chooses."""
 MOST_PENDING = 256
-"""Architectures in training that count; of more, the last. The oldest of so many are most likely
-those of workers that died."""
+"""Number of architectures in training that count, the latest ones. Earlier ones are most likely
+of workers that died."""
 _AT_ONCE = 2048
-"""Architectures whose distances to all results are held at a time."""
+"""Number of architectures whose distances to all results are held at a time."""
 
 
 class Surrogate(Protocol):
-    """What a target model takes from the surrogate that it conditions."""
+    """The part of a surrogate that a target model needs."""
 
     tasks: tuple[dict[str, Any], ...]
     basis: PastBasis
@@ -37,7 +44,7 @@ class Surrogate(Protocol):
 
     @property
     def typical_scale(self) -> float:
-        """Spread of past tasks' values."""
+        """Spread of past tasks' values, in their own units."""
 
 
 @final
@@ -45,77 +52,90 @@ class TargetModel:
     """A surrogate conditioned on one target's results.
 
     Args:
-        surrogate: What past tasks say.
+        surrogate: The knowledge of past tasks.
         params: Parameters of the n architectures evaluated so far.
-        y: Their values, larger is better, (n,).
+        y: Their values, larger is better, in own units, (n,).
         direction: Which way is better in the target's own units.
         pending: Parameters of architectures in training.
-        task_weights: Weight of each past task by its meta-features, (K,); None where these are
+        task_weights: Weight of each past task by its meta-features, (K,). None where these are
             unknown.
-        unfinished: Architectures whose training was pruned or has reported something. Each counts
-            with what its learning curve leads to, as far as that is known.
+        unfinished: Trials that were pruned or have reported something. Each counts with the value
+            that its learning curve leads to, and with the variance of that.
     """
 
     def __init__(
         self,
         surrogate: Surrogate,
-        params: Sequence[Mapping[str, Any]],
+        params: Sequence[Params],
         y: FloatArray,
         direction: Direction,
-        pending: Sequence[Mapping[str, Any]] = (),
+        pending: Sequence[Params] = (),
         task_weights: FloatArray | None = None,
         unfinished: Sequence[UnfinishedTrials] = (),
     ) -> None:
         self._surrogate = surrogate
         self._task_weights = task_weights
         self._direction = direction
+        # Too few results have no scale of their own: then learning curves or past tasks give one.
         typical = unfinished[-1].spread if unfinished else surrogate.typical_scale
         self._scale = TargetScale.fit(y, typical)
         z = self._scale.forward(y)
         self.incumbent = float(z.max()) if len(z) else None
-        """Best value so far, in working units (larger is better); None without results."""
-        extra: FloatArray | None = None
+        """Best value so far, in working units (larger is better). None without results."""
+        results = _Results(params, z, None, (len(z),))
         for group in unfinished:
-            mean, variance = group.predict(self._scale)
-            extra = np.append(np.zeros(len(z)) if extra is None else extra, variance)
-            params, z = [*params, *group.params], np.append(z, mean)
-        if len(z) > MOST_OBSERVED:
-            sizes = [len(y), *(len(group.params) for group in unfinished)]
-            age = np.concatenate([np.linspace(1.0, 0.0, size) for size in sizes])
-            rows = standing_for_all(z, age, MOST_OBSERVED)
-            params, z = [params[i] for i in rows], z[rows]
-            extra = None if extra is None else extra[rows]
-        # Before the first result, predictions are the past tasks' alone, and the best of them are
-        # worth training side by side.
-        expected = pending[-MOST_PENDING:] if len(z) else ()
-        self._posterior, self._features = self._fit([*params, *expected], z, extra)
+            results = results.joined(group, self._scale)
+        results = results.bounded(MOST_OBSERVED)
+        # NOTE: before the first result pending ones do not count. Predictions are the past tasks'
+        # alone, and the best of them are worth training side by side.
+        counted = pending[-MOST_PENDING:] if len(results.z) else ()
+        self._posterior, self._features = self._fit(
+            [*results.params, *counted], results.z, results.extra_variance
+        )
 
     @one_thread()
     def _fit(
-        self, params: Sequence[Mapping[str, Any]], z: FloatArray, extra: FloatArray | None
+        self, params: Sequence[Params], z: FloatArray, extra_variance: FloatArray | None
     ) -> tuple[Posterior, Features]:
-        """The posterior, and the features of its n observed, then its pending architectures."""
+        """Return the posterior, and the features of the architectures that it knows.
+
+        Args:
+            params: Parameters of n observed, then of p pending architectures.
+            z: Values of the observed ones in working units, (n,).
+            extra_variance: Variance of each value beside the noise, (n,), or None.
+        """
         basis = self._surrogate.basis
         features = self._surrogate.features(params)
-        distances = self._surrogate.features.distances(features, features)
-        prior = basis.at(features.values, z, self._task_weights)
-        return Posterior(basis.hypotheses, prior, distances, z, basis.log_prior, extra), features
+        posterior = Posterior(
+            basis.hypotheses,
+            basis.at(features.values, z, self._task_weights),
+            self._surrogate.features.distances(features, features),
+            z,
+            basis.log_prior,
+            extra_variance,
+        )
+        return posterior, features
 
-    def latent(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
-        """Predict the noise-free value in working units, larger is better, (m,) each."""
+    def latent(self, params: Sequence[Params]) -> tuple[FloatArray, FloatArray]:
+        """Predict the noise-free value of m architectures.
+
+        Returns:
+            Mean and standard deviation in working units, larger is better, (m,) each.
+        """
         return self.latent_of(self._surrogate.features(params))
 
     @one_thread()
     def latent_of(self, features: Features) -> tuple[FloatArray, FloatArray]:
-        """Predict as :meth:`latent` does, from the m architectures' features."""
+        """Predict as :meth:`latent` does, from the features of m architectures, (m,) each."""
         distances = self._surrogate.features.distances(features, self._features)
         return self._posterior.predict(self._surrogate.basis.at(features.values), distances)
 
     @one_thread()
     def preview(self, features: Features) -> tuple[FloatArray, FloatArray]:
-        """Predict many: the mean of :meth:`latent_of`, nearly its standard deviation, (m,) each.
+        """Return the mean of :meth:`latent_of` and nearly its standard deviation, (m,) each.
 
-        See :meth:`surrogate_nas.surrogate.model.posterior.Posterior.preview`.
+        It is for many architectures at once: see
+        :meth:`surrogate_nas.surrogate.model.posterior.Posterior.preview`.
         """
         starts = range(0, len(features), _AT_ONCE)
         parts = [features.take(np.arange(i, min(i + _AT_ONCE, len(features)))) for i in starts]
@@ -128,24 +148,36 @@ class TargetModel:
         ]
         return np.concatenate([m for m, _ in found]), np.concatenate([s for _, s in found])
 
-    def measured(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
-        """Predict a measurement, noise included, in working units, (m,) each."""
+    def measured(self, params: Sequence[Params]) -> tuple[FloatArray, FloatArray]:
+        """Predict a measurement of m architectures, with its noise.
+
+        Returns:
+            Mean and standard deviation in working units, (m,) each.
+        """
         mean, std = self.latent(params)
         return mean, np.hypot(std, self._posterior.noise)
 
     def working_units(self, y: FloatArray) -> FloatArray:
-        """Return values, larger is better, in the units of :meth:`latent`, (m,)."""
+        """Return values in own units, larger is better, in the units of :meth:`latent`, (m,)."""
         return self._scale.forward(y)
 
     def own_units(self, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Turn latent predictions into measured values: center and half of the 68% interval."""
+        """Turn predictions of :meth:`latent` into measurements in the target's own units.
+
+        Args:
+            mean: Means in working units, (m,).
+            std: Standard deviations in working units, (m,).
+
+        Returns:
+            The center and half the width of the interval that holds 68 %, (m,) each.
+        """
         std = np.hypot(std, self._posterior.noise)
         low, high = self._scale.backward(mean - std), self._scale.backward(mean + std)
         center = self._scale.backward(mean)
         return signed(center, self._direction), (high - low) / 2
 
-    def predict(self, params: Sequence[Mapping[str, Any]]) -> tuple[FloatArray, FloatArray]:
-        """Predict measured values in the target's own units, (m,) each."""
+    def predict(self, params: Sequence[Params]) -> tuple[FloatArray, FloatArray]:
+        """Predict measured values of m architectures in the target's own units, (m,) each."""
         return self.own_units(*self.latent(params))
 
     @property
@@ -155,34 +187,74 @@ class TargetModel:
 
     @property
     def weights(self) -> dict[str, float]:
-        """How much each past task counts in the predictions."""
+        """Weight of each past task in the predictions, by its name."""
         loadings = self._surrogate.basis.loadings
         if not len(loadings):
             return {}
         # Spread each basis function's weight over the tasks that it stands for.
-        share = loadings @ (self._posterior.weights / np.maximum((loadings**2).sum(axis=0), 1e-12))
+        by_function = self._posterior.weights / np.maximum((loadings**2).sum(axis=0), 1e-12)
         names = [str(task["name"]) for task in self._surrogate.tasks]
-        return dict(zip(names, share.tolist(), strict=True))
+        return dict(zip(names, (loadings @ by_function).tolist(), strict=True))
 
 
-def standing_for_all(y: FloatArray, age: FloatArray, most: int) -> IndexArray:
-    """Return rows of results that stand for all n: the best, the latest, and others at random.
+@final
+@dataclass(frozen=True)
+class _Results:
+    """The target's results in working units, measured ones before predicted ones.
 
-    Each of the three is a third. The best say where to go on; the latest that it was in vain, else
-    the same would be tried again; the others, always the same, what the rest of the space is like.
+    Args:
+        params: Parameters of n architectures.
+        z: Their values in working units, (n,).
+        extra_variance: Variance of each value beside the noise, (n,). None where all are measured.
+        sizes: Number of measured results, then of each group of predicted ones. Each part begins
+            with its oldest.
+    """
+
+    params: Sequence[Params]
+    z: FloatArray
+    extra_variance: FloatArray | None
+    sizes: tuple[int, ...]
+
+    def joined(self, group: UnfinishedTrials, scale: TargetScale) -> _Results:
+        """Return these results and the ones that a group of learning curves leads to."""
+        mean, variance = group.predict(scale)
+        before = np.zeros(len(self.z)) if self.extra_variance is None else self.extra_variance
+        return _Results(
+            [*self.params, *group.params],
+            np.append(self.z, mean),
+            np.append(before, variance),
+            (*self.sizes, len(group.params)),
+        )
+
+    def bounded(self, most: int) -> _Results:
+        """Return these results, or a choice of them where there are more than a number."""
+        if len(self.z) <= most:
+            return self
+        age = np.concatenate([np.linspace(1.0, 0.0, size) for size in self.sizes])
+        rows = best_latest_random(self.z, age, most)
+        extra = None if self.extra_variance is None else self.extra_variance[rows]
+        return _Results([self.params[i] for i in rows], self.z[rows], extra, (len(rows),))
+
+
+def best_latest_random(y: FloatArray, age: FloatArray, most: int) -> IndexArray:
+    """Return rows that represent all n results: the best, the latest and random others.
+
+    Each of the three is a third. The best results show where to search next, the latest prevent
+    repeating recent failures, and a fixed random subset represents the rest of the space.
     ``studies/scale`` compares this with other choices.
 
     Args:
         y: Values, larger is better, (n,).
-        age: Smaller is later, (n,).
-        most: How many rows, fewer than n.
+        age: Age of each result; smaller is later, (n,).
+        most: Number of rows, fewer than n.
     """
     third = most // 3
     best = np.argsort(-y, kind="stable")[:third]
     order = np.argsort(age, kind="stable")
     latest = order[~np.isin(order, best)][:third]
     kept = np.concatenate([best, latest])
-    # The first numbers of a longer row of random ones are the same: who has stood for all stays.
+    # NOTE: a longer row of random numbers begins with the same ones. So a random result stays
+    # chosen while the study grows.
     chance = np.random.default_rng(0).random(len(y))
     chance[kept] = np.inf
     others = np.argsort(chance, kind="stable")[: most - len(kept)]

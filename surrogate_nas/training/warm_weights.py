@@ -1,12 +1,12 @@
-"""Trained weights in a folder, from which networks that are alike start.
+"""Trained weights in a folder, from which similar networks start.
 
-What is read there is checked and never run: JSON and safetensors, of a bounded size, with a hash.
+Files in the folder are JSON and safetensors. They are checked when read, by size, form and hash,
+and nothing in them is ever run.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 import os
@@ -14,52 +14,35 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, final
+from typing import TypeAlias, final
 
 import safetensors.torch
 import torch
 from torch import nn
 
 from surrogate_nas.errors import TrainingError
-from surrogate_nas.files.atomic import write_whole
-from surrogate_nas.files.bounded import read_bounded
-from surrogate_nas.files.checked_json import (
-    parse,
-    read_list,
-    read_number,
-    read_object,
-    read_text,
-    read_whole,
-)
 from surrogate_nas.task import Task
+from surrogate_nas.training.weight_record import UNREADABLE, WeightRecord
 
-_FORMAT, _SCHEMA = "surrogate_nas.weights", 1
-_FIELDS = (
-    *("format", "schema", "sha256", "n_bytes", "space", "architecture", "task", "gain", "shapes"),
-)
 _MOST_ENTRIES = 500
-"""Networks in a folder: each is looked at before each training."""
-_MOST_RECORD_BYTES = 2**20
-_MOST_TENSORS = 10_000
-_UNREADABLE = (OSError, ValueError, KeyError, safetensors.SafetensorError)
+"""Number of networks in a folder. The record of each is read before each training."""
 
 _logger = logging.getLogger(__name__)
 
-Shape = tuple[int, ...]
 Place: TypeAlias = tuple[str, str, Task]
-"""What a network is: the name of its space, its canonical key there, and the task."""
+"""The place of a network: the name of its space, its canonical key there, and the task."""
 
 
 @final
 @dataclass(frozen=True)
 class Start:
-    """Where a network's weights came from.
+    """The origin of a network's weights.
 
     Args:
-        share: Part of its weights that were there, 0 to 1; on another task those of the last
+        share: Part of its weights that were kept, 0 to 1. On another task the weights of the last
             layer are not counted.
         architecture: Canonical key of the network that they were trained in.
-        is_other_task: Whether that was another task; then the last layer starts afresh.
+        is_other_task: Whether that was another task. Then the last layer starts afresh.
     """
 
     share: float
@@ -72,20 +55,21 @@ class Start:
 class WarmWeights:
     """Lets networks start from trained ones, and keeps them for that in a folder.
 
-    A network takes from the one that fits best all tensors of the same name and shape: the layers
-    whose operation, width and place they have in common. The rest, and the last layer where the
-    task is another one, keep their initialization. The same architecture, trained on another
-    task, comes first; then whatever shares the most weights, and of several the best.
+    A network takes all tensors of the same name and shape from the kept network that fits best:
+    the layers whose operation, width and place they have in common. The rest keep their
+    initialization, and so does the last layer where the task is another one. The same
+    architecture, trained on another task, comes first. Then comes the one that shares the most
+    weights, and of several the best.
 
-    With it a trial's result depends on which trials came before it, not on its seed alone, and an
+    With it a trial's result depends on the trials before it, not on its seed alone. An
     architecture may look better for its start than it is. It is off unless asked for.
 
     Args:
-        folder: Where weights are kept; it is made when needed, and may be shared by studies and
-            workers. Damaged files there are skipped with a warning.
-        neighbours: Whether other architectures' weights count, or only those of the same one.
-        min_share: Least part of a network's weights that must fit; see :class:`Start`.
-        max_bytes: Size of the folder; beyond it the oldest weights are removed.
+        folder: Folder where weights are kept. It is made when needed, and may be shared by studies
+            and workers. Damaged files there are skipped with a warning.
+        neighbours: Whether other architectures' weights count, or only the same one's.
+        min_share: Least part of a network's weights that must fit, 0 to 1; see :class:`Start`.
+        max_bytes: Size of the folder in bytes. Beyond it the oldest weights are removed.
 
     Raises:
         TrainingError: A setting is out of its range, or the folder is a file.
@@ -103,85 +87,87 @@ class WarmWeights:
         _check("folder", str(path), path.is_dir() or not path.exists(), "that is no file")
 
     def start(self, network: nn.Module, place: Place) -> Start | None:
-        """Give a network the weights that fit best; None if nothing does.
+        """Give a network the kept weights that fit best.
 
         Args:
-            network: Changed in place.
-            place: What it is.
+            network: The network, which is changed in place.
+            place: Its space, architecture and task.
+
+        Returns:
+            The origin of the weights, or None where none fit and the network stays as it is.
         """
-        space, architecture, task = place
         own = _tensors(network)
-        ranked = []
-        for record in self._records():
-            is_same = (record.space, record.architecture) == (space, architecture)
-            is_other = record.task != task.fingerprint
-            if not is_same and not self.neighbours:
-                continue
-            head = _head(own) if is_other else None
-            wanted = {n: t for n, t in own.items() if head is None or not n.startswith(head)}
-            names = record.fitting(wanted)
-            total = sum(tensor.numel() for tensor in wanted.values())
-            share = sum(own[name].numel() for name in names) / max(total, 1)
-            if share >= self.min_share:
-                y = -math.inf if is_other else record.y
-                ranked.append(((is_same, share, not is_other, y), record, names))
-        for (_, share, is_same_task, _), record, names in sorted(
-            ranked, key=lambda one: one[0], reverse=True
-        ):
+        for fit in self._fits(own, place):
             try:
-                weights = record.weights(names)
-            except _UNREADABLE as error:
-                _warn(record.path, error)
+                weights = fit.record.weights(fit.names)
+            except UNREADABLE as error:
+                # NOTE: a file may be damaged, or just removed by another worker. The next best
+                # weights take its place.
+                _warn(fit.record.path, error)
                 continue
             with torch.no_grad():
                 for name, tensor in weights.items():
                     own[name].copy_(tensor)
-            return Start(share, record.architecture, not is_same_task)
+            return Start(fit.share, fit.record.architecture, fit.is_other_task)
         return None
+
+    def _fits(self, own: Mapping[str, torch.Tensor], place: Place) -> list[_Fit]:
+        """Return the kept weights that may start a network, the best first.
+
+        Args:
+            own: Tensors of the network, by name.
+            place: Its space, architecture and task.
+        """
+        space, architecture, task = place
+        found = []
+        for record in self._records():
+            is_same = (record.space, record.architecture) == (space, architecture)
+            if is_same or self.neighbours:
+                is_other_task = record.task != task.fingerprint
+                fit = _fit(record, own, is_same=is_same, is_other_task=is_other_task)
+                if fit.share >= self.min_share:
+                    found.append(fit)
+        return sorted(found, key=lambda fit: fit.rank, reverse=True)
 
     def keep(self, network: nn.Module, place: Place, value: float) -> None:
         """Keep a trained network's weights; a folder that cannot be written is a warning.
 
         Args:
-            network: The network.
-            place: What it is.
-            value: What it reached.
+            network: The trained network.
+            place: Its space, architecture and task.
+            value: Its value in the units of the task's metric.
         """
         space, architecture, task = place
         tensors = {n: t.detach().cpu().contiguous().clone() for n, t in _tensors(network).items()}
         data = safetensors.torch.save(tensors)
-        digest = hashlib.sha256(data).hexdigest()
-        record = {
-            "format": _FORMAT,
-            "schema": _SCHEMA,
-            "sha256": digest,
-            "n_bytes": len(data),
-            "space": space,
-            "architecture": architecture,
-            "task": task.fingerprint,
-            "gain": value if task.direction == "maximize" else -value,
-            "shapes": {name: list(tensor.shape) for name, tensor in tensors.items()},
-        }
         if len(data) > self.max_bytes or not math.isfinite(value):
             _logger.info("Weights of %d bytes are not kept.", len(data))
             return
-        path = Path(self.folder) / f"{digest[:32]}.json"
+        digest = hashlib.sha256(data).hexdigest()
+        record = WeightRecord(
+            path=Path(self.folder) / f"{digest[:32]}.json",
+            sha256=digest,
+            n_bytes=len(data),
+            space=space,
+            architecture=architecture,
+            task=task.fingerprint,
+            y=value if task.direction == "maximize" else -value,
+            shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path.with_suffix(".safetensors"), data, durable=False)
-            write_whole(path, json.dumps(record).encode(), durable=False)
+            record.write(data)
             self._forget_oldest()
         except OSError as error:
-            _warn(path, error)
+            _warn(record.path, error)
 
-    def _records(self) -> Iterator[_Record]:
-        """Read what is said of each network in the folder."""
+    def _records(self) -> Iterator[WeightRecord]:
+        """Yield the record of each network in the folder, with a warning for damaged ones."""
         for path in sorted(Path(self.folder).glob("*.json")):
             try:
-                yield _Record.read(path, self.max_bytes)
+                yield WeightRecord.read(path, self.max_bytes)
             except FileNotFoundError:
                 continue  # another worker has just removed it
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 _warn(path, error)
 
     def _forget_oldest(self) -> None:
@@ -204,77 +190,62 @@ class WarmWeights:
 
 @final
 @dataclass(frozen=True)
-class _Record:
-    """What is said of a network's weights beside them."""
+class _Fit:
+    """How well the weights of a record fit a network.
 
-    path: Path
-    sha256: str
-    n_bytes: int
-    space: str
-    architecture: str
-    task: str
-    y: float
-    shapes: Mapping[str, Shape]
+    Args:
+        record: The record.
+        names: Names of the tensors that fit.
+        share: Part of the network's weights that they are, 0 to 1.
+        is_same_architecture: Whether they were trained in the same architecture.
+        is_other_task: Whether they were trained on another task.
+    """
 
-    @staticmethod
-    def read(path: Path, most: int) -> _Record:
-        """Read and check a record."""
-        data = read_bounded(path, _MOST_RECORD_BYTES)
-        found = read_object(parse(data.decode()), "the record", _FIELDS)
-        if (found["format"], found["schema"]) != (_FORMAT, _SCHEMA):
-            raise ValueError("a record of another format")
-        if not isinstance(found["shapes"], dict) or len(found["shapes"]) > _MOST_TENSORS:
-            raise ValueError("no shapes")
-        return _Record(
-            path,
-            read_text(found["sha256"], "sha256", 64),
-            read_whole(found["n_bytes"], "n_bytes", 1, most),
-            read_text(found["space"], "space", 2**16),
-            read_text(found["architecture"], "architecture", 2**16),
-            read_text(found["task"], "task", 2**16),
-            read_number(found["gain"], "gain", -math.inf, math.inf),
-            {name: _read_shape(shape) for name, shape in found["shapes"].items()},
-        )
+    record: WeightRecord
+    names: list[str]
+    share: float
+    is_same_architecture: bool
+    is_other_task: bool
 
-    def fitting(self, wanted: Mapping[str, torch.Tensor]) -> list[str]:
-        """Names of the tensors that fit."""
-        return [n for n, t in wanted.items() if self.shapes.get(n) == tuple(t.shape)]
+    @property
+    def rank(self) -> tuple[bool, float, bool, float]:
+        """The order of fits, larger is better.
 
-    def weights(self, names: list[str]) -> dict[str, torch.Tensor]:
-        """Read some tensors.
-
-        Raises:
-            ValueError: The file is not the one that was written, or a tensor is unusable.
+        The same architecture comes first, then the larger share of weights, then the same task,
+        then the better result.
         """
-        data = read_bounded(self.path.with_suffix(".safetensors"), self.n_bytes)
-        if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise ValueError("the hash of the weights is another one")
-        tensors = safetensors.torch.load(data)
-        for name in names:
-            if tuple(tensors[name].shape) != self.shapes[name]:
-                raise ValueError(f"another shape of {name[:100]!r}")
-            if not tensors[name].isfinite().all():
-                raise ValueError(f"{name[:100]!r} is not finite")
-        return {name: tensors[name] for name in names}
+        # NOTE: results on another task are in units that do not compare with this task's.
+        y = -math.inf if self.is_other_task else self.record.y
+        return self.is_same_architecture, self.share, not self.is_other_task, y
 
 
-def _read_shape(value: Any) -> Shape:
-    sides = read_list(value, "a shape", 16)
-    return tuple(read_whole(side, "a side of a shape", 0, 2**31) for side in sides)
+def _fit(
+    record: WeightRecord, own: Mapping[str, torch.Tensor], *, is_same: bool, is_other_task: bool
+) -> _Fit:
+    """Compare the tensors of a record with the ones of a network."""
+    # NOTE: the last layer belongs to a task's classes. On another task it starts afresh, even
+    # where its shape is the same.
+    head = _head(own) if is_other_task else None
+    wanted = {n: t for n, t in own.items() if head is None or not n.startswith(head)}
+    names = record.fitting(wanted)
+    total = sum(tensor.numel() for tensor in wanted.values())
+    share = sum(own[name].numel() for name in names) / max(total, 1)
+    return _Fit(record, names, share, is_same, is_other_task)
 
 
 def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
-    """A network's weights and its statistics, by name; counters are left out."""
+    """Return a network's weights and statistics by name, without its counters."""
     return {n: t for n, t in network.state_dict().items() if t.is_floating_point()}
 
 
 def _head(own: Mapping[str, torch.Tensor]) -> str:
-    """What the names of the last layer's tensors begin with."""
+    """Return the beginning of the names of the last layer's tensors."""
     last = list(own)[-1] if own else ""
     return last.rpartition(".")[0] + "." if "." in last else last
 
 
 def _warn(path: Path, error: Exception) -> None:
+    """Warn about a file that cannot be used; the training goes on without it."""
     warnings.warn(
         f"Expected weights that can be used or kept at {path}; got {type(error).__name__}: "
         f"{error!s:.200}. Going on without them; remove the file or repair the folder.",
@@ -283,6 +254,7 @@ def _warn(path: Path, error: Exception) -> None:
 
 
 def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:
+    """Refuse a setting that is out of its range."""
     if not is_valid:
         raise TrainingError(
             expected=f"{name} {allowed}",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from surrogate_nas.surrogate.model.basis import MAX_BASIS, PastBasis, PastModels, fit_models
+from surrogate_nas.surrogate.model.basis import PastBasis, assemble
 from surrogate_nas.surrogate.model.distillation import Points
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
+from surrogate_nas.surrogate.model.past_models import MAX_BASIS, PastModels, fit_models
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,7 +41,7 @@ class Tasks:
     space_rows: FloatArray
 
     def fit(self, seed: int = 0) -> PastBasis:
-        return self.models(seed).basis()[0]
+        return assemble(self.models(seed))[0]
 
     def models(self, seed: int = 0, hypotheses: Hypotheses = GRID) -> PastModels:
         return fit_models(

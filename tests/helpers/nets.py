@@ -14,7 +14,7 @@ from surrogate_nas.draw import random_params
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.space import as_space
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
-from surrogate_nas.surrogate.model.basis import MAX_BASIS
+from surrogate_nas.surrogate.model.past_models import MAX_BASIS
 
 FloatArray = npt.NDArray[np.float64]
 Params = list[dict[str, Any]]

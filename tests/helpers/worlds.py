@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from surrogate_nas.surrogate.model.boosting import same_leaf
+from surrogate_nas.surrogate.model.evidence import log_evidence
 from surrogate_nas.surrogate.model.hypotheses import MEAN, ONE, Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior, log_evidence
+from surrogate_nas.surrogate.model.kernel import KernelDistances
+from surrogate_nas.surrogate.model.linear import Basis
+from surrogate_nas.surrogate.model.posterior import Posterior
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -67,7 +70,8 @@ class World:
     def evidence(self) -> tuple[FloatArray, FloatArray]:
         """Of every hypothesis as the grid is spread out."""
         distances = self.whole.take(np.arange(self.n))
-        return log_evidence(self.hypotheses, self.seen, distances, self.observed)
+        grid = self.hypotheses.spread_out(len(self.seen.tasks))
+        return log_evidence(grid, self.seen, distances, self.observed)
 
     def only(self, h: int) -> World:
         """The same with certainty of one hypothesis of the spread-out grid, and of its task."""

@@ -21,8 +21,8 @@ from surrogate_nas.errors import PastTaskError, SpaceError, SurrogateMismatchErr
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape, as_space, distributions
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
-from surrogate_nas.surrogate.model.basis import MAX_BASIS
 from surrogate_nas.surrogate.model.hypotheses import MEAN, NOTHING, Hypotheses
+from surrogate_nas.surrogate.model.past_models import MAX_BASIS
 from surrogate_nas.surrogate.target_model import TargetModel
 from tests.helpers.nets import (
     CANDIDATES,

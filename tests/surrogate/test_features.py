@@ -11,8 +11,8 @@ from surrogate_nas.space import Distributions
 from surrogate_nas.surrogate import features as module
 from surrogate_nas.surrogate.encoding import distance, trait_distance
 from surrogate_nas.surrogate.features import Features
-from surrogate_nas.surrogate.model.basis import MAX_BASIS
 from surrogate_nas.surrogate.model.boosting import same_leaf
+from surrogate_nas.surrogate.model.past_models import MAX_BASIS
 from tests.helpers.synthetic import OPS, SPACE, past_tasks
 
 Params = list[dict[str, Any]]

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
-from surrogate_nas.surrogate.model.basis import MAX_BASIS
+from surrogate_nas.surrogate.model.past_models import MAX_BASIS
 from tests.helpers.nets import (
     CANDIDATES,
     CONSTANT,

@@ -13,7 +13,7 @@ from surrogate_nas.errors import PastTaskError
 from surrogate_nas.past.past_task import Direction, Given, PastTask
 from surrogate_nas.space import distributions
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
-from surrogate_nas.surrogate.model.basis import MAX_BASIS
+from surrogate_nas.surrogate.model.past_models import MAX_BASIS
 from tests.helpers.nets import (
     CANDIDATES,
     PAST,

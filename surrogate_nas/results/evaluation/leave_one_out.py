@@ -15,8 +15,9 @@ from surrogate_nas.results.evaluation.inferred_space import infer_space, require
 from surrogate_nas.results.evaluation.replay import RecordedPool
 from surrogate_nas.results.evaluation.result import HistoryEvaluation, TaskEvaluation
 from surrogate_nas.space import SpaceLike
-from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate, PastFit
+from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.surrogate.model.boosting import rank_correlation
+from surrogate_nas.surrogate.past_fit import PastFit
 
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -78,7 +79,7 @@ def evaluate_history(
         require_shared(past, space)
     fitted = PastFit.of(space, past, seed=seed)
     _check(fitted.past)
-    cold = fitted.empty()
+    cold = MetaSurrogate.empty(fitted.encoding)
     rng = np.random.default_rng(seed)
     large = [k for k, task in enumerate(fitted.past) if len(task) >= _FEWEST_PAIRS]
     judged = sorted(rng.permutation(large)[:_MOST_TASKS].tolist())
@@ -98,7 +99,7 @@ def _evaluate(
     """Return what the other past tasks are worth to one of them, which is left out."""
     # NOTE: a generator of its own, so that a task's numbers do not depend on the other tasks.
     rng = np.random.default_rng([seed, task])
-    warm = fitted.surrogate(without=task)
+    warm = MetaSurrogate.of(fitted, without=task)
     one = fitted.past[task]
     rows = np.sort(rng.permutation(len(one))[:_MOST_PAIRS])
     params, y = [one.params[i] for i in rows], one.y[rows]

@@ -1,11 +1,10 @@
-"""A past task's model: LightGBM, taught by a stronger teacher where results are few; arrays only.
+"""The model of one past task: LightGBM, taught by a stronger teacher where results are few.
 
-On fewer results than a few hundred, boosted trees alone are weak. There the mean of a Gaussian
-process (see :mod:`surrogate_nas.surrogate.model.posterior`) and of four LightGBM fits ranks
-architectures better than either; its predictions all over the space are what one LightGBM then
-learns ("model compression": Buciluă, Caruana & Niculescu-Mizil 2006; "distillation": Hinton,
-Vinyals & Dean 2015). The trees lose next to nothing by it, and cost and file are those of trees
-alone.
+Arrays only. On fewer than a few hundred results, boosted trees alone are weak. There the mean of a
+Gaussian process (:mod:`surrogate_nas.surrogate.model.posterior`) and of four LightGBM fits ranks
+architectures better than either. One LightGBM then learns its predictions all over the space
+("model compression": Buciluă, Caruana & Niculescu-Mizil 2006; "distillation": Hinton, Vinyals &
+Dean 2015). Next to nothing is lost by it, and the cost and the file are the ones of trees alone.
 
 Notation: n results, m other architectures, d columns, c coordinates.
 """
@@ -21,7 +20,9 @@ import numpy.typing as npt
 
 from surrogate_nas.surrogate.model.boosting import fit_trees, predict_trees
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior
+from surrogate_nas.surrogate.model.kernel import KernelDistances
+from surrogate_nas.surrogate.model.linear import Basis
+from surrogate_nas.surrogate.model.posterior import Posterior
 
 if TYPE_CHECKING:
     import lightgbm
@@ -31,9 +32,9 @@ DistanceFunction = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArr
 """Coordinates (n, c), (m, c) -> distances of parameters and of traits, (n, m) each."""
 
 MOST_TAUGHT = 200
-"""Results beyond which trees alone are as good."""
+"""Number of results beyond which trees alone are as good."""
 _FITS = 4
-_COLD = Hypotheses.grid(with_basis=False)
+_WITHOUT_TASKS = Hypotheses.grid(with_basis=False)
 
 
 @final
@@ -42,8 +43,8 @@ class Points:
     """Architectures as rows for trees and as coordinates for distances.
 
     Args:
-        rows: Encoded, (n, d).
-        points: Coordinates, (n, c).
+        rows: Encoded architectures, (n, d).
+        points: Their coordinates, (n, c).
     """
 
     rows: FloatArray
@@ -53,11 +54,11 @@ class Points:
         return len(self.rows)
 
     def take(self, which: npt.NDArray[np.intp]) -> Points:
-        """Return some of them."""
+        """Return some of the architectures."""
         return Points(self.rows[which], self.points[which])
 
 
-def together(parts: Sequence[Points]) -> Points:
+def concatenated(parts: Sequence[Points]) -> Points:
     """Return all architectures of some parts, in order."""
     return Points(
         np.concatenate([part.rows for part in parts]),
@@ -68,42 +69,48 @@ def together(parts: Sequence[Points]) -> Points:
 def fit_taught(
     known: Points, y: FloatArray, space: Points, distance_between: DistanceFunction, seed: int
 ) -> lightgbm.Booster:
-    """Fit trees to n results, by way of the teacher where these are few.
+    """Fit trees to n results, taught by the teacher where these are few.
 
     Args:
         known: The n architectures.
         y: Their normal scores, (n,).
-        space: Architectures from all over the space, m of them, on which the teacher is heard.
+        space: Architectures from all over the space, m of them, where the teacher predicts.
         distance_between: Distances between coordinates.
-        seed: Fixes subsampling.
+        seed: Seed of the subsampling.
     """
     if len(y) > MOST_TAUGHT:
         return fit_trees(known.rows, y, seed)
-    heard = together([known, space])
+    lesson = concatenated([known, space])
     trees = [fit_trees(known.rows, y, seed + fit) for fit in range(_FITS)]
-    by_trees = np.mean([predict_trees(one, heard.rows) for one in trees], axis=0)
-    by_kernel = _kernel_mean(known.points, y, heard.points, distance_between)
-    taught = _standard(by_trees) + _standard(by_kernel)
-    return fit_trees(heard.rows, _standard(taught), seed)
+    by_trees = np.mean([predict_trees(one, lesson.rows) for one in trees], axis=0)
+    by_kernel = _kernel_mean(known.points, y, lesson.points, distance_between)
+    # NOTE: the Gaussian process shrinks its predictions more than trees do. Standardized, both
+    # count the same.
+    taught = _standardized(by_trees) + _standardized(by_kernel)
+    return fit_trees(lesson.rows, _standardized(taught), seed)
 
 
 def _kernel_mean(
-    known: FloatArray, y: FloatArray, heard: FloatArray, distance_between: DistanceFunction
+    known: FloatArray, y: FloatArray, lesson: FloatArray, distance_between: DistanceFunction
 ) -> FloatArray:
-    """What the Gaussian process predicts at coordinates (n + m, c)."""
+    """Return the mean that a Gaussian process without past tasks predicts, (n + m,).
+
+    Args:
+        known: Coordinates of the results, (n, c).
+        y: Their normal scores, (n,).
+        lesson: Coordinates where it predicts, (n + m, c).
+        distance_between: Distances between coordinates.
+    """
 
     def distances(a: FloatArray, b: FloatArray) -> KernelDistances:
         return KernelDistances(*distance_between(a, b), np.zeros((len(a), len(b))))
 
-    none = np.zeros(0)
-    observed, wanted = (
-        Basis(np.zeros((size, 0)), none, none, np.zeros((0, 0))) for size in (len(y), len(heard))
-    )
-    posterior = Posterior(_COLD, observed, distances(known, known), y, np.zeros(len(_COLD)))
-    return posterior.predict(wanted, distances(heard, known))[0]
+    flat = np.zeros(len(_WITHOUT_TASKS))
+    posterior = Posterior(_WITHOUT_TASKS, Basis.empty(len(y)), distances(known, known), y, flat)
+    return posterior.predict(Basis.empty(len(lesson)), distances(lesson, known))[0]
 
 
-def _standard(values: FloatArray) -> FloatArray:
-    """Shift and scale to mean 0 and standard deviation 1; a constant to 0."""
+def _standardized(values: FloatArray) -> FloatArray:
+    """Return values with mean 0 and standard deviation 1; a constant becomes 0."""
     spread = values.std()
     return np.asarray((values - values.mean()) / (spread if spread > 1e-9 else 1.0))

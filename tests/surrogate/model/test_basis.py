@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from surrogate_nas.surrogate.model import basis
-from surrogate_nas.surrogate.model.basis import MAX_BASIS, POOLED, PastBasis, empty_basis
+from surrogate_nas.surrogate.model import basis, past_models, prior
+from surrogate_nas.surrogate.model.basis import POOLED, PastBasis, empty_basis
 from surrogate_nas.surrogate.model.boosting import leaf_numbers, normal_scores
 from surrogate_nas.surrogate.model.distillation import Points
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances, Posterior
+from surrogate_nas.surrogate.model.kernel import KernelDistances
+from surrogate_nas.surrogate.model.linear import Basis
+from surrogate_nas.surrogate.model.past_models import MAX_BASIS
+from surrogate_nas.surrogate.model.posterior import Posterior
+from surrogate_nas.surrogate.model.prior import MOST_TREES
 from tests.helpers.bases import (
     GRID,
     N_MANY,
@@ -81,8 +85,8 @@ def test_leaves_are_those_of_the_first_trees_of_each_function(n_tasks: int) -> N
     fitted = past.fit()
     found = fitted.leaves(past.space_rows)
     assert found.shape[0] == len(past.space_rows)
-    assert len(fitted.boosters) <= found.shape[1] <= basis._LEAVES
-    wanted = leaf_numbers(fitted.boosters, past.space_rows, basis._LEAVES)
+    assert len(fitted.boosters) <= found.shape[1] <= MOST_TREES
+    wanted = leaf_numbers(fitted.boosters, past.space_rows, MOST_TREES)
     np.testing.assert_array_equal(found, wanted)
 
 
@@ -94,10 +98,10 @@ def test_basis_functions_are_standardized_over_space_and_past_architectures() ->
 
 
 def test_many_past_architectures_are_represented_by_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(basis, "_LANDMARKS", 210)
+    monkeypatch.setattr(past_models, "_LANDMARKS", 210)
     past = tasks(mixes(2))
     known, space = [Points(x, x) for x in past.rows], Points(past.space_rows, past.space_rows)
-    landmarks = basis._landmarks(known, space, np.random.default_rng(0)).rows
+    landmarks = past_models._landmarks(known, space, np.random.default_rng(0)).rows
     assert len(landmarks) == 210
     np.testing.assert_array_equal(landmarks[:200], past.space_rows)
     pooled = {tuple(row) for row in np.concatenate(past.rows)}
@@ -160,7 +164,8 @@ def many() -> tuple[Tasks, PastBasis]:
 def uncompressed(many: tuple[Tasks, PastBasis]) -> PastBasis:
     """The same with a basis function each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(basis, "MAX_BASIS", N_MANY)
+        for module in (basis, past_models, prior):
+            patch.setattr(module, "MAX_BASIS", N_MANY)
         return many[0].fit()
 
 

@@ -8,7 +8,12 @@ import pytest
 from scipy.stats import spearmanr
 
 from surrogate_nas.surrogate.model.boosting import fit_trees, normal_scores, predict_trees
-from surrogate_nas.surrogate.model.distillation import MOST_TAUGHT, Points, fit_taught, together
+from surrogate_nas.surrogate.model.distillation import (
+    MOST_TAUGHT,
+    Points,
+    concatenated,
+    fit_taught,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -76,7 +81,7 @@ def test_equal_results_teach_a_constant() -> None:
 def test_architectures_are_taken_and_put_together_in_order() -> None:
     a, b = points(3, 0), Points(np.ones((2, 5)), np.zeros((2, 4))[:, :4])
     a = Points(a.rows, a.points[:, :4])
-    whole = together([a, b])
+    whole = concatenated([a, b])
     assert len(whole) == 5
     np.testing.assert_array_equal(whole.rows, np.vstack([a.rows, b.rows]))
     np.testing.assert_array_equal(whole.points, np.vstack([a.points, b.points]))

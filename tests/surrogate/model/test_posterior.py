@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 
 from surrogate_nas.surrogate.model import posterior
 from surrogate_nas.surrogate.model.hypotheses import MEAN, NOTHING, ONE, Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis
+from surrogate_nas.surrogate.model.linear import Basis
 from tests.helpers.worlds import (
     EVERY,
     GRID,
@@ -252,7 +252,7 @@ def test_the_hypotheses_left_out_of_predictions_hardly_count(n: int) -> None:
 
 
 def test_many_observations_leave_few_hypotheses_to_average_over() -> None:
-    assert len(world(10, n=60).model()._members) < len(world(10, n=3).model()._members) / 2
+    assert len(world(10, n=60).model().conditioned) < len(world(10, n=3).model().conditioned) / 2
 
 
 seeds = st.integers(0, 10_000)
@@ -366,7 +366,7 @@ def test_many_observations_are_all_used() -> None:
     assert np.mean(std) < 0.5
     assert np.corrcoef(mean, w.y[w.n :])[0, 1] > 0.9
     # The worst observation takes no part in the choice of hypotheses, yet it is remembered.
-    rows = posterior.spread(w.observed, posterior._MAX_EVIDENCE)
+    rows = posterior.best_and_even(w.observed, posterior._MAX_EVIDENCE)
     left_out = np.setdiff1d(np.arange(w.n), rows)[0]
     y = w.y.copy()
     y[left_out] += 0.01
@@ -388,7 +388,7 @@ def test_the_order_of_past_tasks_does_not_matter() -> None:
 def test_evidence_reads_the_best_and_an_even_share_of_the_rest(n: int) -> None:
     most = posterior._MAX_EVIDENCE
     y = np.random.default_rng(n).normal(size=n)
-    rows = posterior.spread(y, most)
+    rows = posterior.best_and_even(y, most)
     assert len(rows) == len(set(rows.tolist())) == min(n, most)
     assert np.all(np.diff(rows) > 0)
     best = np.argsort(-y)[: most // 2]

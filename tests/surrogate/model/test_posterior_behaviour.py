@@ -10,7 +10,8 @@ import pytest
 
 from surrogate_nas.surrogate.model.boosting import same_leaf
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
-from surrogate_nas.surrogate.model.posterior import Basis, KernelDistances
+from surrogate_nas.surrogate.model.kernel import KernelDistances
+from surrogate_nas.surrogate.model.linear import Basis
 from tests.helpers.worlds import World, apart
 
 FloatArray = npt.NDArray[np.float64]

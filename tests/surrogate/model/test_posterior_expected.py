@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from surrogate_nas.surrogate.model.posterior import Basis, Posterior
+from surrogate_nas.surrogate.model.linear import Basis
+from surrogate_nas.surrogate.model.posterior import Posterior
 from tests.helpers.worlds import World, world
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from surrogate_nas.surrogate.model.posterior import Posterior, log_evidence
+from surrogate_nas.surrogate.model.evidence import log_evidence
+from surrogate_nas.surrogate.model.posterior import Posterior
 from tests.helpers.worlds import EVERY, World, moments, world
 
 LITTLE = np.array([0.0, 0.3, 0.0, 2.0, 0.1, 0.0, 0.0, 0.5, 0.0])
@@ -23,7 +24,9 @@ def test_extra_variance_is_added_on_the_diagonal(h: int) -> None:
     w = world(h)
     one = w.only(h)
     distances = one.whole.take(np.arange(w.n))
-    u = log_evidence(one.hypotheses, one.seen, distances, one.observed, LITTLE)[1][0]
+    u = log_evidence(
+        one.hypotheses.spread_out(len(one.seen.tasks)), one.seen, distances, one.observed, LITTLE
+    )[1][0]
     mean, std = model(one, LITTLE).predict(one.unseen, one.distances)
 
     n = w.n

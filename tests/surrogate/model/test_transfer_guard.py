@@ -8,6 +8,7 @@ import pytest
 from scipy.special import logsumexp
 
 from surrogate_nas.surrogate.model.transfer_guard import (
+    Agreement,
     guard_before_results,
     guard_during_search,
     rank_each_other,
@@ -20,21 +21,24 @@ NOTHING = np.array([True, True, False, False, False])
 def test_past_tasks_that_rank_each_other_by_chance_say_nothing() -> None:
     rng = np.random.default_rng(0)
 
-    def judged(rho: float) -> list[tuple[int, float, FloatArray]]:
+    def judged(rho: float) -> list[Agreement]:
         """Six tasks of 101 values, each ranked by five others."""
         each = [rho + rng.normal(0.0, 0.1, 5) for _ in range(6)]
-        return [(101, float(one.mean()), one) for one in each]
+        return [Agreement(101, float(one.mean()), one) for one in each]
 
     assert sum(rank_each_other(judged(0.0)) for _ in range(200)) < 20
     assert all(rank_each_other(judged(0.15)) for _ in range(20))
     # Upside down says something, too, as does one good task for each among four of no worth.
     assert all(rank_each_other(judged(-0.25)) for _ in range(20))
-    pairs = [(n, 0.0, np.where(np.arange(5) == 0, 0.8, each)) for n, _, each in judged(0.0)]
+    pairs = [
+        Agreement(one.n, 0.0, np.where(np.arange(5) == 0, 0.8, one.with_each))
+        for one in judged(0.0)
+    ]
     assert rank_each_other(pairs)
     assert rank_each_other([])
 
 
-def test_doubt_leaves_hypotheses_their_order_and_needs_one_of_no_transfer() -> None:
+def test_the_guard_leaves_hypotheses_their_order_and_needs_one_of_no_transfer() -> None:
     prior = np.array([0.1, 0.3, 0.4, 0.2])
     result = guard_before_results(prior, np.array([True, True, False, False]))
     np.testing.assert_allclose(result, [0.225, 0.675, 0.2 / 3, 0.1 / 3])

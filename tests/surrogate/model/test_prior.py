@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from surrogate_nas.surrogate.model import basis
-from surrogate_nas.surrogate.model.basis import MAX_BASIS, PastBasis
+from surrogate_nas.surrogate.model import prior
+from surrogate_nas.surrogate.model.basis import PastBasis, assemble
 from surrogate_nas.surrogate.model.boosting import predict_trees
 from surrogate_nas.surrogate.model.hypotheses import (
     KERNELS,
@@ -20,6 +20,7 @@ from surrogate_nas.surrogate.model.hypotheses import (
     TRANSFERS,
     Hypotheses,
 )
+from surrogate_nas.surrogate.model.past_models import MAX_BASIS
 from tests.helpers.bases import (
     GRID,
     Tasks,
@@ -40,7 +41,7 @@ def test_the_prior_is_a_probability_that_rules_nothing_out() -> None:
 
 def test_the_prior_is_of_the_hypotheses_that_were_asked_for() -> None:
     own = Hypotheses.grid(transfers=[(MEAN, 0.5), (ONE, 0.3)], noises=[0.1])
-    fitted = tasks(mixes(3)).models(hypotheses=own).basis()[0]
+    fitted = assemble(tasks(mixes(3)).models(hypotheses=own))[0]
     assert fitted.hypotheses is own
     assert fitted.log_prior.shape == (len(own),)
 
@@ -91,7 +92,7 @@ def test_quality_says_how_well_the_others_predict_a_task() -> None:
     past = tasks(alike, n=200)
     past.y[1] = np.random.default_rng(1).permutation(past.y[1])
     past.y[2] = -past.y[2]
-    _, quality = past.models().basis()
+    _, quality = assemble(past.models())
     assert all(one is not None for one in quality)
     good, shuffled, negated, *others = (float(one or 0.0) for one in quality)
     assert min(good, *others) > 0.4
@@ -101,7 +102,7 @@ def test_quality_says_how_well_the_others_predict_a_task() -> None:
 
 def test_quality_is_the_rank_correlation_with_the_mean_of_the_others() -> None:
     models = tasks(mixes(4), n=60).models()
-    _, quality = models.basis()
+    _, quality = assemble(models)
     shift, spread = models.predictions.mean(axis=0), models.predictions.std(axis=0)
     for task in range(4):
         others = [k for k in range(4) if k != task]
@@ -114,30 +115,30 @@ def test_quality_is_the_rank_correlation_with_the_mean_of_the_others() -> None:
 
 
 def test_quality_is_unknown_of_a_single_task_and_of_few_values() -> None:
-    assert tasks(mixes(1)).models().basis()[1] == [None]
+    assert assemble(tasks(mixes(1)).models())[1] == [None]
     past = tasks(mixes(2))
     past.rows.append(past.rows[0][:4])
     past.y.append(past.y[0][:4])
-    quality = past.models().basis()[1]
+    quality = assemble(past.models())[1]
     assert [one is None for one in quality] == [False, False, True]
 
 
 def test_of_many_tasks_some_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(basis, "_JUDGED", 5)
+    monkeypatch.setattr(prior, "MOST_JUDGED", 5)
     past = tasks(mixes(9), n=20)
-    quality = past.models().basis()[1]
+    quality = assemble(past.models())[1]
     assert sum(one is not None for one in quality) == 5
-    assert past.models().basis()[1] == quality
+    assert assemble(past.models())[1] == quality
 
 
 @pytest.mark.parametrize("n_tasks", [4, MAX_BASIS + 3])
 def test_a_task_left_out_plays_no_part(n_tasks: int) -> None:
     past = tasks(mixes(n_tasks), n=30)
-    left_out, quality = past.models().basis(without=1)
+    left_out, quality = assemble(past.models(), without=1)
     assert len(left_out.loadings) == len(quality) == n_tasks - 1
     other = Tasks(past.rows, [*past.y], past.space_rows)
     other.y[1] = np.random.default_rng(3).permutation(past.y[1])
-    same, same_quality = other.models().basis(without=1)
+    same, same_quality = assemble(other.models(), without=1)
     np.testing.assert_array_equal(left_out.raw(past.space_rows), same.raw(past.space_rows))
     np.testing.assert_array_equal(left_out.log_prior, same.log_prior)
     np.testing.assert_array_equal(left_out.loadings, same.loadings)
@@ -146,7 +147,7 @@ def test_a_task_left_out_plays_no_part(n_tasks: int) -> None:
 
 def test_leaving_out_is_like_fitting_to_the_others() -> None:
     past = tasks(mixes(5), n=80)
-    left_out, _ = past.models().basis(without=4)
+    left_out, _ = assemble(past.models(), without=4)
     fitted = Tasks(past.rows[:4], past.y[:4], past.space_rows).fit()
     for one, other in zip(
         left_out.raw(past.space_rows).T, fitted.raw(past.space_rows).T, strict=True
