@@ -1,10 +1,10 @@
 """Learning curves of unfinished trainings -> the values that they would have reached.
 
 A training that was pruned, or is still running, has a value at some epoch. Trainings of the study
-that went further show what such a value leads to at the next epoch at which trainings ended, and
-so on to the end. On both sides of such a link values are standardized. The later value is the
-earlier one plus a constant, with the variance that the trainings show. Pruned trainings are worse
-than these on average. That does no harm, because they were chosen by the value itself.
+that went further link this epoch to the next one at which trainings ended, and so on to the end.
+On both sides of a link values are standardized. The later value is the earlier one plus a
+constant, with the variance that the trainings show. Pruned trainings are worse than these on
+average. That does no harm, because they were chosen by the value itself.
 ``studies/fidelity`` compares this with other ways.
 """
 

@@ -1,7 +1,7 @@
 """Architectures <-> rows of named numbers, and the coordinates that the residual's kernel uses.
 
-Notation: n architectures, p parameters, d columns. NaN stands for a choice that is inactive in an
-architecture (a stage that does not exist), which LightGBM handles as such.
+Notation: n and m architectures, p parameters, q traits, d columns. NaN stands for a choice that is
+inactive in an architecture, such as one of a stage that does not exist. LightGBM takes it so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ Params = Mapping[str, Any]
 
 _ABSENT = object()
 _TRAIT_DRAWS = 400
+"""Number of random architectures that give the units of the traits."""
 _CONSTANT = 1e-9
 
 
@@ -33,8 +34,8 @@ class Encoding:
     """The fixed numbering of a search space's parameters and features.
 
     Args:
-        space: The search space; its parameters are found by seeded random draws.
-        known: Its parameters in order, where they are known already, from a file for example.
+        space: The search space. Its parameters are found by seeded random draws.
+        known: Its parameters in order, where they are known already, for example from a file.
 
     Raises:
         SpaceError: The space has no parameters.
@@ -53,10 +54,18 @@ class Encoding:
         self.columns: tuple[str, ...] = tuple(self._column_names())
 
     def points(self, params: Sequence[Params]) -> FloatArray:
-        """Return kernel coordinates (n, p): a place in [0, 1], a category's index, or NaN."""
+        """Return kernel coordinates, (n, p).
+
+        A number has its place in its range, 0 to 1, and a category has its index. Inactive
+        parameters are NaN.
+
+        Args:
+            params: Parameters of n architectures.
+        """
         points = np.full((len(params), len(self._slots)), np.nan)
         for slot, (name, distribution) in enumerate(self.distributions.items()):
-            # A space has few values that its architectures share, so most are looked up.
+            # NOTE: architectures of a space share few values, so most places are looked up. The
+            # type counts, too: True and 1 would be one key.
             places: dict[tuple[type, Any], float] = {}
             for row, one in zip(points, params, strict=True):
                 value = one.get(name, _ABSENT)
@@ -75,11 +84,11 @@ class Encoding:
         *,
         partly_known: bool = False,
     ) -> FloatArray:
-        """Return one row a parameter set, (n, d), in the order of :attr:`columns`.
+        """Return one row an architecture, (n, d), in the order of :attr:`columns`.
 
         Args:
-            params: The parameter sets.
-            points: What :meth:`points` returns for them, if that is known already.
+            params: Parameters of n architectures.
+            points: Their kernel coordinates from :meth:`points`, if they are known already.
             partly_known: See :meth:`feature_rows`.
 
         Raises:
@@ -94,6 +103,8 @@ class Encoding:
                 blocks.append(np.where(np.isnan(column), np.nan, hot))
             else:
                 blocks.append(column)
+        # NOTE: a tree needs many splits to count how often an operation was chosen. Counts say it
+        # in one column.
         for choices, members in self._groups:
             chosen = points[:, [self._slots[name] for name in members]]
             counts = [(chosen == k).sum(axis=1, keepdims=True) for k in range(len(choices))]
@@ -103,23 +114,28 @@ class Encoding:
         return np.hstack(blocks)
 
     def traits(self, rows: FloatArray) -> FloatArray:
-        """Return what of encoded rows (n, d) describes an architecture as a whole, (n, q).
+        """Return the traits of encoded architectures, which describe each as a whole, (n, q).
 
-        These are the space's own features or, where it has none, the counts of equal choices: two
-        architectures may differ in all parameters and still be much alike. The sum of absolute
-        differences of two random architectures is 1 on average. What is unknown is at the mean.
+        Traits are the space's own features or, where it has none, the counts of equal choices.
+        Two architectures may differ in all parameters and still be much alike in their traits. The
+        sum of absolute differences of two random architectures is 1 on average. Missing traits
+        are set to 0, the mean.
+
+        Args:
+            rows: Encoded architectures, (n, d).
         """
         shift, scale = self._trait_units
         return np.asarray(np.nan_to_num((rows[:, self._trait_columns] - shift) / scale))
 
     def distances(self, a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return how far architectures are apart in parameters and in traits, (n, m) each.
+        """Return the distances of architectures in parameters and in traits, (n, m) each.
 
         Without traits the second is the first.
 
         Args:
-            a: Their :meth:`points` and :meth:`traits` side by side, (n, p + q).
-            b: The same of the others, (m, p + q).
+            a: Coordinates of n architectures: :meth:`points` and :meth:`traits` side by side,
+                (n, p + q).
+            b: Coordinates of m architectures, (m, p + q).
         """
         p = len(self.is_category)
         apart = distance(a[:, :p], b[:, :p], self.is_category)
@@ -127,18 +143,20 @@ class Encoding:
 
     @property
     def _trait_columns(self) -> slice:
+        """The last columns: the features, or the counts where there are none."""
         n_counts = sum(len(choices) for choices, _ in self._groups)
         n_features = len(self._features)
         return slice(len(self.columns) - (n_features or n_counts), len(self.columns))
 
     @cached_property
     def _trait_units(self) -> tuple[FloatArray, FloatArray]:
-        """Mean of each trait over the space, and the number that it is divided by, (q,) each."""
+        """Mean of each trait over the space, and the number to divide it by, (q,) each."""
         choose = random_chooser(np.random.default_rng(0))
         params = []
         for _ in range(_TRAIT_DRAWS):
-            # In the order of the columns: the same space may suggest them in another. Counts are
-            # of these alone, as a file knows no conditions of a function's choices.
+            # NOTE: drawn in the order of the columns, because the same space may suggest its
+            # parameters in another order. Counts are taken of these alone: a file does not know
+            # under which conditions a function suggests a parameter.
             wanted = {name: choose(name, one) for name, one in self.distributions.items()}
             if self._features:
                 draw = Draw(replay_chooser(wanted, choose))
@@ -147,6 +165,7 @@ class Encoding:
             params.append(wanted)
         values = self.encode(params)[:, self._trait_columns]
         apart = np.abs(values[: _TRAIT_DRAWS // 2] - values[_TRAIT_DRAWS // 2 :]).mean(axis=0)
+        # Constant traits are divided by infinity, and so become 0.
         constant = apart < _CONSTANT
         scale = np.where(constant, np.inf, apart) * max(int((~constant).sum()), 1)
         return values.mean(axis=0), scale
@@ -155,9 +174,9 @@ class Encoding:
         """Return the space's own features, (n, number of them).
 
         Args:
-            params: The parameter sets.
-            partly_known: Whether a past task may lack parameters that the space has gained since;
-                the features of such an architecture are NaN.
+            params: Parameters of n architectures.
+            partly_known: Whether architectures may lack parameters that the space has gained
+                since they were trained. Their features are NaN.
 
         Raises:
             SpaceError: Parameters are no architecture of the space, and not `partly_known`.
@@ -175,7 +194,7 @@ class Encoding:
         return rows
 
     def decode(self, row: npt.ArrayLike) -> dict[str, Any]:
-        """Return the parameters of a row, inactive ones left out: the inverse of encode."""
+        """Return the parameters of a row (d,) without inactive ones: the inverse of encode."""
         values = np.asarray(row, dtype=float)
         params: dict[str, Any] = {}
         column = 0
@@ -192,6 +211,7 @@ class Encoding:
         return params
 
     def _column_names(self) -> list[str]:
+        """Return the name of each column, d of them, as files keep them."""
         names: list[str] = []
         for name, distribution in self.distributions.items():
             if isinstance(distribution, CategoricalDistribution):
@@ -204,14 +224,14 @@ class Encoding:
 
 
 def distance(a: FloatArray, b: FloatArray, is_category: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return the share of parameters in which two architectures differ, (n, m) in [0, 1].
+    """Return the share of parameters in which architectures differ, (n, m) in [0, 1].
 
-    A category differs or does not (Hamming); a number differs by its distance along its range; a
-    parameter that is active in one of the two only differs wholly.
+    A category differs or does not (Hamming). A number differs by its distance along its range. A
+    parameter that is active in only one of the two differs wholly.
 
     Args:
-        a: Coordinates from :meth:`Encoding.points`, (n, p).
-        b: The same, (m, p).
+        a: Coordinates of n architectures from :meth:`Encoding.points`, (n, p).
+        b: Coordinates of m architectures, (m, p).
         is_category: Which parameters are categories, (p,).
     """
     total = np.zeros((len(a), len(b)))
@@ -225,30 +245,37 @@ def distance(a: FloatArray, b: FloatArray, is_category: npt.NDArray[np.bool_]) -
 
 
 def trait_distance(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return the sum of absolute differences of traits, (n, q), (m, q) -> (n, m)."""
+    """Return the sum of absolute differences of traits (n, q) and (m, q), (n, m)."""
     return np.asarray(cdist(a, b, "cityblock"))
 
 
 def _place(distribution: BaseDistribution, value: Any) -> float:
-    """The coordinate of a value; NaN for one that a past task had and this space has not."""
+    """Return the coordinate of a value, or NaN for a value that the space does not have.
+
+    Past tasks may have such values, where the space has changed since.
+    """
     try:
         place = to_unit(distribution, value)
     except (TypeError, ValueError):
         return math.nan
     if isinstance(distribution, CategoricalDistribution):
         return place
-    # A sum of steps may end a rounding error beyond the range.
+    # NOTE: a sum of steps may end a rounding error beyond the range.
     return min(max(place, 0.0), 1.0) if -1e-9 <= place <= 1.0 + 1e-9 else math.nan
 
 
 def _width(distribution: BaseDistribution) -> int:
+    """Return the number of columns of a parameter: one a choice, or one for a number."""
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
     return 1
 
 
 def _alike(found: Distributions) -> list[tuple[tuple[Any, ...], list[str]]]:
-    """Groups of at least two categorical parameters with the same choices: worth counting."""
+    """Return groups of categorical parameters with the same choices, which are worth counting.
+
+    Each is a pair: the choices, and the names of two parameters or more.
+    """
     groups: dict[tuple[Any, ...], list[str]] = {}
     for name, distribution in found.items():
         if isinstance(distribution, CategoricalDistribution):
@@ -257,5 +284,6 @@ def _alike(found: Distributions) -> list[tuple[tuple[Any, ...], list[str]]]:
 
 
 def _feature_names(space: SearchSpace) -> tuple[str, ...]:
+    """Return the names of a space's features, from one random architecture."""
     draw = Draw(random_chooser(np.random.default_rng(0)))
     return tuple(space.features(space.suggest(draw)))

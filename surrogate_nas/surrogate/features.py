@@ -1,4 +1,7 @@
-"""Architectures -> what the posterior needs of them, each computed once."""
+"""Features of architectures: the numbers that the posterior needs, each computed once.
+
+Notation: n and m architectures, p parameters, q traits, r basis functions, t trees.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ _MOST_CACHED = 20_000
 @final
 @dataclass(frozen=True)
 class Features:
-    """What the posterior needs of n architectures.
+    """The numbers that the posterior needs of n architectures.
 
     Args:
-        points: Kernel coordinates, (n, p).
-        traits: What describes them as a whole, (n, q); see :meth:`Encoding.traits`.
+        points: Kernel coordinates of their parameters, (n, p).
+        traits: Traits that describe each as a whole, (n, q); see :meth:`Encoding.traits`.
         values: Basis functions, (n, r).
-        leaves: Numbers of the leaves that they fall into, (n, t).
+        leaves: Numbers of the leaves that each falls into, (n, t).
     """
 
     points: FloatArray
@@ -63,9 +66,12 @@ class FeatureCache:
     def __call__(self, params: Sequence[Mapping[str, Any]]) -> Features:
         """Return the features of n architectures."""
         keys = [tuple(sorted(one.items())) for one in params]
+        # NOTE: emptied as a whole, which needs no record of what was used last. A search comes back
+        # to few architectures.
         if len(self._known) > _MOST_CACHED:
             self._known = {}
-        known = self._known  # another thread may start afresh in between
+        # NOTE: held by a name of its own, as another thread may empty the cache in between.
+        known = self._known
         new = [i for i, key in enumerate(keys) if key not in known]
         if new:
             fresh = [params[i] for i in new]
@@ -77,6 +83,7 @@ class FeatureCache:
                 self._basis.raw(encoded),
                 self._basis.leaves(encoded),
             )
+            # NOTE: kept one by one, as a later call asks for others of them, in another order.
             for i, row in zip(new, zip(*parts, strict=True), strict=True):
                 known[keys[i]] = row
         if not keys:
@@ -95,6 +102,7 @@ class FeatureCache:
 
     def distances(self, left: Features, right: Features) -> KernelDistances:
         """Return the kernel distances of n architectures to m others, (n, m) each."""
+        # Coordinates are parameters and traits side by side, as Encoding.distances takes them.
         sides = (np.hstack([side.points, side.traits]) for side in (left, right))
         return KernelDistances(
             *self._encoding.distances(*sides), same_leaf(left.leaves, right.leaves)

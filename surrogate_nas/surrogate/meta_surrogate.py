@@ -159,6 +159,7 @@ class MetaSurrogate:
             unfinished: Trials whose learning curve has not reached its end, where `given` is not
                 a study or its trials.
         """
+        # A study or a past task brings its own direction and meta-features.
         observed = as_observations(given, direction)
         if meta_features is None and observed is not None:
             meta_features = observed.meta_features
@@ -166,6 +167,7 @@ class MetaSurrogate:
         if observed is None:
             return TargetModel(self, [], np.zeros(0), direction, pending, task_weights)
         direction = observed.direction
+        # NOTE: learning curves are read from trials only, which have intermediate values.
         curves = [*unfinished, *unfinished_trials(trials_of(given), direction)]
         return TargetModel(
             self, observed.params, observed.y, direction, pending, task_weights, curves

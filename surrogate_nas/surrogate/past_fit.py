@@ -72,6 +72,8 @@ class PastFit:
         mapping = SpaceMapping(encoding.space, known=encoding.distributions)
         past = [mapping.apply(task) for task in past]
         points = [_points(encoding, task.params, partly_known=True) for task in past]
+        # NOTE: random architectures stand for the space: models are compared on them, and past
+        # tasks with few results are taught there.
         rng = np.random.default_rng(seed)
         draws = random_params(encoding.space.suggest, _SPACE_DRAWS, rng)
         with one_thread():

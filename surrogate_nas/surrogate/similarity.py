@@ -1,4 +1,4 @@
-"""How alike past tasks are to a target by their meta-features."""
+"""How similar past tasks are to a target by their meta-features."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ FloatArray = npt.NDArray[np.float64]
 MetaFeatures = Mapping[str, float]
 
 _WIDTH = 0.5
-"""Distance at which a past task counts e^(-1/2), as a share of the median distance."""
+"""Distance at which a past task's weight has fallen to e^(-1/2), as a share of the median
+distance."""
 
 
 def similarity(
     target: MetaFeatures | None, tasks: Sequence[MetaFeatures | None]
 ) -> FloatArray | None:
-    """Return how much each of K past tasks counts for a target, (K,), 1 in all.
+    """Return the weight of each of K past tasks for a target, (K,), summing to 1.
 
-    Meta-features are in units of their spread over the past tasks; a task's distance is the root
-    of the mean square over the features known of both, and its share falls with it as a Gaussian
-    (nearness by meta-features: Brazdil, Soares & da Costa 2003; Feurer, Springenberg & Hutter
-    2015). A task of which nothing is known is taken to be at the median distance.
+    Meta-features are in units of their spread over the past tasks. A task's distance is the root
+    of the mean square over the features that are known of both. Its weight falls with the distance
+    as a Gaussian (similarity by meta-features: Brazdil, Soares & da Costa 2003; Feurer,
+    Springenberg & Hutter 2015). A past task without known features is taken to be at the median
+    distance.
 
     Args:
-        target: Numbers that describe the target; NaN where unknown.
-        tasks: Those of the past tasks.
+        target: Numbers that describe the target, by name; NaN where unknown.
+        tasks: Numbers that describe each of K past tasks, by the same names.
 
     Returns:
-        The task weights, or None where no feature that tells past tasks apart is known of the
-        target.
+        The task weights, or None where the target has no feature that tells past tasks apart.
     """
     target = target or {}
     names = [name for name in sorted(target) if np.isfinite(target[name])]
@@ -45,6 +46,7 @@ def similarity(
     squares = np.nansum(apart**2, axis=1) / np.maximum(counts, 1)
     squares[counts == 0] = np.median(squares[counts > 0])
     width = _WIDTH**2 * max(float(np.median(squares)), 1e-12)
+    # NOTE: relative to the most similar task, so that not all weights vanish at once.
     weights = np.exp((squares.min() - squares) / (2 * width))
     return np.asarray(weights / weights.sum())
 

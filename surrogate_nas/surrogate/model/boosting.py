@@ -1,6 +1,7 @@
-"""One LightGBM model a past task, on rank-normalized values; arrays only.
+"""Boosted trees on rank-normalized values, and what their leaves have in common; arrays only.
 
-Notation: X (n, d) rows with NaN where inactive; y (n,), larger is better.
+Notation: n architectures, d columns of their encoding, NaN where inactive. Values y (n,) are
+larger for better ones.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ def average_ranks(y: FloatArray) -> FloatArray:
 def normal_scores(y: FloatArray) -> FloatArray:
     """Replace values by the normal quantiles of their ranks, ties averaged, (n,) -> (n,).
 
-    What carries over between tasks is the order of architectures, not the scale of their values
+    The order of architectures carries over between tasks, the scale of their values does not
     (Salinas et al. 2020, "A quantile-based approach for hyperparameter transfer learning").
     """
     return np.asarray(ndtri((average_ranks(y) - 0.5) / len(y)), dtype=float)
 
 
 def rank_correlation(a: FloatArray, b: FloatArray) -> float:
-    """Return Spearman's rho of two arrays (n,); 0 where one is constant, which ranks nothing."""
+    """Return Spearman's rho of two arrays (n,), or 0 where one is constant and ranks nothing."""
     ranks = average_ranks(a), average_ranks(b)
     deviations = [r - r.mean() for r in ranks]
     size = float(np.sqrt((deviations[0] ** 2).sum() * (deviations[1] ** 2).sum()))
@@ -47,14 +48,15 @@ def fit_trees(x: FloatArray, y: FloatArray, seed: int) -> lightgbm.Booster:
     """Fit boosted trees by squared error, single-threaded and reproducible.
 
     Args:
-        x: Rows, (n, d).
+        x: Encoded architectures, (n, d).
         y: Targets, (n,).
-        seed: Fixes the row and column subsampling.
+        seed: Seed of the subsampling of rows and columns.
     """
     # NOTE: LightGBM takes as long to import as PyTorch, and most processes fit no trees.
     import lightgbm
 
     n = len(y)
+    # NOTE: few results bear few leaves. Leaves of fewer than a thirtieth of them fit noise.
     params = {
         "objective": "regression",
         "num_leaves": 16 if n >= 60 else 8,
@@ -64,6 +66,7 @@ def fit_trees(x: FloatArray, y: FloatArray, seed: int) -> lightgbm.Booster:
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
         "lambda_l2": 1.0,
+        # One thread, a fixed order of rows and a seed: the same trees bit for bit.
         "num_threads": 1,
         "seed": seed,
         "deterministic": True,
@@ -76,17 +79,18 @@ def fit_trees(x: FloatArray, y: FloatArray, seed: int) -> lightgbm.Booster:
 
 
 def predict_trees(booster: lightgbm.Booster, x: FloatArray) -> FloatArray:
-    """Predict rows (n, d) -> (n,), on one thread: more only wait for each other on few rows."""
+    """Return predictions for rows (n, d), (n,)."""
+    # NOTE: one thread, because on few rows more threads only wait for each other.
     return np.asarray(booster.predict(x, num_threads=1), dtype=float)
 
 
 def leaf_numbers(models: Sequence[lightgbm.Booster], x: FloatArray, most: int) -> LeafArray:
-    """Return which leaves rows (n, d) fall into, in the first trees of each of r models, (n, t).
+    """Return the leaf that each row falls into, in the first trees of each of r models, (n, t).
 
     Args:
-        models: The models; without any there are no trees, and t is 0.
-        x: The rows.
-        most: Largest t, an equal number a model.
+        models: The models. Without any there are no trees, and t is 0.
+        x: Encoded architectures, (n, d).
+        most: Largest number of trees t, an equal number a model.
     """
     if not models or not len(x):
         return np.zeros((len(x), 0), dtype=np.int16)
@@ -102,6 +106,7 @@ def same_leaf(a: LeafArray, b: LeafArray) -> FloatArray:
     if not len(a) or not len(b):
         return np.zeros((len(a), len(b)))
     together = np.zeros((len(a), len(b)), dtype=np.uint16)
-    for left, right in zip(a.T, b.T, strict=True):  # tree by tree: the fastest order by far
+    # NOTE: tree by tree is the fastest order by far, as each comparison stays in the cache.
+    for left, right in zip(a.T, b.T, strict=True):
         together += left[:, None] == right
     return np.asarray(together / max(a.shape[1], 1))

@@ -103,6 +103,7 @@ def _kernel_mean(
     """
 
     def distances(a: FloatArray, b: FloatArray) -> KernelDistances:
+        """Return kernel distances without leaves: there are no trees yet."""
         return KernelDistances(*distance_between(a, b), np.zeros((len(a), len(b))))
 
     flat = np.zeros(len(_WITHOUT_TASKS))

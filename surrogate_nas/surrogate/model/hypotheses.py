@@ -24,8 +24,9 @@ FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
 
 NOTHING, MEAN, ONE, SIMILAR = 0.0, 1.0, 2.0, 3.0
-"""Kinds of transfer: past tasks say nothing about the target, it is like their mean, it is like
-one of them, or it is like the mean of the past tasks with similar meta-features."""
+"""Kinds of transfer. NOTHING: past tasks say nothing about the target. MEAN: the target is like
+their mean. ONE: it is like one of them. SIMILAR: it is like the mean of the past tasks with
+similar meta-features."""
 OF_META_FEATURES = ((SIMILAR, 0.3),)
 """Transfers and weights that join the grid where past tasks have meta-features."""
 TRANSFERS = ((NOTHING, 0.0), (MEAN, 0.15), (MEAN, 0.5), (MEAN, 1.5), (ONE, 0.3))
@@ -91,6 +92,7 @@ class Hypotheses:
             noises: Standard deviations.
         """
         if not with_basis:
+            # NOTE: without past tasks there are no trees, whose leaves the last kernel compares.
             transfers = ((NOTHING, 0.0),)
             kernels = [kernel for kernel in kernels if not Kernel(*kernel).leaves]
         points = itertools.product(transfers, residuals, kernels, noises)
@@ -131,6 +133,7 @@ class Hypotheses:
             These hypotheses, with transfer NOTHING, and the place among them that each hypothesis
             of the grid belongs to, (g,).
         """
+        # NOTE: the transfer is the first column.
         rest, place = np.unique(self.rows()[:, 1:], axis=0, return_inverse=True)
         return Hypotheses(np.full(len(rest), NOTHING), *rest.T), place
 
@@ -146,6 +149,7 @@ class Hypotheses:
         Args:
             n_tasks: Number of past tasks that the target may be like, q.
         """
+        # Each hypothesis stays once, in its place, or becomes q neighbouring ones.
         repeats = np.where(self.transfer == ONE, n_tasks, 1)
         origin = np.repeat(np.arange(len(self)), repeats)
         task = np.concatenate(
@@ -169,6 +173,7 @@ class SpreadGrid(NamedTuple):
 
     def split(self, log_prior: FloatArray) -> FloatArray:
         """Return log priors (g,) divided evenly among the past tasks of each hypothesis, (h,)."""
+        # NOTE: so that "like one of them" does not gain weight with the number of past tasks.
         return np.asarray((log_prior - np.log(np.bincount(self.origin)))[self.origin])
 
     def averaged(self, log_evidence: FloatArray) -> FloatArray:

@@ -51,8 +51,10 @@ class Basis:
             transfer: Kind of transfer of each hypothesis, (h,).
             task: Past task that each takes the target for, or -1, (h,).
         """
+        # NOTE: "past tasks say nothing" keeps the prior mean 0, which no line below touches.
         means = np.where((transfer == MEAN)[:, None], self.mean, 0.0)
         means[transfer == SIMILAR] = self.mean if self.similar is None else self.similar
+        # "Like one of them": the weights that make this past task.
         is_one = task >= 0
         means[is_one] = self.tasks[task[is_one]]
         return means

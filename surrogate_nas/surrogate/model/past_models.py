@@ -104,6 +104,7 @@ class PastModels:
         rng = np.random.default_rng([self.seed, 2, task])
         rows = rng.permutation(len(self.y[task]))[:MOST_RANKED]
         others = rng.permutation([k for k in range(len(self.boosters)) if k != task])
+        # NOTE: not standardized, as a rank correlation does not depend on scales.
         models = [self.boosters[k] for k in others[:MOST_JUDGED]]
         values = predict_all(models, self.known[task].rows[rows])
         return np.array([rank_correlation(one, self.y[task][rows]) for one in values.T])
@@ -164,6 +165,7 @@ def _landmarks(known: Sequence[Points], space: Points, rng: np.random.Generator)
     sizes = [len(one) for one in known]
     ends = np.cumsum(sizes)
     chosen = rng.permutation(int(ends[-1]))[: max(_LANDMARKS - len(space), 0)]
+    # Numbers of all architectures, task after task -> the task and the row in it.
     task = np.searchsorted(ends, chosen, side="right")
     row = chosen - (ends - sizes)[task]
     # NOTE: one by one, because all architectures of all past tasks together may be a million.

@@ -76,6 +76,8 @@ class Posterior:
     ) -> None:
         grid = hypotheses.spread_out(len(basis.tasks))
         self._says_nothing = grid.hypotheses.transfer == NOTHING
+        # NOTE: the evidence costs a factorization a hypothesis, so it is taken of some results. The
+        # hypotheses that are kept see all of them.
         decisive = best_and_even(y, _MAX_EVIDENCE)
         evidence, inverse_scale = log_evidence(
             grid,
@@ -94,6 +96,7 @@ class Posterior:
         """Share of each conditioned hypothesis in predictions, likeliest first, summing to 1."""
         self.center = float(y.mean()) if len(y) else 0.0
         """Mean of the observed values, which the conditioned hypotheses do not see."""
+        # The mean stands in for the offset, whose prior is flat but has the mean 0.
         weight_means = basis.weight_means(grid.hypotheses.transfer, grid.task)
         points = grid.hypotheses.take(kept).each()
         self.conditioned = [

@@ -63,9 +63,9 @@ def learn_prior(
         rng: Source of the draws of tasks and results.
 
     Returns:
-        The log prior, (g,), and the quality of each of the K past tasks: Spearman's rank
-        correlation of its values with the mean of the others' predictions, or None where it was
-        not judged.
+        The log prior, (g,), and the quality of each of the K past tasks. The quality is Spearman's
+        rank correlation of its values with the mean of the others' predictions. It is None where
+        the past task was not judged.
     """
     quality: list[float | None] = [None] * len(kept)
     if len(kept) < 2:

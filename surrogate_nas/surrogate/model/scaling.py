@@ -11,8 +11,10 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 _MIN_OBSERVATIONS = 3
+"""Number of observations from which they have a scale of their own."""
 _ROUNDING = 1e-12
 _LARGEST = 50.0
+"""Exponent beyond which the inverse is a line, against overflow."""
 
 
 @final
@@ -20,13 +22,13 @@ _LARGEST = 50.0
 class TargetScale:
     """Robust standardization whose bad tail is compressed; strictly increasing.
 
-    Architectures that do not learn at all lie far below the rest and would own a least-squares
-    scale, while only the order among the good ones matters to a search. So z = (y - center) /
-    scale, and below -1 it becomes -1 - log(-z).
+    Architectures that do not learn at all lie far below the rest. They would dominate a
+    least-squares scale, while only the order among the good ones matters to a search. So
+    z = (y - center) / scale, and below -1 it becomes -1 - log(-z).
 
     Args:
-        center: Median of the observed values.
-        scale: Their robust standard deviation.
+        center: Median of the observed values, in the target's own units.
+        scale: Robust standard deviation of the observed values, in the same units.
     """
 
     center: float
@@ -34,10 +36,10 @@ class TargetScale:
 
     @staticmethod
     def fit(y: FloatArray, typical: float) -> TargetScale:
-        """Fit to observations, larger is better.
+        """Fit to n observations.
 
         Args:
-            y: Values in the target's own units, (n,).
+            y: Values in the target's own units, larger is better, (n,).
             typical: Scale of past tasks, used until there are a few observations.
         """
         if len(y) == 0:
@@ -49,20 +51,23 @@ class TargetScale:
         is_apart = apart > _ROUNDING * abs(center)
         if not is_apart.any():
             return TargetScale(center, typical)
-        # Where more than half of the values are equal, the others say what a difference is. The
-        # standard deviation would not do: one network that diverged owns it.
+        # NOTE: where more than half of the values are equal, the median deviation is 0, so the
+        # other values give the scale. The standard deviation would not do: a single network that
+        # diverged dominates it.
         deviations = apart if 2 * int(is_apart.sum()) > len(y) else apart[is_apart]
+        # A normal distribution's standard deviation is 1.4826 times its median deviation.
         return TargetScale(center, 1.4826 * float(np.median(deviations)))
 
     def forward(self, y: FloatArray) -> FloatArray:
-        """Own units -> working units, (n,)."""
+        """Return values (n,) in working units, from the target's own units."""
         z = (y - self.center) / self.scale
         return np.where(z < -1.0, -1.0 - np.log(np.maximum(-z, 1.0)), z)
 
     def backward(self, z: FloatArray) -> FloatArray:
-        """Inverse of :meth:`forward`, (n,)."""
+        """Return values (n,) in the target's own units: the inverse of :meth:`forward`."""
         below = -1.0 - z
-        # Beyond the largest exponent it goes on as a line: no overflow, and still increasing.
+        # NOTE: beyond the largest exponent it goes on as a line. That cannot overflow, and still
+        # increases.
         tail = -np.exp(np.minimum(below, _LARGEST)) * (1.0 + np.maximum(below - _LARGEST, 0.0))
         raw = np.where(z < -1.0, tail, z)
         return np.asarray(raw * self.scale + self.center)

@@ -14,7 +14,7 @@ _limited = threading.Lock()
 
 @functools.cache
 def _libraries() -> ThreadpoolController:
-    """What NumPy and SciPy have loaded; finding that takes milliseconds."""
+    """Return the libraries that NumPy and SciPy have loaded; finding them takes milliseconds."""
     return ThreadpoolController()
 
 
@@ -22,11 +22,12 @@ def _libraries() -> ThreadpoolController:
 def one_thread() -> Iterator[None]:
     """Let NumPy and SciPy solve linear systems in one thread, whatever the environment says.
 
-    The systems of a surrogate are small. Where other processes keep the cores busy, as training
-    and loading of data do, threads that wait for each other take more than twice as long as one.
-    The number is one of the whole process: whoever comes while it is limited leaves it as it is,
-    and may see it end early, which costs time but nothing else. Also a decorator of functions.
+    The systems of a surrogate are small. Training and loading of data keep the cores busy, and
+    then threads that wait for each other take more than twice as long as one. The function also
+    serves as a decorator.
     """
+    # NOTE: the limit holds for the whole process. A thread that comes while it is set leaves it as
+    # it is. It may see the limit end early, which costs time and nothing else.
     if not _limited.acquire(blocking=False):
         yield
         return

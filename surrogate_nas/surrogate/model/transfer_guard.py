@@ -5,7 +5,7 @@ other no better than chance, they say nothing about a new task either. During th
 target's own results decide. Past tasks that agree with each other may still be about something
 else than the target, and their agreement must not outvote its results.
 
-Notation: h hypotheses, some of which hold that past tasks say nothing.
+Notation: h hypotheses; some of them hold that past tasks say nothing.
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ def guard_during_search(
 ) -> FloatArray:
     """Return a log prior of hypotheses that does not outvote the target's own results, (h,).
 
-    It is the given prior as long as the results speak for past tasks: as long as the Bayes factor
-    of "they say nothing" against all other hypotheses is below 1 (Kass & Raftery 1995, section 3).
-    Each side is averaged over its own prior. Otherwise "they say nothing" starts with at least
-    a half.
+    The evidence of each side is averaged over its own prior. The results speak for past tasks as
+    long as the Bayes factor of "they say nothing" against all other hypotheses is below 1 (Kass &
+    Raftery 1995, section 3). Then the prior is the given one. Otherwise "they say nothing" starts
+    with at least a half.
 
     Args:
         log_prior: Log prior of each hypothesis, (h,).
