@@ -44,22 +44,23 @@ def read_history(
 ) -> list[PastTask]:
     """Turn every study of a space into a past task.
 
-    Any Optuna study counts, made with this package or not. It belongs if its completed trials can
-    be replayed in the space. If the space has changed since, or the trials have a few other
-    parameters, they are mapped as :func:`~surrogate_nas.map_to_space` does, and the past task's
-    notes say how. All other studies are left out and named in one warning: studies of other spaces
-    or with several objectives, without two different results, or with damaged rows. A study that
-    is still running counts with the trials it has.
+    Any Optuna study counts, made with this package or not, if its completed trials can be replayed
+    in the space. If the space has changed since, or the trials have a few other parameters, they
+    are mapped as :func:`~surrogate_nas.map_to_space` does, and the notes of the past task say how.
+    A study that is still running counts with the trials it has.
 
-    What is read from a database is kept in a folder of columnar files, so that only what is new is
-    read the next time; this needs the extra ``history``. Nothing is lost with that folder.
+    All other studies are left out and named in one warning: studies of other spaces or with
+    several objectives, without two different results, or with damaged rows.
+
+    Results read from a database are kept in a folder of columnar files, so that only new ones are
+    read the next time. This needs the extra ``history``. Nothing is lost with that folder.
 
     Args:
-        storage: Where the studies are; see ``create_study``.
+        storage: Storage of the studies; see ``create_study``.
         space: The search space.
         exclude: Names of studies to leave out silently, such as the one about to be run.
-        cache: Where to keep what was read from a database: a folder, False for nowhere, or None
-            for the user's own, which is ``$SURROGATE_NAS_CACHE``,
+        cache: Folder for the results read from a database, False for none, or None for the
+            user's own, which is ``$SURROGATE_NAS_CACHE``,
             ``$XDG_CACHE_HOME/surrogate_nas`` or ``~/.cache/surrogate_nas``.
 
     Raises:
@@ -92,7 +93,11 @@ def read_history(
 def _read(
     opened: BaseStorage, chosen: _Selection, exclude: Collection[str], cache: CacheLike
 ) -> tuple[list[PastTask], list[str]]:
-    """Read the tables of a database that we know, anything else through Optuna."""
+    """Read a database with known tables directly, and any other storage through Optuna.
+
+    Returns:
+        The past tasks, and the studies that were left out, each with the reason.
+    """
     database = unwrapped(opened)
     engine = engine_of(database)
     if engine is not None:
@@ -110,7 +115,7 @@ def _read(
 def _read_with(
     reader: StudyReader, chosen: _Selection, exclude: Collection[str]
 ) -> tuple[list[PastTask], list[str]]:
-    """Return the past tasks, and what was left out with the reason."""
+    """Return the past tasks, and the studies that were left out, each with the reason."""
     past: list[PastTask] = []
     left_out: list[str] = []
     studies = [study for study in reader.studies() if study.name not in exclude]
@@ -140,10 +145,10 @@ class _Selection:
         self._mapping = SpaceMapping(space, known=known)
 
     def task(self, study: StoredStudy, reader: StudyReader) -> PastTask:
-        """Make a past task of a study.
+        """Return a study as a past task.
 
         Raises:
-            StudyError: It is none; `got` says why.
+            StudyError: It cannot be one; `got` says why.
             PastTaskError: Its parameters have too little in common with the space.
         """
         reason = self._foreign(study)
@@ -167,7 +172,7 @@ class _Selection:
         return self._mapping.apply(task)
 
     def _foreign(self, study: StoredStudy) -> str:
-        """Why a study cannot be a past task, as far as that shows without its trials."""
+        """Return why a study cannot be a past task, or nothing where its trials decide."""
         if study.damage:
             return f"damaged, {study.damage}"
         if len(study.directions) > 1:
@@ -183,25 +188,27 @@ class _Selection:
 
 
 def _left_out(reason: str) -> StudyError:
+    """Return the error of a study that cannot be a past task."""
     return StudyError(
         expected="a finished study of this search space", got=reason, fix="leave it out"
     )
 
 
 def _meta_features(attr: Any) -> dict[str, float] | None:
-    """A study's meta-features, if its attribute of that name is what we write there."""
+    """Return a study's meta-features, or None where its attribute is not of numbers by name."""
     if not isinstance(attr, Mapping) or not all(_is_finite(value) for value in attr.values()):
         return None
     return {name: float(value) for name, value in attr.items()}
 
 
 def _is_finite(value: Any) -> bool:
+    """Whether a value is a finite number, and no boolean."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value)
 
 
 def _with_progress(studies: Sequence[StoredStudy]) -> Iterator[StoredStudy]:
-    """Say now and then how far reading is: in the log, and with a bar on a terminal."""
+    """Yield studies, and report the progress now and then: in the log, and on a terminal by a bar."""
     began = time.monotonic()
     bar = tqdm(
         studies,
@@ -220,7 +227,10 @@ def _with_progress(studies: Sequence[StoredStudy]) -> Iterator[StoredStudy]:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Keep the collector from going through millions of objects again and again."""
+    """Switch the garbage collector off.
+
+    It would go through millions of new objects again and again, none of which is garbage.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,8 +1,8 @@
 """Fits past tasks to a search space that has changed since: an operation more, a parameter less.
 
-What both know is kept. What only the past knows is dropped; what only the space knows is filled in
-or left unknown, which is NaN in the surrogate's columns and no guess. Each step is a note of the
-past task, in plain words.
+Parameters and values that both have are kept, and ones of the past task alone are dropped.
+Parameters of the space alone are filled in or left unknown. Unknown is NaN in the surrogate's
+columns, and no guess. Each step is a note of the past task, in plain words.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from surrogate_nas.space import Distributions, SearchSpace, SpaceLike, as_space,
 Params = Mapping[str, Any]
 
 _MARK = "To fit the search space, "
+"""Beginning of the notes that a mapping makes."""
 _LEAST_KNOWN = 0.5
+"""Least share of an architecture's parameters that must be known, on average."""
 _PROBES = 64
 _NAMED = 5
 
@@ -34,20 +36,20 @@ def map_to_space(
 ) -> PastTask:
     """Return a past task in the parameters of a search space that may have changed since.
 
-    A task whose every pair is an architecture of the space comes back as it is. In any other,
-    parameters and values that the space has not are dropped, parameters that the task has not
-    are filled in or left unknown, and pairs that become equal thereby are averaged. The notes of
-    the returned task say so.
+    A task whose every pair is an architecture of the space is returned unchanged. In any other,
+    parameters and values that the space does not have are dropped. Parameters that the task does
+    not have are filled in or left unknown. Pairs that become equal are averaged. The notes of the
+    returned task say so.
 
     Args:
         task: The past task.
         space: The search space of today.
-        fill: Values of parameters that the past did not know, where it is known what they were:
+        fill: Values of parameters that the past task does not have, where they are known:
             ``{"dropout": 0.0}`` if there was none.
 
     Raises:
         PastTaskError: Less than half of an architecture is known, fewer than two different
-            values are left, or a filled-in value is none of the space's.
+            values remain, or the space does not have a filled-in value.
         SpaceError: The space has no parameters.
     """
     return SpaceMapping(as_space(space)).apply(task, fill or {})
@@ -77,6 +79,7 @@ class SpaceMapping:
         Raises:
             PastTaskError: See :func:`map_to_space`.
         """
+        # NOTE: nearly all past tasks are exact, and the check is much faster than the mapping.
         if self._are_exact(task.params):
             return task
         filled = checked_fill(self._found, fill or {})
@@ -93,6 +96,7 @@ class SpaceMapping:
                 got=f"{len(result)} equal value(s) left of {len(task)} in past task {task.name!r}",
                 fix="leave that past task out, or give it the parameters of this search space",
             )
+        # A task that was mapped before needs no second set of notes.
         if any(note.startswith(_MARK) for note in task.notes) and mapped == list(task.params):
             return task
         notes = [
@@ -102,7 +106,9 @@ class SpaceMapping:
         return replace(result, notes=(*task.notes, *(f"{_MARK}{note}." for note in notes)))
 
     def _are_exact(self, params: Sequence[Params]) -> bool:
-        """Whether all are architectures of the space; column by column where that is enough."""
+        """Whether all are architectures of the space, with nothing beyond."""
+        # NOTE: column by column where no parameter is conditional: a column has few values, and
+        # each is looked up once.
         if len(self._always) < len(self._found):
             return all(self._is_exact(one) for one in params)
         names = self._found.keys()
@@ -118,12 +124,12 @@ class SpaceMapping:
             return all(found.low <= value <= found.high for value in values)
         if not all(issubclass(kind, Hashable) for kind in types):
             return False
-        # By type too: 1 and True would be one value.
+        # The type counts, too, or 1 and True would be one value.
         distinct = set(zip(map(type, values), values, strict=True))
         return all(self._has(name, value) for _, value in distinct)
 
     def _has(self, name: str, value: Any) -> bool:
-        """Whether a value needs no change; "3" is 3 to the space, but must become it first."""
+        """Whether a value needs no change: "3" means 3 to the space, but has to be changed."""
         own = self._value(name, value)
         if type(value) is not type(own) and not isinstance(value, int | float | np.generic):
             return False
@@ -139,17 +145,22 @@ class SpaceMapping:
         return asked is not None and len(asked) == len(params)
 
     def _map(self, params: Params, fill: Params) -> dict[str, Any]:
-        """The parameters that the space has, in its own types; unknown ones left out."""
+        """Return the parameters that the space has, in its own types, without unknown ones.
+
+        The dict is empty where nothing is known.
+        """
         own = {n: self._value(n, v) for n, v in params.items() if n in self._found}
         known = {n: v for n, v in own.items() if v is not NO_VALUE}
         if not known:
             return {}
         known.update({n: v for n, v in fill.items() if n not in params})
+        # NOTE: a parameter whose condition does not hold is dropped. Where the conditions cannot
+        # be followed, because a parameter is unknown, all known ones stay.
         asked = self._replay(known)
         return known if asked is None else asked
 
     def _replay(self, params: Params) -> dict[str, Any] | None:
-        """The parameters that the space asks for; None where one that it needs is not known."""
+        """Return the parameters that the space asks for, or None where it needs an unknown one."""
 
         def choose(name: str, _distribution: BaseDistribution) -> Any:
             if name not in params:
@@ -164,7 +175,7 @@ class SpaceMapping:
         return draw.params
 
     def _value(self, name: str, value: Any) -> Any:
-        """A value in the parameter's own type, or NO_VALUE if the space has no such value."""
+        """Return a value in the parameter's own type, or NO_VALUE where the space lacks it."""
         if not isinstance(value, Hashable):
             return NO_VALUE
         at = (name, type(value), value)
@@ -173,7 +184,7 @@ class SpaceMapping:
         return self._allowed[at]
 
     def _check_common(self, task: PastTask, mapped: Sequence[Params]) -> None:
-        """Refuse a task of which less than half an architecture is known, on average."""
+        """Refuse a task where less than half of an architecture is known, on average."""
         needed = self._always or frozenset(self._found)
         known = [len(needed & params.keys()) / len(needed) for params in mapped]
         if known and float(np.mean(known)) >= _LEAST_KNOWN:
@@ -192,6 +203,13 @@ class SpaceMapping:
     def _notes(
         self, before: Sequence[Params], after: Sequence[Params], fill: Params
     ) -> Iterable[str]:
+        """Yield what was dropped, left unknown, filled in and converted, in plain words.
+
+        Args:
+            before: Parameters of each pair of the past task.
+            after: The same in the search space, in the same order.
+            fill: Values that were filled in.
+        """
         gone = Counter(n for params in before for n in params if n not in self._found)
         strange: Counter[str] = Counter()
         missing: Counter[str] = Counter()
@@ -220,7 +238,7 @@ class SpaceMapping:
 
 
 def _always_active(space: SearchSpace) -> frozenset[str]:
-    """Parameters that every architecture has, found by seeded random draws."""
+    """Return the parameters that every architecture has, found by seeded random draws."""
     rng = np.random.default_rng(0)
     always: frozenset[str] | None = None
     for _ in range(_PROBES):
@@ -232,7 +250,7 @@ def _always_active(space: SearchSpace) -> frozenset[str]:
 
 
 def _averaged(pairs: Sequence[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
-    """One pair for each distinct architecture, in order, with the mean of its values."""
+    """Return one pair for each distinct architecture, in order, with the mean of its values."""
     groups: dict[frozenset[tuple[str, Any]], list[tuple[dict[str, Any], float]]] = {}
     for params, value in pairs:
         groups.setdefault(frozenset(params.items()), []).append((params, value))
@@ -242,10 +260,12 @@ def _averaged(pairs: Sequence[tuple[dict[str, Any], float]]) -> list[tuple[dict[
 
 
 def _converted(before: Params, after: Params) -> bool:
+    """Whether any value has another type now."""
     return any(n in before and type(before[n]) is not type(v) for n, v in after.items())
 
 
 def _count_notes(n: int, kept: int, merged: int) -> Iterable[str]:
+    """Yield how many of n pairs were dropped, and how many were averaged."""
     if kept < n:
         yield f"dropped {_pairs(n - kept)} of which nothing is known"
     if merged < kept:
@@ -253,15 +273,17 @@ def _count_notes(n: int, kept: int, merged: int) -> Iterable[str]:
 
 
 def _pairs(n: int) -> str:
+    """Return a number of pairs in words."""
     return f"{n} pair{'' if n == 1 else 's'}"
 
 
 def _counted(counts: Counter[str]) -> str:
+    """Return the first few names with the number of pairs of each."""
     return _listed(f"{name} ({_pairs(n)})" for name, n in sorted(counts.items()))
 
 
 def _listed(names: Iterable[str]) -> str:
-    """The first few of some names."""
+    """Return the first few names as a list in words."""
     found = list(names)
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return ", ".join(found[:_NAMED]) + more

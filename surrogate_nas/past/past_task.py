@@ -1,6 +1,6 @@
 """Past tasks and a target task's observations, as users hand them in.
 
-A table is read by :mod:`surrogate_nas.past.tables.tasks`.
+Tables are read by :mod:`surrogate_nas.past.tables.tasks`.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ Given: TypeAlias = (
 @final
 @dataclass(frozen=True, eq=False)
 class PastTask:
-    """Architectures of one finished task and what they reached there.
+    """Architectures of one finished task and the values that they reached there.
 
     Args:
-        name: Who it is in reports and warnings.
+        name: Name of the task in reports and warnings.
         params: Parameters of each architecture, n dicts as in ``trial.params``.
-        values: What each reached, n finite numbers in the task's own units.
+        values: Value that each reached, n finite numbers in the task's own units.
         direction: Which way is better.
         meta_features: Numbers that describe the task, or None if unknown.
-        notes: What was mapped, filled in or dropped to fit it to a search space, in plain words.
+        notes: Changes that fit it to a search space, in plain words: values that were mapped,
+            filled in or dropped.
 
     Raises:
-        PastTaskError: Counts differ, nothing is there, or a value is not a finite number.
+        PastTaskError: Counts differ, there are no pairs, or a value is not a finite number.
     """
 
     name: str
@@ -94,29 +95,29 @@ class PastTask:
     ) -> PastTask:
         """Read the results of one task from a CSV file, one architecture a row.
 
-        Exports of Optuna (``study.trials_dataframe()``) and optuna-dashboard are recognized; only
+        Exports of Optuna (``study.trials_dataframe()``) and optuna-dashboard are recognized. Only
         their completed trials count. Rows whose value is empty or not finite are failed trainings
         and left out. Equal rows are merged. The notes of the task say so.
 
         Args:
-            path: The file: UTF-8, separated by commas, semicolons or tabs, with a header.
-            value: Name of the column that says what each architecture reached.
-            direction: Which way is better; None where the column's name says it ("val_accuracy",
-                "loss").
-            name: Name of the task; by default the file's.
-            space: The search space. Its parameters are then the columns of their names, checked
-                against their ranges, in their own types; an empty cell is an inactive parameter.
-                Without it every other column is a parameter: int, float, bool or text.
+            path: Path of a file in UTF-8, separated by commas, semicolons or tabs, with a header.
+            value: Name of the column with the value that each architecture reached.
+            direction: Which way is better. It may be None where the column's name says it
+                ("val_accuracy", "loss").
+            name: Name of the task; by default the file's name.
+            space: The search space. Then its parameters are read from the columns of their names,
+                in their own types, and checked against their ranges. An empty cell is an inactive
+                parameter. Without it every other column is a parameter: int, float, bool or text.
             meta_features: Numbers that describe the task.
             fill: Values of parameters that have no column or an empty cell.
-            duplicates: What to do with rows of one architecture whose values differ: "refuse", or
+            duplicates: Treatment of rows of one architecture whose values differ: "refuse", or
                 "mean" for repeated trainings.
             allow: Checks to leave out: "direction" (that the column's name does not contradict
                 it) and "mixed_units" (fractions beside percentages).
 
         Raises:
             PastTaskError: A column is missing, a cell is no number or not in the space, rows
-                disagree, units look mixed or the direction contradicts the column's name; the
+                disagree, units look mixed, or the direction contradicts the column's name. The
                 message says where.
             SpaceError: The space has no parameters.
         """
@@ -141,14 +142,14 @@ class PastTask:
         """Take the results of one task from a data frame, a dict of columns or a list of dicts.
 
         Args:
-            table: The table; pandas' and Polars' data frames are taken as they are.
-            value: See :meth:`from_csv`, here and below.
+            table: The table. Data frames of pandas and Polars are taken as they are.
+            value: Name of the column of values. See :meth:`from_csv`, here and below.
             direction: Which way is better.
             name: Name of the task; "table" by default.
             space: The search space.
             meta_features: Numbers that describe the task.
             fill: Values of parameters that have no column or an empty cell.
-            duplicates: What to do with rows of one architecture whose values differ.
+            duplicates: Treatment of rows of one architecture whose values differ.
             allow: Checks to leave out.
 
         Raises:
@@ -168,7 +169,7 @@ class PastTask:
 
     @property
     def y(self) -> FloatArray:
-        """Values with the sign turned so that larger is better, (n,)."""
+        """The values with the sign turned so that larger is better, (n,)."""
         return signed(np.asarray(self.values, dtype=float), self.direction)
 
     @property
@@ -197,20 +198,20 @@ def read_table(
 
     Args:
         table: Path of a CSV file, or a table as :meth:`PastTask.from_table` takes it.
-        value: See :meth:`PastTask.from_csv`, here and below.
-        task: Name of the column that says whose row it is.
+        value: Name of the column of values. See :meth:`PastTask.from_csv`, here and below.
+        task: Name of the column with the name of each row's task.
         direction: Which way is better, the same for all tasks.
         space: The search space.
         meta_features: Numbers that describe each task, by its name.
         fill: Values of parameters that have no column or an empty cell.
-        duplicates: What to do with rows of one task and architecture whose values differ.
+        duplicates: Treatment of rows of one task and architecture whose values differ.
         allow: Checks to leave out.
 
     Returns:
         The tasks, in the order in which they first occur.
 
     Raises:
-        PastTaskError: See :meth:`PastTask.from_csv`; or a row names no task.
+        PastTaskError: A row names no task, or any of the reasons of :meth:`PastTask.from_csv`.
         SpaceError: The space has no parameters.
     """
     options = TableOptions(value, task, direction, space, fill, duplicates, allow)
@@ -221,26 +222,33 @@ def read_table(
 def _with_meta_features(
     tasks: Sequence[TableTask], features: Callable[[str], Mapping[str, float] | None]
 ) -> list[PastTask]:
+    """Return past tasks with the meta-features that a function gives for their names."""
     return [
         PastTask(t.name, t.params, t.values, t.direction, features(t.name), t.notes) for t in tasks
     ]
 
 
 def signed(values: FloatArray, direction: Direction) -> FloatArray:
-    """Turn values so that larger is better, or back."""
+    """Return values (n,) with the sign turned so that larger is better, or turned back."""
     return values if direction == "maximize" else -values
 
 
 def from_trials(name: str, trials: Sequence[FrozenTrial], direction: Direction) -> PastTask | None:
-    """Collect the completed trials that have one finite value; None if there are none.
+    """Return the completed trials with one finite value as a past task; None without any.
 
-    Trials that could not be trained count as the worst of these, so that their like is avoided.
+    Args:
+        name: Name of the past task.
+        trials: The trials.
+        direction: Which way is better.
     """
     done = [t for t in trials if t.state == TrialState.COMPLETE and t.values is not None]
+    # A diverged training may have completed with a value that is not finite.
     done = [t for t in done if len(t.values) == 1 and math.isfinite(t.values[0])]
     if not done:
         return None
     values = [t.values[0] for t in done]
+    # NOTE: trials that could not be trained count as the worst of the others, so that similar
+    # architectures are avoided.
     infeasible = [
         t for t in trials if t.state.is_finished() and attributes.INFEASIBLE in t.user_attrs
     ]
@@ -256,7 +264,7 @@ def as_observations(given: Given | None, direction: Direction) -> PastTask | Non
         direction: Which way is better, where `given` does not say so itself.
 
     Raises:
-        PastTaskError: It is none of these, or (params, values) do not make a PastTask.
+        PastTaskError: `given` has another form, or (params, values) do not make a PastTask.
         StudyError: The study has several objectives.
     """
     if given is None or isinstance(given, PastTask):
@@ -280,7 +288,7 @@ def as_observations(given: Given | None, direction: Direction) -> PastTask | Non
 
 
 def trials_of(given: Given | None) -> Sequence[FrozenTrial]:
-    """Return the trials of a target's observations, where they come as a study or as trials."""
+    """Return the trials of a target's observations, or none where these are no trials."""
     if isinstance(given, optuna.Study):
         return given.get_trials(deepcopy=False)
     if given is None or isinstance(given, PastTask):
@@ -290,6 +298,7 @@ def trials_of(given: Given | None) -> Sequence[FrozenTrial]:
 
 
 def _direction(study: optuna.Study) -> Direction:
+    """Return the direction of a study; refuse one with several objectives."""
     if len(study.directions) > 1:
         raise StudyError(
             expected="a study with one objective",

@@ -66,8 +66,8 @@ class FeatureCache:
     def __call__(self, params: Sequence[Mapping[str, Any]]) -> Features:
         """Return the features of n architectures."""
         keys = [tuple(sorted(one.items())) for one in params]
-        # NOTE: emptied as a whole, which needs no record of what was used last. A search comes back
-        # to few architectures.
+        # NOTE: emptied as a whole, which needs no record of what was used last. A search comes
+        # back to few architectures.
         if len(self._known) > _MOST_CACHED:
             self._known = {}
         # NOTE: held by a name of its own, as another thread may empty the cache in between.

@@ -76,8 +76,8 @@ class Posterior:
     ) -> None:
         grid = hypotheses.spread_out(len(basis.tasks))
         self._says_nothing = grid.hypotheses.transfer == NOTHING
-        # NOTE: the evidence costs a factorization a hypothesis, so it is taken of some results. The
-        # hypotheses that are kept see all of them.
+        # NOTE: the evidence costs a factorization a hypothesis, so it is taken of some results.
+        # The hypotheses that are kept see all of them.
         decisive = best_and_even(y, _MAX_EVIDENCE)
         evidence, inverse_scale = log_evidence(
             grid,

@@ -9,7 +9,7 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import surrogate_nas as sn
-from surrogate_nas.surrogate.model import distillation, posterior
+from surrogate_nas.surrogate.model import conditioned, distillation
 from surrogate_nas.surrogate.model.threads import one_thread
 from tests.helpers.surrogates import PLAIN, fit
 
@@ -89,8 +89,8 @@ def test_surrogates_and_suggestions_work_in_one_thread(monkeypatch: pytest.Monke
         return float(width)
 
     watch(distillation, "_kernel_mean")
-    watch(posterior, "dpotrf")
-    watch(posterior, "dtrtrs")
+    watch(conditioned, "dpotrf")
+    watch(conditioned, "dtrtrs")
     surrogate = fit(PLAIN, 2)
     sampler = sn.SurrogateSampler(PLAIN, surrogate=surrogate, n_candidates=16, seed=0)
     optuna.create_study(direction="maximize", sampler=sampler).optimize(objective, n_trials=4)
