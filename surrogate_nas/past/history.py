@@ -208,7 +208,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _with_progress(studies: Sequence[StoredStudy]) -> Iterator[StoredStudy]:
-    """Yield studies, and report the progress now and then: in the log, and on a terminal by a bar."""
+    """Yield studies, and report the progress now and then in the log and on a terminal."""
     began = time.monotonic()
     bar = tqdm(
         studies,
