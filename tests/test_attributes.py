@@ -13,10 +13,10 @@ import pytest
 import surrogate_nas
 from surrogate_nas import attributes
 from surrogate_nas.attributes import ATTRIBUTES, Attribute
-from surrogate_nas.draw import random_params
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.study import create_study
+from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.toys import ToySpace, ToyTask
@@ -35,7 +35,7 @@ HELPERS = {"number": 1, "_total": 1, "total": 0}
 GETTERS = re.compile(r"(get_)?(study|trial)_(user|system)_attrs")
 
 COMPUTED = {
-    "draw": {"set_user_attr"},  # a trial without a study
+    "space/draw": {"set_user_attr"},  # a trial without a study
     "past/readers/sql": {"_study"},  # only what its caller asks for
     "results/summary": {"number", "_total"},  # helpers, whose calls are checked
     "results/dashboard/figures": {"total"},

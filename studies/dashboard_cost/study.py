@@ -20,7 +20,7 @@ import torch
 
 import surrogate_nas as sn
 from studies import raw
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.space.draw import Draw, random_chooser
 
 RAW = Path(__file__).parent / "raw.jsonl.gz"
 

@@ -14,7 +14,7 @@ import torch
 import surrogate_nas as sn
 from studies import image_sets, raw
 from studies.fidelity.study import CURVES, RAW
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.training.trainer import seeded
 
 EPOCHS = 18

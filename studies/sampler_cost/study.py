@@ -25,7 +25,7 @@ import optuna
 
 import surrogate_nas as sn
 from studies import checkouts, raw
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.space.draw import Draw, random_chooser
 
 HERE = Path(__file__).parent
 RAW = HERE / "raw.jsonl.gz"

@@ -25,8 +25,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 import surrogate_nas as sn
-from surrogate_nas.draw import random_params
 from surrogate_nas.space import SpaceLike, as_space, distributions
+from surrogate_nas.space.draw import random_params
 
 CELL = sn.spaces.CellSpace()
 SPACES: dict[str, Any] = {

@@ -28,7 +28,7 @@ import optuna
 import surrogate_nas as sn
 from studies import raw
 from studies.scale.large import SPACES, fill, made_up_tasks, value
-from surrogate_nas.draw import random_params
+from surrogate_nas.space.draw import random_params
 
 RAW = Path(__file__).parent / "raw.jsonl.gz"
 COST = "cost"

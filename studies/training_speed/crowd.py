@@ -11,7 +11,7 @@ import optuna
 import surrogate_nas as sn
 from studies.training_speed import loops
 from studies.training_speed.loops import Job
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.training.trainer import seeded
 
 N_CANDIDATES = 20

@@ -24,13 +24,13 @@ from studies import image_sets, raw
 from studies.history.study import SPACES
 from studies.warm_start.study import EVALUATIONS, N_TRIALS, RAW, RUNS, TASKS, labelled
 from studies.warm_start.table import interval, needed, values_of
-from surrogate_nas.draw import random_chooser, replay_chooser
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.screening.known_trials import TargetTrials
 from surrogate_nas.screening.pool import Candidate
 from surrogate_nas.screening.screener import Proposal, Screener
 from surrogate_nas.screening.whole_space import WholeSpace
 from surrogate_nas.space import distributions
+from surrogate_nas.space.draw import random_chooser, replay_chooser
 
 FloatArray = npt.NDArray[np.float64]
 

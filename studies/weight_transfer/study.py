@@ -20,7 +20,7 @@ import torch
 
 import surrogate_nas as sn
 from studies import image_sets, raw
-from surrogate_nas.draw import Draw, random_chooser
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.training.trainer import seeded
 from surrogate_nas.training.warm_weights import Place
 

@@ -15,11 +15,11 @@ from typing import Any, final
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import PastTaskError, SpaceError
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.past.tables.cells import NO_VALUE, checked_fill, own_value
 from surrogate_nas.space import Distributions, SearchSpace, SpaceLike, as_space, distributions
+from surrogate_nas.space.draw import Draw, random_chooser
 
 Params = Mapping[str, Any]
 

@@ -10,11 +10,11 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.arrays import FloatArray, IntArray
-from surrogate_nas.draw import random_params
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.past.past_task import Direction, from_trials
 from surrogate_nas.results.summary import spaced
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 _LEAST_RESULTS, _MOST_RESULTS = 5, 500

@@ -6,11 +6,11 @@ from typing import final
 
 import numpy as np
 
-from surrogate_nas.draw import Chooser, random_chooser
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.samplers.strategy import Strategy
 from surrogate_nas.screening.evaluated import Evaluated
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.space.draw import Chooser, random_chooser
 
 
 @final

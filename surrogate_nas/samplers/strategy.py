@@ -20,7 +20,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from surrogate_nas import attributes
-from surrogate_nas.draw import Chooser, contains, uniform
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.samplers.trial_draws import InferredSpace, TrialDraws, entropy_of
 from surrogate_nas.screening.choice import Choice, first_of
@@ -29,6 +28,7 @@ from surrogate_nas.screening.known_trials import KnownTrials, TrialReader
 from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.screening.screener import MOST_CONTESTED, Proposal
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
+from surrogate_nas.space.draw import Chooser, contains, uniform
 from surrogate_nas.storage.repeats import is_chosen
 
 _MOST_PROPOSALS = 64
@@ -56,7 +56,7 @@ class Strategy(abc.ABC):
 
         Returns:
             A function that answers a parameter's name and distribution with a value. See
-            :mod:`surrogate_nas.draw` for ready ones: ``random_chooser(rng)`` and
+            :mod:`surrogate_nas.space.draw` for ready ones: ``random_chooser(rng)`` and
             ``replay_chooser(params, otherwise)``.
         """
 
@@ -235,7 +235,7 @@ def _checked(chooser: Chooser, strategy: Strategy) -> Chooser:
                 expected=f"a value of {name!r} in {distribution} from {strategy!r}",
                 got=repr(value),
                 fix="answer with an allowed value, for example "
-                "surrogate_nas.draw.uniform(distribution, rng)",
+                "surrogate_nas.space.draw.uniform(distribution, rng)",
             )
         return value
 

@@ -13,7 +13,6 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
-from surrogate_nas.draw import random_chooser, replay_chooser
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.samplers.continued import ContinuedSampler
 from surrogate_nas.samplers.strategy import Strategy, StrategySampler, proposals
@@ -30,6 +29,7 @@ from surrogate_nas.screening.known_trials import KnownTrials
 from surrogate_nas.screening.rules import PoolMix, ScreeningRules
 from surrogate_nas.screening.screener import Proposal, Screener
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
+from surrogate_nas.space.draw import random_chooser, replay_chooser
 from surrogate_nas.storage.repeats import is_chosen
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 

@@ -13,9 +13,9 @@ from typing import Any, final
 
 import numpy as np
 
-from surrogate_nas.draw import Chooser, Draw, random_chooser, replay_chooser
 from surrogate_nas.errors import InfeasibleError, SpaceError
 from surrogate_nas.space import Architecture, Distributions, SearchSpace
+from surrogate_nas.space.draw import Chooser, Draw, random_chooser, replay_chooser
 
 _PATIENCE = 20
 """Number of draws for each wanted candidate before a source is given up as exhausted."""

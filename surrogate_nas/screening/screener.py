@@ -10,7 +10,6 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from surrogate_nas.draw import Chooser
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.screening.acquisition import as_acquisition
 from surrogate_nas.screening.choice import Choice, first_of
@@ -20,6 +19,7 @@ from surrogate_nas.screening.ranking import N_PARENTS, best_of_all, best_of_pool
 from surrogate_nas.screening.rules import PoolMix, ScreeningRules
 from surrogate_nas.screening.whole_space import WholeSpace
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.space.draw import Chooser
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.surrogate.target_model import TargetModel
 

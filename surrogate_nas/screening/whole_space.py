@@ -14,9 +14,9 @@ from optuna.distributions import (
 )
 
 from surrogate_nas.arrays import IndexArray
-from surrogate_nas.draw import Draw, numbers_of, random_chooser
 from surrogate_nas.screening.pool import Candidate, Limits
 from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.space.draw import Draw, numbers_of, random_chooser
 from surrogate_nas.surrogate.features import FeatureCache, Features
 
 _PROBES = 20

@@ -12,8 +12,8 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from torch import nn
 
-from surrogate_nas.draw import Draw, numbers_of, random_chooser
 from surrogate_nas.errors import SpaceError
+from surrogate_nas.space.draw import Draw, numbers_of, random_chooser
 from surrogate_nas.space.search_space import Architecture, Distributions, SearchSpace, TaskShape
 
 _NAMED = 5

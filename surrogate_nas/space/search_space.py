@@ -20,9 +20,9 @@ from optuna.distributions import BaseDistribution
 from torch import nn
 
 from surrogate_nas import tensors
-from surrogate_nas.draw import Chooser, Draw, mutation_chooser, replay_chooser
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.files.svg import choices_table
+from surrogate_nas.space.draw import Chooser, Draw, mutation_chooser, replay_chooser
 from surrogate_nas.tensors import Shape, Tensors
 from surrogate_nas.tensors.counting import count
 
@@ -163,7 +163,7 @@ class SearchSpace(abc.ABC):
 
         Returns:
             A function that answers a parameter's name and distribution with a value. It draws one
-            neighbour, by ``space.suggest(surrogate_nas.draw.Draw(chooser))``.
+            neighbour, by ``space.suggest(surrogate_nas.space.draw.Draw(chooser))``.
         """
         return mutation_chooser(params, rng)
 

@@ -17,9 +17,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from scipy.spatial.distance import cdist
 
 from surrogate_nas.arrays import BoolArray, FloatArray
-from surrogate_nas.draw import Draw, from_unit, random_chooser, replay_chooser, to_unit
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import Distributions, SearchSpace, distributions, fingerprint
+from surrogate_nas.space.draw import Draw, from_unit, random_chooser, replay_chooser, to_unit
 
 Params = Mapping[str, Any]
 

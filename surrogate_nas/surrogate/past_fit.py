@@ -9,11 +9,11 @@ from typing import Any, final
 
 import numpy as np
 
-from surrogate_nas.draw import random_params
 from surrogate_nas.errors import PastTaskError
 from surrogate_nas.past.mapping import SpaceMapping
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.space import SpaceLike, as_space
+from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate.encoding import Encoding
 from surrogate_nas.surrogate.file.task_summary import task_summary
 from surrogate_nas.surrogate.model.basis import PastBasis, assemble, empty_basis

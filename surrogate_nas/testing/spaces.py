@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from surrogate_nas import tensors
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.space import (
     Architecture,
     ReferenceShape,
@@ -25,6 +24,7 @@ from surrogate_nas.space import (
     TaskShape,
     distributions,
 )
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.surrogate.encoding import Encoding
 from surrogate_nas.task import Task
 from surrogate_nas.tensors import AnyTensors, Tensors

@@ -11,9 +11,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from surrogate_nas.arrays import FloatArray
-from surrogate_nas.draw import random_params
 from surrogate_nas.past.past_task import Direction
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space
+from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate.encoding import Encoding
 
 Params: TypeAlias = list[dict[str, Any]]

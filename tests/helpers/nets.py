@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 
-from surrogate_nas.draw import random_params
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.space import as_space
+from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.surrogate.model.past_models import MAX_BASIS
 

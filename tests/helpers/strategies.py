@@ -15,8 +15,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from surrogate_nas.draw import Draw
 from surrogate_nas.space import suggest_from
+from surrogate_nas.space.draw import Draw
 
 CHOICES = ("a", "b", "conv 3x3", None, 3, 0.5, -2)
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from surrogate_nas.draw import random_chooser, replay_chooser
 from surrogate_nas.past.past_task import Direction, PastTask
 from surrogate_nas.screening.choice import Choice
 from surrogate_nas.screening.known_trials import TargetTrials
@@ -16,6 +15,7 @@ from surrogate_nas.screening.pool import Candidate, Limits, Pool
 from surrogate_nas.screening.rules import PoolMix, ScreeningRules
 from surrogate_nas.screening.screener import Proposal, Screener
 from surrogate_nas.space import Distributions, ParameterSpace
+from surrogate_nas.space.draw import random_chooser, replay_chooser
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 OPS = "abcde"

@@ -14,8 +14,8 @@ from optuna.distributions import (
 from scipy.stats import spearmanr
 
 from surrogate_nas import MetaSurrogate, PastTask, map_to_space
-from surrogate_nas.draw import random_params
 from surrogate_nas.errors import PastTaskError
+from surrogate_nas.space.draw import random_params
 from surrogate_nas.spaces import CellSpace
 from tests.helpers.shared import shared_table
 

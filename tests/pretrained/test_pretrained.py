@@ -11,8 +11,8 @@ from scipy.stats import spearmanr
 
 import surrogate_nas as sn
 from surrogate_nas import pretrained
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import SurrogateFileError
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from tests.helpers.toys import ToySpace

@@ -15,8 +15,15 @@ PAGES = [
     *sorted((TOP / "docs").glob("*.md")),
 ]
 PLAIN = (
-    *("cli", "domains", "draw.py", "errors.py", "export", "pretrained", "samplers", "screening"),
-    *("results/dashboard", "results/evaluation", "results/report", "tensors.py", "testing"),
+    *("cli", "domains", "errors.py", "export", "pretrained", "samplers", "screening"),
+    *(
+        "results/dashboard",
+        "results/evaluation",
+        "results/report",
+        "space/draw.py",
+        "tensors",
+        "testing",
+    ),
 )
 """Rooms and files whose docstrings have no faults any more."""
 

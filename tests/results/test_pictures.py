@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import ReferenceShape, SearchSpace
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from tests.helpers.pictures import CELL, NAMESPACE, words_of
 from tests.helpers.toys import ToySpace

@@ -13,11 +13,11 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from surrogate_nas.draw import random_params
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.screening import base_proposals as base_module
 from surrogate_nas.screening.base_proposals import MOST_TRIALS, BaseProposals
 from surrogate_nas.space import ParameterSpace
+from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate import target_model as target_module
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.surrogate.model.posterior import Posterior

@@ -25,11 +25,11 @@ from optuna.testing.pytest_samplers import (
 )
 from optuna.trial import TrialState
 
-from surrogate_nas.draw import Chooser, random_chooser, replay_chooser
 from surrogate_nas.errors import InfeasibleError, SpaceError
 from surrogate_nas.samplers import Evaluated, MutateBest, Strategy, StrategySampler
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.space.draw import Chooser, random_chooser, replay_chooser
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 from surrogate_nas.storage.recovery import requeue
 from surrogate_nas.testing import BaseSamplerTestCase

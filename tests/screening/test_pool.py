@@ -17,10 +17,10 @@ from optuna.distributions import (
 )
 from torch import nn
 
-from surrogate_nas.draw import Chooser, contains, moved, random_chooser, replay_chooser
 from surrogate_nas.errors import InfeasibleError, SpaceError
 from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.space import Architecture, ParameterSpace, SearchSpace, TaskShape
+from surrogate_nas.space.draw import Chooser, contains, moved, random_chooser, replay_chooser
 from tests.helpers.toys import ToySpace
 
 TOY_SIZE = 4 * 2 * 2 * (1 + 4)

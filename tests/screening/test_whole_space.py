@@ -16,7 +16,6 @@ from optuna.distributions import (
 )
 
 import surrogate_nas as sn
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.screening.acquisition import ACQUISITIONS, Prediction
 from surrogate_nas.screening.choice import Choice
 from surrogate_nas.screening.known_trials import TargetTrials
@@ -25,6 +24,7 @@ from surrogate_nas.screening.rules import ScreeningRules
 from surrogate_nas.screening.screener import Screener
 from surrogate_nas.screening.whole_space import WholeSpace, every_draw
 from surrogate_nas.space import ParameterSpace, SearchSpace, as_space
+from surrogate_nas.space.draw import Draw, random_chooser
 from tests.helpers.words import FRESH, NOTHING, SPACE, THREE, key, propose, results
 
 SIZE = 5**4

@@ -19,7 +19,6 @@ from optuna.distributions import (
 )
 from torch import nn
 
-from surrogate_nas.draw import Chooser, Draw
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.space import (
@@ -33,6 +32,7 @@ from surrogate_nas.space import (
     fingerprint,
     suggest_from,
 )
+from surrogate_nas.space.draw import Chooser, Draw
 from tests.helpers.toys import ToySpace
 
 FLAT: dict[str, BaseDistribution] = {

@@ -12,8 +12,8 @@ from torch import nn
 
 from surrogate_nas.domains.images.cell import CellSpace
 from surrogate_nas.domains.images.convnet import ConvNetSpace
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.space import ReferenceShape, SearchSpace
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.tensors.counting import count
 from tests.helpers.domains.tiny.tagger_space import TaggerSpace
 from tests.helpers.tiny import tagging

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from surrogate_nas.draw import contains
 from surrogate_nas.errors import PastTaskError
+from surrogate_nas.space.draw import contains
 
 NO_VALUE: Final = object()
 """Stands for no value; None may be a choice."""

@@ -11,7 +11,6 @@ from typing import Any, final
 
 from optuna.distributions import BaseDistribution
 
-from surrogate_nas.draw import Draw
 from surrogate_nas.errors import PastTaskError
 from surrogate_nas.past.tables.cells import (
     NO_VALUE,
@@ -24,6 +23,7 @@ from surrogate_nas.past.tables.cells import (
 )
 from surrogate_nas.past.tables.reading import Table
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions
+from surrogate_nas.space.draw import Draw
 
 _NAMED = 8
 

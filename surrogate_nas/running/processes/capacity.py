@@ -18,9 +18,9 @@ from typing import final
 import numpy as np
 import torch
 
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.running.runnable import Runnable, Training
 from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.task import Task
 from surrogate_nas.training.data import prepared_bytes
 from surrogate_nas.training.trainer import seeded

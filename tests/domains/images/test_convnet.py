@@ -10,9 +10,9 @@ from optuna.distributions import CategoricalDistribution
 from torch import nn
 
 from surrogate_nas.domains.images.convnet_blocks import Block
-from surrogate_nas.draw import Draw
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import ReferenceShape, count, distributions
+from surrogate_nas.space.draw import Draw
 from surrogate_nas.spaces import ConvNetSpace
 
 SPACE = ConvNetSpace()

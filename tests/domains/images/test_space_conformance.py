@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import ReferenceShape, SearchSpace, TaskShape, distributions
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.testing import SearchSpaceTestCase
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from torch import nn
 
-from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.processes import capacity
 from surrogate_nas.running.processes.capacity import (
@@ -23,6 +22,7 @@ from surrogate_nas.running.processes.capacity import (
     probe,
     worth_doubling,
 )
+from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.task import Task
 from surrogate_nas.training.trainer import Outcome, Trainer
 from tests.helpers.toys import ToySpace, ToyTask

@@ -14,7 +14,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from surrogate_nas.draw import (
+from surrogate_nas.space.draw import (
     Draw,
     contains,
     from_unit,
