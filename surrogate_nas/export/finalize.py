@@ -118,7 +118,8 @@ def finalize(
     record = write_network(space, best.params, architecture, task)
     network = _built(best, space, architecture, task, trainer.seed)
     own = trainer.override(**space.training(architecture))
-    outcome = own.train(network, task.merged(), on_epoch=on_epoch)
+    groups = space.parameter_groups(network)
+    outcome = own.train(network, task.merged(), on_epoch=on_epoch, groups=groups)
     test_value = own.evaluate(network, task, task.test)
     failed = outcome.stop_reason in _FAILURES or not math.isfinite(test_value)
     if failed or outcome.epochs == 0:

@@ -211,6 +211,7 @@ class Objective:
             on_loss=on_loss,
             seed=seed,
             checkpoint=self._checkpoint(trial),
+            groups=space.parameter_groups(network),
         )
         if self.warm_weights is not None and place and outcome.stop_reason in _WHOLE:
             self.warm_weights.keep(network, place, outcome.value)

@@ -1,4 +1,4 @@
-"""Count what a network has and does, before it is trained and without its data."""
+"""Count what a network costs by running it once, without numbers where that works."""
 
 from __future__ import annotations
 
@@ -41,13 +41,19 @@ def count(
         input_shape: Shape of one input, without the batch; used where there is no example.
         example: One input on the CPU, as the network is called with it.
     """
-    inputs = torch.zeros(1, *input_shape) if example is None else example
     try:
         with torch.device("meta"):
             network = build().eval()
     except Exception:
-        # The user's own build runs here, on a device without numbers; the CPU's error counts.
+        # NOTE: the user's build may fail on a device without numbers. The CPU's error counts.
         network = _built_on_cpu(build)
+
+    def inputs(device: torch.device) -> Tensors:
+        if example is None:
+            return torch.zeros(1, *input_shape, device=device)
+        found: Tensors = tensors.to_device(example, device)
+        return found
+
     parameters = float(sum(p.numel() for p in network.parameters()))
     return {"parameters": parameters, **_operations(build, network, inputs)}
 
@@ -55,26 +61,29 @@ def count(
 def _built_on_cpu(build: Callable[[], nn.Module]) -> nn.Module:
     """Build a network for real, with the same weights each time, and touch no global generator."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         return build().eval()
 
 
 def _operations(
-    build: Callable[[], nn.Module], network: nn.Module, inputs: Tensors
+    build: Callable[[], nn.Module],
+    network: nn.Module,
+    inputs: Callable[[torch.device], Tensors],
 ) -> dict[str, float]:
     """Count multiply-accumulates and depth by running a network; nothing where it cannot run."""
     device = next((p.device for p in network.parameters()), torch.device("meta"))
     try:
-        return _run_counted(network, tensors.to_device(inputs, device), device)
+        return _run_counted(network, inputs(device), device)
     except Exception as error:
-        # The user's own forward runs here, on stand-ins, and raises whatever it likes.
+        # NOTE: the user's own forward runs here on stand-ins, and may raise anything.
         if device.type == "cpu" or _n_bytes(network) > _MOST_COUNTED_BYTES:
             _logger.info("Operations cannot be counted: %s: %s", type(error).__name__, error)
             return {}
     try:
-        return _run_counted(_built_on_cpu(build), inputs, torch.device("cpu"))
+        cpu = torch.device("cpu")
+        return _run_counted(_built_on_cpu(build), inputs(cpu), cpu)
     except Exception as error:
-        # As above. Training will show the error, if it is one.
+        # NOTE: as above. If it is an error, training will show it.
         _logger.info("Operations cannot be counted: %s: %s", type(error).__name__, error)
         return {}
 
@@ -119,9 +128,11 @@ def _run_counted(network: nn.Module, inputs: Tensors, device: torch.device) -> d
         if isinstance(module, _LAYERS)
     ]
     counter = FlopCounterMode(display=False, custom_mapping=_CPU_KERNELS)
-    with device, torch.no_grad(), counter:
-        tensors.call(network, inputs)
-    for hook in hooks:
-        hook.remove()
-    # A flop is an addition or a multiplication: two of them are one multiply-accumulate.
+    try:
+        with device, torch.no_grad(), counter:
+            tensors.call(network, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # NOTE: a flop is an addition or a multiplication: two of them are one multiply-accumulate.
     return {"multiply_accumulates": counter.get_total_flops() / 2, "depth": depth}

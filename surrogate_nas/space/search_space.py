@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, final, runtime_checkable
 
@@ -80,6 +80,22 @@ class ReferenceShape:
         if not self.shape:
             plain = Shape(input=tuple(self.input_shape), outputs=self.n_outputs)
             object.__setattr__(self, "shape", plain)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ParameterGroup:
+    """Parameters of a network that are trained with rates of their own.
+
+    Args:
+        parameters: The parameters.
+        rate: What their learning rate is multiplied by; 0 leaves them as they are.
+        decay: What their weight decay is multiplied by.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    rate: float = 1.0
+    decay: float = 1.0
 
 
 class SearchSpace(abc.ABC):
@@ -169,8 +185,22 @@ class SearchSpace(abc.ABC):
         """Return what a parameter is in plain words; by default its name without underscores."""
         return parameter.replace("_", " ")
 
-    def training(self, architecture: Architecture) -> dict[str, float]:
-        """Return the training hyperparameters that it sets (see TRAINING_PARAMS)."""
+    def parameter_groups(self, network: nn.Module) -> Sequence[ParameterGroup]:
+        """Return the network's parameters in groups with learning rates of their own.
+
+        By default all are in one group. A pretrained body may learn more slowly than a new head.
+
+        Args:
+            network: What :meth:`build` returned, with the weights that training starts from.
+        """
+        return (ParameterGroup(tuple(network.parameters())),)
+
+    def training(self, architecture: Architecture) -> dict[str, Any]:
+        """Return the settings of the Trainer that the architecture decides, by name.
+
+        By default they are the values named in TRAINING_PARAMS. A space may return any other field
+        of :class:`~surrogate_nas.Trainer` as well, such as ``batch_size`` or ``optimizer``.
+        """
         return {n: float(architecture[n]) for n in TRAINING_PARAMS if n in architecture}
 
     def config(self) -> dict[str, Any] | None:

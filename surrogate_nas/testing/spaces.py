@@ -19,7 +19,6 @@ from torch import nn
 from surrogate_nas import tensors
 from surrogate_nas.draw import Draw, random_chooser
 from surrogate_nas.space import (
-    TRAINING_PARAMS,
     Architecture,
     ReferenceShape,
     SearchSpace,
@@ -178,9 +177,16 @@ class SearchSpaceTestCase:
     def test_training_is_what_the_trainer_reads(self, space: SearchSpace) -> None:
         """``training`` returns settings of the Trainer with values that it accepts."""
         for _, architecture in _drawn(space):
-            settings = space.training(architecture)
-            assert set(settings) <= set(TRAINING_PARAMS)
-            Trainer().override(**settings)
+            Trainer().override(**space.training(architecture))
+
+    def test_every_parameter_is_in_one_group(self, space: SearchSpace, shape: TaskShape) -> None:
+        """``parameter_groups`` holds each parameter that is trained once."""
+        for _, architecture in _drawn(space, 3):
+            network = space.build(architecture, shape)
+            groups = space.parameter_groups(network)
+            grouped = [id(p) for group in groups for p in group.parameters]
+            assert len(grouped) == len(set(grouped))
+            assert {id(p) for p in network.parameters() if p.requires_grad} <= set(grouped)
 
     def test_the_summary_is_a_line(self, space: SearchSpace) -> None:
         """``summary`` is one line of text."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from surrogate_nas import tensors
+from surrogate_nas.space import ParameterGroup
 from surrogate_nas.task import Task
 from surrogate_nas.tensors import AnyTensors, Tensors
 from surrogate_nas.training.data import Batch, Source
@@ -62,6 +63,7 @@ class NetworkStep:
         generator: Of augmentation on the host; the one on a GPU is seeded by `seed`.
         seed: The training's.
         device: Where the network is.
+        groups: The network's parameters with factors for their rates; None for one group.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class NetworkStep:
         generator: torch.Generator,
         seed: int,
         device: torch.device,
+        groups: Sequence[ParameterGroup] | None = None,
     ) -> None:
         self._network, self._task, self._data = network, task, data
         self._settings, self._device = settings, device
@@ -90,6 +93,7 @@ class NetworkStep:
             network,
             settings.optimizer,
             settings.decay,
+            groups,
             is_recordable=self._recorder is not None,
         )
         self.state = TrainingState(

@@ -20,7 +20,7 @@ class TrainingState:
 
     Args:
         network: On its device.
-        optimizer: Its optimizer, with one group of parameters.
+        optimizer: Its optimizer.
         generators: Random generators that the training draws from, by name; PyTorch's global ones
             come on top.
         device: Where the network is.
@@ -46,8 +46,7 @@ class TrainingState:
     @property
     def params(self) -> list[torch.Tensor]:
         """What the optimizer changes, in its order."""
-        params: list[torch.Tensor] = self._optimizer.param_groups[0]["params"]
-        return params
+        return [p for group in self._optimizer.param_groups for p in group["params"]]
 
     def fixed_tensors(self) -> NamedTensors:
         """The tensors themselves that are there from the start; the optimizer adds its own."""

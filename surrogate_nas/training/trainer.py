@@ -10,17 +10,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
 from torch import nn
 
 from surrogate_nas.errors import TrainingError
-from surrogate_nas.space import TRAINING_PARAMS
+from surrogate_nas.space import ParameterGroup
 from surrogate_nas.task import SplitLike, Task
 from surrogate_nas.training.checkpoint import Checkpoint, identity_of
 from surrogate_nas.training.data import source
@@ -137,20 +137,21 @@ class Trainer:
             self.schedule, self._peak_rate, self.epochs, self.warmup_epochs, steps_per_epoch
         )
 
-    def override(self, **training: float) -> Trainer:
+    def override(self, **training: Any) -> Trainer:
         """Return a copy with an architecture's own settings (see ``SearchSpace.training``).
 
         Raises:
-            TrainingError: A name is not in TRAINING_PARAMS, or a value is out of its range.
+            TrainingError: A name is no field of the Trainer, or a value is out of its range.
         """
-        unknown = sorted(set(training) - set(TRAINING_PARAMS))
+        names = [each.name for each in fields(self)]
+        unknown = sorted(set(training) - set(names))
         if unknown:
             raise TrainingError(
-                expected=f"settings among {', '.join(TRAINING_PARAMS)}",
+                expected=f"settings among {', '.join(names)}",
                 got=", ".join(unknown),
-                fix="change the other settings of a Trainer with dataclasses.replace",
+                fix="correct the names that the space's training returns",
             )
-        return replace(self, **training)  # type: ignore[arg-type]
+        return replace(self, **training)
 
     def train(
         self,
@@ -161,6 +162,7 @@ class Trainer:
         on_loss: OnLoss | None = None,
         seed: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        groups: Sequence[ParameterGroup] | None = None,
     ) -> Outcome:
         """Train a network in place, and validate it after every epoch.
 
@@ -184,13 +186,15 @@ class Trainer:
             seed: Instead of the Trainer's own.
             checkpoint: A file for what is needed to go on, deleted when the training ends. One
                 that is damaged or of another training is left out, with a warning in the log.
+            groups: The network's parameters with factors for their rates; by default one group.
 
         Raises:
-            TrainingError: The network's output has the wrong shape, or there is no such device.
+            TrainingError: The network's outputs do not fit the task, the groups do not fit the
+                network, or there is no such device.
             KeyboardInterrupt: On Ctrl-C, or on SIGTERM in the main thread. The checkpoint is
                 written then, as after any other error, and kept.
         """
-        run = _Run(self, network, task, self.seed if seed is None else seed, on_loss)
+        run = _Run(self, network, task, self.seed if seed is None else seed, on_loss, groups)
         with seeded(run.seed), terminable():
             return run.fit(on_epoch, None if checkpoint is None else Path(checkpoint))
 
@@ -226,8 +230,10 @@ class _Run:
         task: Task,
         seed: int,
         on_loss: OnLoss | None,
+        groups: Sequence[ParameterGroup] | None,
     ) -> None:
         self.seed = seed
+        self._groups = groups
         self._on_loss = on_loss
         self._began = time.perf_counter()
         self._limit = trainer.time_limit_seconds or math.inf
@@ -273,6 +279,7 @@ class _Run:
             self._generator,
             self.seed,
             device,
+            self._groups,
         )
 
     def _epochs(self, on_epoch: OnEpoch | None, checkpoint: Checkpoint | None) -> StopReason:
@@ -369,6 +376,9 @@ class _Run:
         settings = asdict(self._trainer)
         for name in ("device", "time_limit_seconds", "cuda_graph"):
             del settings[name]
+        factors = [[g.rate, g.decay, len(g.parameters)] for g in self._groups or ()]
+        if len(factors) > 1:  # checkpoints of one group are those of earlier versions
+            settings["groups"] = factors
         return identity_of(
             self._network,
             {

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
 import torch
 from torch import nn
+
+from surrogate_nas.errors import TrainingError
+from surrogate_nas.space import ParameterGroup
 
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["cosine", "inverse_sqrt"]
@@ -55,6 +60,7 @@ class Updater:
         network: What is trained.
         optimizer: Its name.
         decay: Weight decay of kernels and weight matrices.
+        groups: Its parameters with factors for their rates; None for one group of all.
         is_recordable: Whether the learning rate lies in a tensor on the device, where a step that
             was recorded as a CUDA graph finds it; otherwise it is a number.
     """
@@ -64,36 +70,82 @@ class Updater:
         network: nn.Module,
         optimizer: OptimizerName,
         decay: float,
+        groups: Sequence[ParameterGroup] | None = None,
         *,
         is_recordable: bool = False,
     ) -> None:
-        params = list(network.parameters())
+        groups = _checked(network, groups)
+        params = [p for group in groups for p in group.parameters]
         options: dict[str, Any] = {"fused": all(p.device.type in ("cpu", "cuda") for p in params)}
-        start: Any = LEARNING_RATES[optimizer]  # replaced before the first step
-        self._rate: torch.Tensor | None = None
-        if is_recordable and params:
-            start = self._rate = torch.full((), start, device=params[0].device)
+        start = LEARNING_RATES[optimizer]  # replaced before the first step
+        is_in_tensors = is_recordable and bool(params)
+        listed = [
+            {
+                "params": list(group.parameters),
+                "lr": torch.full((), start, device=params[0].device) if is_in_tensors else start,
+            }
+            for group in groups
+            if params  # else PyTorch says what is wrong
+        ]
         self.optimizer: torch.optim.Optimizer
         if optimizer == "sgd":
             self.optimizer = torch.optim.SGD(
-                params, lr=start, momentum=0.9, nesterov=True, **options
+                listed, lr=start, momentum=0.9, nesterov=True, **options
             )
         else:
             options["capturable"] = is_recordable and params[0].is_cuda
-            self.optimizer = torch.optim.Adam(params, lr=start, **options)
-        self._decaying = [p.data for p in params if p.requires_grad and p.ndim > 1]
-        self._decay = decay
+            self.optimizer = torch.optim.Adam(listed, lr=start, **options)
+        self._rates = [group.rate for group in groups]
+        self._decays = [decay * group.decay for group in groups]
+        self._decaying = [
+            [p.data for p in group.parameters if p.requires_grad and p.ndim > 1]
+            for group in groups
+        ]
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the steps to come."""
-        if self._rate is None:
-            self.optimizer.param_groups[0]["lr"] = rate
-        else:
-            self._rate.fill_(rate)
+        for group, factor in zip(self.optimizer.param_groups, self._rates, strict=True):
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(factor * rate)
+            else:
+                group["lr"] = factor * rate
 
     def step(self) -> None:
         """Update the network by its gradients and by decay, apart from each other."""
-        rate = self.optimizer.param_groups[0]["lr"]
-        if self._decaying and self._decay > 0:
-            torch._foreach_mul_(self._decaying, 1.0 - rate * self._decay)
+        each = zip(self.optimizer.param_groups, self._decaying, self._decays, strict=True)
+        for group, decaying, decay in each:
+            if decaying and decay > 0:
+                torch._foreach_mul_(decaying, 1.0 - group["lr"] * decay)
         self.optimizer.step()
+
+
+def _checked(
+    network: nn.Module, groups: Sequence[ParameterGroup] | None
+) -> Sequence[ParameterGroup]:
+    """Return the groups of a network's parameters; None stands for one of all.
+
+    Raises:
+        TrainingError: A parameter that is trained is in no group, or one is in several, a group
+            has none, or a factor is negative or not finite.
+    """
+    if groups is None:
+        return (ParameterGroup(tuple(network.parameters())),)
+    for group in groups:
+        if not (0 <= group.rate < math.inf and 0 <= group.decay < math.inf):
+            raise _refused("factors from 0", f"rate {group.rate} and decay {group.decay}")
+    counts = Counter(id(p) for group in groups for p in group.parameters)
+    for name, parameter in network.named_parameters():
+        times = counts.pop(id(parameter), 0)
+        if times > 1 or (times == 0 and parameter.requires_grad):
+            raise _refused("each parameter in one group", f"{name!r} in {times}")
+    if counts:
+        raise _refused("the network's own parameters", f"{len(counts)} others")
+    return tuple(groups)
+
+
+def _refused(expected: str, got: str) -> TrainingError:
+    return TrainingError(
+        expected=f"parameter groups with {expected}",
+        got=got,
+        fix="return such groups from the space's parameter_groups",
+    )

@@ -27,7 +27,6 @@ from surrogate_nas.space import (
     SearchSpace,
     TaskShape,
     as_space,
-    count,
     distributions,
     fingerprint,
     suggest_from,
@@ -61,43 +60,6 @@ class LinearSpace(SearchSpace):
 def conditional(trial: optuna.trial.BaseTrial) -> None:
     for layer in range(trial.suggest_int("layers", 1, 3)):
         trial.suggest_categorical(f"op_{layer}", ("a", "b"))
-
-
-@pytest.mark.parametrize(
-    ("network", "shape", "parameters", "macs", "depth"),
-    [
-        (lambda: nn.Linear(5, 3), (5,), 18, 15, 1),
-        (lambda: nn.Linear(5, 3), (7, 5), 18, 7 * 15, 1),
-        (lambda: nn.Conv1d(2, 4, 3), (2, 10), 28, 8 * 24, 1),
-        (lambda: nn.Conv2d(4, 6, 3, stride=2, groups=2, padding=1), (4, 8, 8), 114, 16 * 108, 1),
-        (lambda: nn.Conv3d(1, 2, 2, bias=False), (1, 3, 3, 3), 16, 8 * 16, 1),
-        (lambda: nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), (3,), 11, 8, 2),
-        (lambda: nn.BatchNorm2d(4), (4, 3, 3), 8, 0, 0),
-    ],
-)
-def test_count(
-    network: Any, shape: tuple[int, ...], parameters: int, macs: int, depth: int
-) -> None:
-    found = count(network, shape)
-    assert found == {
-        "parameters": parameters,
-        "multiply_accumulates": macs,
-        "depth": depth,
-    }
-
-
-def test_count_needs_no_memory() -> None:
-    assert count(lambda: nn.Linear(10**8, 10**6), (10**8,))["multiply_accumulates"] == 1e14
-
-
-def test_count_counts_shared_weights_once_and_their_uses_each() -> None:
-    shared = nn.Sequential(nn.Linear(3, 3, device="meta"))
-    shared.append(shared[0])
-    assert count(lambda: shared, (3,)) == {
-        "parameters": 12,
-        "multiply_accumulates": 18,
-        "depth": 2,
-    }
 
 
 def test_distributions_finds_conditional_parameters() -> None:

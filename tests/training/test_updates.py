@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from surrogate_nas.training.trainer import Trainer
+from surrogate_nas.errors import TrainingError
+from surrogate_nas.space import ParameterGroup
+from surrogate_nas.training.trainer import Trainer, seeded
 from surrogate_nas.training.updates import Updater
+from tests.helpers.toys import ToyTask
 
 
 @settings(max_examples=40, deadline=None)
@@ -62,3 +66,89 @@ def test_a_rate_in_a_tensor_means_the_same(optimizer: Any) -> None:
             updater.step()
     for one, other in zip(plain.parameters(), tensor.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def layers(network: nn.Sequential, *rates: float) -> list[ParameterGroup]:
+    """The last layers, each with its factor."""
+    parts = zip(list(network)[-len(rates) :], rates, strict=True)
+    return [ParameterGroup(tuple(part.parameters()), rate) for part, rate in parts]
+
+
+def two_layers() -> nn.Sequential:
+    with seeded(0):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize("is_recordable", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_groups_have_rates_and_decays_of_their_own(optimizer: Any, is_recordable: bool) -> None:
+    """Each layer changes as it would alone at its own rate."""
+    network, alone = two_layers(), two_layers()
+    groups = layers(network, 0.1, 2.0)
+    groups[1] = dataclasses.replace(groups[1], decay=0.0)
+    together = Updater(network, optimizer, 0.3, groups, is_recordable=is_recordable)
+    parts = [Updater(alone[1], optimizer, 0.3), Updater(alone[2], optimizer, 0.0)]
+    torch.manual_seed(0)
+    for step in range(3):
+        inputs, rate = torch.randn(7, 64), 0.1 / (step + 1)
+        for one in (network, alone):
+            one.zero_grad()
+            one(inputs).square().mean().backward()
+        together.set_rate(rate)
+        together.step()
+        for part, factor in zip(parts, (0.1, 2.0), strict=True):
+            part.set_rate(factor * rate)
+            part.step()
+    for ours, theirs in zip(network.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_rate_of_0_leaves_parameters_as_they_are() -> None:
+    network, before = two_layers(), two_layers()
+    Trainer(epochs=1, device="cpu").train(network, ToyTask(), groups=layers(network, 0.0, 1.0))
+    changed = [
+        not torch.equal(one, other)
+        for one, other in zip(network.parameters(), before.parameters(), strict=True)
+    ]
+    assert changed == [False, False, True, True]
+
+
+def test_groups_that_do_not_fit_are_refused() -> None:
+    network = two_layers()
+    first, last = layers(network, 1.0, 1.0)
+    faults = {
+        "'1.weight' in 0": [last],
+        "'1.weight' in 2": [first, first, last],
+        "4 others": [first, last, *layers(two_layers(), 1.0, 1.0)],
+        "rate -1.0": layers(network, 1.0, -1.0),
+    }
+    for said, groups in faults.items():
+        with pytest.raises(TrainingError, match=rf"{said}.*parameter_groups"):
+            Updater(network, "sgd", 0.0, groups)
+
+
+def test_frozen_parameters_need_no_group() -> None:
+    network = two_layers()
+    network[1].requires_grad_(False)
+    updater = Updater(network, "sgd", 0.1, layers(network, 1.0))
+    assert len(updater.optimizer.param_groups) == 1
+
+
+def test_a_checkpoint_of_other_groups_is_not_gone_on_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, trainer = tmp_path / "checkpoint", Trainer(epochs=3, device="cpu")
+    begun = two_layers()
+
+    def stop(epoch: int, value: float) -> bool:
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(
+            begun, ToyTask(), on_epoch=stop, checkpoint=file, groups=layers(begun, 0.5, 1.0)
+        )
+    other = two_layers()
+    trainer.train(other, ToyTask(), checkpoint=file, groups=layers(other, 0.25, 1.0))
+    assert "of other ones" in caplog.text

@@ -141,7 +141,7 @@ def probe(objective: Callable[[Any], Any], order: Probe) -> Probed:
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     with seeded(0):
         network = space.build(chosen, task)
-    outcome = trainer.train(network, task, seed=0)
+    outcome = trainer.train(network, task, seed=0, groups=space.parameter_groups(network))
     reserved = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
     del network
     if device.type == "cuda":
