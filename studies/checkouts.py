@@ -98,6 +98,7 @@ def compare(other: Path, probes: Path, rounds: int, most: float) -> bool:
                     now, before = ours.seconds(name), theirs.seconds(name)
                 if number:
                     pairs.append((before, now))
+            print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
     print("| what | other, s | this, s | this / other, median [quartiles] | rounds |")
     print("|---|---|---|---|---|")
     is_fine = True
