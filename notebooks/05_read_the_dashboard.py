@@ -115,7 +115,7 @@ for name, value in study.trials[-1].user_attrs.items():
 # |---|---|---|
 # | `architecture` | the architecture in plain words | |
 # | `parameters`, `multiply_accumulates`, `depth` | what the space counts before training | small networks that are as good as large ones |
-# | `epochs`, `train_seconds`, `images_per_second` | what training took | |
+# | `epochs`, `train_seconds`, `rows_per_second` | what training took | |
 # | `stop_reason` | `finished`, `time limit`, `pruned`, `loss is not finite`, or an error | anything but `finished` |
 #
 # A trial without predictions was not chosen by the surrogate: it was enqueued by hand, or, without past tasks, it is one of the first

@@ -173,10 +173,14 @@ EPOCHS: Final = _user("trial", "epochs", "int", "running.objective", "people")
 """Number of epochs that were trained."""
 TRAIN_SECONDS: Final = _user("trial", "train_seconds", "float", "running.objective", "people")
 """Seconds that the training took."""
-IMAGES_PER_SECOND: Final = _user(
-    "trial", "images_per_second", "float", "running.objective", "people"
+ROWS_PER_SECOND: Final = _user(
+    "trial", "rows_per_second", "float", "running.objective", "results.report.content"
 )
 """Training inputs per second."""
+IMAGES_PER_SECOND: Final = _user(
+    "trial", "images_per_second", "float", "earlier versions", "results.report.content"
+)
+"""Training inputs per second, in studies of earlier versions."""
 STOP_REASON: Final = _user(
     "trial", "stop_reason", "str", "running", "attributes, running, surrogate.curves"
 )

@@ -40,7 +40,7 @@ COMPUTED = {
     "results/summary": {"number", "_total"},  # helpers, whose calls are checked
     "results/dashboard/figures": {"total"},
     "results/report/content": {"_numbers"},
-    "running/objective": {"_evaluate"},  # quantities of space.describe
+    "running/objective": {"_train"},  # quantities of space.describe
     "running/processes/remote_trial": {"set_user_attr"},  # hands on what a worker says
     "running/study": {"_mark"},
     "samplers/trial_draws": {"choose"},  # Choice.attributes, study_attributes

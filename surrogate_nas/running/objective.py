@@ -51,7 +51,7 @@ class Objective(Runnable):
     """The function that ``study.optimize`` maximizes or minimizes: the validation metric.
 
     Every trial gets flat user attributes: what ``space.describe`` counts (``parameters``, …),
-    ``train_seconds``, ``epochs`` and ``images_per_second`` as numbers; ``architecture`` (in plain
+    ``train_seconds``, ``epochs`` and ``rows_per_second`` as numbers; ``architecture`` (in plain
     words) and ``stop_reason`` as strings. Any Optuna pruner works: the metric is reported after
     each epoch, from step 0.
 
@@ -229,7 +229,7 @@ class Objective(Runnable):
         )
         trial.set_user_attr(attributes.TRAIN_SECONDS, outcome.train_seconds)
         trial.set_user_attr(attributes.EPOCHS, outcome.epochs)
-        trial.set_user_attr(attributes.IMAGES_PER_SECOND, outcome.images_per_second)
+        trial.set_user_attr(attributes.ROWS_PER_SECOND, outcome.rows_per_second)
         trial.set_user_attr(attributes.STOP_REASON, outcome.stop_reason.value)
         return outcome
 

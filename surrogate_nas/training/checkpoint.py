@@ -200,12 +200,15 @@ def _require_fit(tensors: NamedTensors, state: TrainingState) -> None:
 
 def _read_progress(record: str) -> Progress:
     try:
-        found = read_object(parse(record), "the record", [f.name for f in fields(Progress)])
+        parsed = parse(record)
+        if isinstance(parsed, dict) and "n_images" in parsed:
+            parsed["n_rows"] = parsed.pop("n_images")  # NOTE: its name in earlier versions
+        found = read_object(parsed, "the record", [f.name for f in fields(Progress)])
         return Progress(
             values=(values := _curve(found, "values", 1, _MOST_EPOCHS)),
             losses=_curve(found, "losses", len(values), len(values)),
             n_steps=read_whole(found["n_steps"], "n_steps", 0, _MOST_COUNT),
-            n_images=read_whole(found["n_images"], "n_images", 0, _MOST_COUNT),
+            n_rows=read_whole(found["n_rows"], "n_rows", 0, _MOST_COUNT),
             busy_seconds=read_number(found["busy_seconds"], "busy_seconds", 0, _MOST_COUNT),
             seconds=read_number(found["seconds"], "seconds", 0, _MOST_COUNT),
             n_parts=read_whole(found["n_parts"], "n_parts", 1, 2**20),

@@ -29,7 +29,7 @@ class Outcome:
         stop_reason: Why training ended.
         n_steps: Optimizer steps made, those of an epoch that was cut short included.
         train_seconds: Wall-clock seconds of the whole call, validation included.
-        images_per_second: Inputs trained on per second, validation excluded; 0 if no epoch ended.
+        rows_per_second: Inputs trained on per second, validation excluded; 0 if no epoch ended.
     """
 
     values: tuple[float, ...]
@@ -37,12 +37,17 @@ class Outcome:
     stop_reason: StopReason
     n_steps: int
     train_seconds: float
-    images_per_second: float
+    rows_per_second: float
 
     @property
     def value(self) -> float:
         """The metric after the last completed epoch, not the best one; NaN if there is none."""
         return self.values[-1] if self.values else math.nan
+
+    @property
+    def images_per_second(self) -> float:
+        """The earlier name of :attr:`rows_per_second`."""
+        return self.rows_per_second
 
     @property
     def epochs(self) -> int:

@@ -17,7 +17,7 @@ class Progress:
         values: The validation metric after each epoch.
         losses: The mean loss of each epoch.
         n_steps: Optimizer steps made; the schedule goes on from there.
-        n_images: Inputs trained on in whole epochs.
+        n_rows: Inputs trained on in whole epochs.
         busy_seconds: Seconds of these epochs, without validation.
         seconds: Since the training began, without the time between two processes.
         n_parts: Into how many parts batches are cut, for want of memory.
@@ -26,7 +26,7 @@ class Progress:
     values: tuple[float, ...] = ()
     losses: tuple[float, ...] = ()
     n_steps: int = 0
-    n_images: int = 0
+    n_rows: int = 0
     busy_seconds: float = 0.0
     seconds: float = 0.0
     n_parts: int = 1
@@ -39,5 +39,5 @@ class Progress:
             stop_reason=reason,
             n_steps=self.n_steps,
             train_seconds=self.seconds,
-            images_per_second=self.n_images / self.busy_seconds if self.values else 0.0,
+            rows_per_second=self.n_rows / self.busy_seconds if self.values else 0.0,
         )

@@ -339,7 +339,7 @@ class _Run:
             self._step(schedule.rate(progress.n_steps), mix, *batch)
             progress.n_steps += 1
         mean_loss = self._step.total_loss() / len(batches)  # the epoch's only wait for the device
-        progress.n_images += sum(len(rows) for rows in batches)
+        progress.n_rows += sum(len(rows) for rows in batches)
         progress.busy_seconds += time.perf_counter() - began
         return mean_loss
 

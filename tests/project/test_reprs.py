@@ -31,7 +31,7 @@ def final() -> FinalNetwork:
         stop_reason=StopReason.FINISHED,
         n_steps=1,
         train_seconds=1.0,
-        images_per_second=1.0,
+        rows_per_second=1.0,
     )
     return FinalNetwork(
         3, {"width": 8}, "width 8", {}, 0.9, 0.87654, nn.Linear(2, 2), outcome, Path("toy-final")

@@ -113,7 +113,7 @@ def test_a_study_completes_with_flat_attributes(study: optuna.Study) -> None:
         assert attrs["stop_reason"] == "finished"
         assert attrs["epochs"] == 2
         assert attrs["train_seconds"] > 0
-        assert attrs["images_per_second"] > 0
+        assert attrs["rows_per_second"] > 0
         assert len(attrs) <= 10
         assert all(isinstance(v, int | float | str) for v in attrs.values())
 

@@ -271,6 +271,18 @@ def test_a_forged_record_is_refused(change: dict[str, Any], tmp_path: Path) -> N
         read_checkpoint(path, identity, state)
 
 
+def test_a_record_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    state, identity, _ = a_checkpoint(path)
+    expected = read_checkpoint(path, identity, state)
+    metadata, tensors = contents(path)
+    record = metadata["record"].replace('"n_rows"', '"n_images"')
+    assert record != metadata["record"]
+    metadata |= {"record": record, "digest": checkpoint_module._digest(record, tensors)}
+    safetensors.torch.save_file(tensors, path, metadata)
+    assert read_checkpoint(path, identity, state)[1] == expected[1]
+
+
 @pytest.mark.parametrize("what", ["missing", "added", "shape", "type"])
 def test_forged_tensors_are_refused(what: str, tmp_path: Path) -> None:
     """Names, shapes and types are those of the training."""

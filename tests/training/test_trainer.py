@@ -51,7 +51,7 @@ def test_outcome_counts() -> None:
     assert outcome.value == outcome.values[-1]
     assert outcome.n_steps == 3 * 3  # 144 inputs: 50, 50, 44
     assert outcome.train_seconds > 0
-    assert outcome.images_per_second > 144 * 3 / outcome.train_seconds
+    assert outcome.rows_per_second > 144 * 3 / outcome.train_seconds
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_the_time_limit_ends_training_in_the_middle_of_an_epoch(
     assert outcome.n_steps == 5
     assert outcome.epochs == 0
     assert math.isnan(outcome.value)
-    assert outcome.images_per_second == 0.0
+    assert outcome.rows_per_second == outcome.images_per_second == 0.0
 
 
 def test_the_time_limit_keeps_whole_epochs(monkeypatch: pytest.MonkeyPatch) -> None:

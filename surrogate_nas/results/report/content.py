@@ -37,7 +37,8 @@ _VERSIONS = ("surrogate-nas", "optuna", "torch", "lightgbm", "scikit-learn", "nu
 _SIZES = (
     (attributes.PARAMETERS, "parameters"),
     (attributes.MULTIPLY_ACCUMULATES, "multiply-accumulates for one input"),
-    (attributes.IMAGES_PER_SECOND, "inputs a second in training"),
+    (attributes.ROWS_PER_SECOND, "inputs a second in training"),
+    (attributes.IMAGES_PER_SECOND, "inputs a second in training"),  # of earlier versions
     (attributes.TRAIN_SECONDS, "seconds of training"),
 )
 

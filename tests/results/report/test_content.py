@@ -73,6 +73,13 @@ def test_the_best_architecture_has_its_picture(tmp_path: Path) -> None:
     assert "3×3 average" in html
 
 
+@pytest.mark.parametrize("name", ["rows_per_second", "images_per_second"])
+def test_inputs_a_second_are_shown_of_earlier_versions_too(name: str, tmp_path: Path) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.add_trial(create_trial(value=0.5, user_attrs={name: 1234.0}))
+    assert "1,234 inputs a second in training" in words(study, tmp_path)
+
+
 def test_calibration_is_shown_beside_what_it_should_be(tmp_path: Path) -> None:
     """Coverage of three intervals."""
     said = words(searched(12), tmp_path)

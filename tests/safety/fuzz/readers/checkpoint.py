@@ -113,7 +113,7 @@ class CheckpointReader(Reader):
         files = {}
         for steps, progress in (
             (0, Progress(values=(0.5,), losses=(1.0,))),
-            (2, Progress(values=(0.5, 0.75), losses=(1.0, 0.5), n_steps=2, n_images=8, seconds=1)),
+            (2, Progress(values=(0.5, 0.75), losses=(1.0, 0.5), n_steps=2, n_rows=8, seconds=1)),
         ):
             path = folder / "one.safetensors"
             state = _training(steps)
