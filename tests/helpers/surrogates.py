@@ -18,7 +18,7 @@ import surrogate_nas as sn
 from surrogate_nas import MetaSurrogate, PastTask
 from surrogate_nas.space import SpaceLike, as_space
 from surrogate_nas.space.draw import Draw, random_chooser
-from surrogate_nas.surrogate.file.surrogate_file import checksum
+from surrogate_nas.surrogate.file.document import checksum
 from surrogate_nas.surrogate.model.hypotheses import ONE
 from tests.helpers.toys import ToySpace
 from tests.safety.fuzz.mutations import Document, Rng, dumps

@@ -1,4 +1,4 @@
-"""What a surrogate remembers of a past task beside its model, and its form in a file."""
+"""The summary of a past task that a surrogate keeps beside its model, and its form in a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from surrogate_nas.surrogate.model.scaling import TargetScale
 
 MOST_NOTES = 200
 MOST_NOTE = 1000
-"""Characters of a note."""
+"""Number of characters in a note."""
 
 _FIELDS = ("name", "pairs", "scale", "direction", "meta_features")
 _SINCE_SCHEMA_2 = ("quality", "notes")
@@ -29,13 +29,15 @@ _WHOLE = 2**53
 
 
 def task_summary(task: PastTask, quality: float | None) -> dict[str, Any]:
-    """Sum a past task up.
+    """Return the summary of a past task.
 
     Args:
         task: The past task.
-        quality: How well the other past tasks predict it, -1 to 1; None if that is not known.
+        quality: Rank correlation of its values with what the other past tasks predict, -1 to 1.
+            None if it is not known.
     """
-    # Of two values their distance: there is no other scale to fall back on.
+    # NOTE: two values have no robust scale, and there is no other to fall back on. So their
+    # distance is taken.
     scale = TargetScale.fit(task.y, float(np.ptp(task.y))).scale
     features = None if task.meta_features is None else dict(task.meta_features)
     return {
@@ -50,7 +52,12 @@ def task_summary(task: PastTask, quality: float | None) -> dict[str, Any]:
 
 
 def write_summary(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a summary as JSON has it: there is no NaN, which stands for an unknown feature."""
+    """Return a summary as JSON has it.
+
+    Args:
+        task: The summary.
+    """
+    # NOTE: JSON has no NaN, which stands for an unknown feature here. There it is null.
     features: Mapping[str, float] | None = task["meta_features"]
     if features is not None:
         features = {name: None if math.isnan(v) else float(v) for name, v in features.items()}  # type: ignore[misc]
@@ -58,7 +65,11 @@ def write_summary(task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_summary(value: Any, schema: int) -> dict[str, Any]:
-    """Check a summary from a file of a schema; what that did not have yet is None or empty.
+    """Return the checked summary from a file. Fields that its schema does not have are empty.
+
+    Args:
+        value: The summary, as JSON has it.
+        schema: Schema of the file.
 
     Raises:
         RecordError: It is not a summary.
@@ -86,6 +97,7 @@ def read_summary(value: Any, schema: int) -> dict[str, Any]:
 
 
 def _meta_features(value: Any, name: str) -> dict[str, float] | None:
+    """Return checked meta-features of a past task, NaN where unknown."""
     if value is None:
         return None
     where = f"a meta-feature of {name!r}"
@@ -98,7 +110,7 @@ def _meta_features(value: Any, name: str) -> dict[str, float] | None:
 
 
 def _bounded(notes: Sequence[str]) -> list[str]:
-    """As many notes as a file may hold; what is left out is said."""
+    """Return notes within the bounds of a file, with a note on the ones that it drops."""
     cut = [note if len(note) <= MOST_NOTE else f"{note[: MOST_NOTE - 3]}..." for note in notes]
     if len(cut) <= MOST_NOTES:
         return cut

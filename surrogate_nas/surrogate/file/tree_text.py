@@ -1,8 +1,8 @@
 """LightGBM's model text, read and checked here so that LightGBM never sees what others wrote.
 
 LightGBM's own parser trusts its input: a child index out of range or a cycle crashes or hangs the
-process. So a text is read into :class:`Tree` objects, of which every field that predictions use is
-checked, and LightGBM is handed a new text written from these alone.
+process. So a text is read into :class:`Tree` objects, and every field that predictions use is
+checked. LightGBM is given a new text, written from these objects alone.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     import lightgbm
 
 MAX_TREES = 20_000
-"""Trees a booster."""
+"""Number of trees in a booster."""
 MAX_LEAVES = 4_096
-"""Leaves a tree."""
+"""Number of leaves in a tree."""
 MAX_LEAF = 1e9
-"""Magnitude of a leaf's value; targets are standard scores."""
+"""Magnitude of a leaf's value. Targets are standard scores, so fitted leaves stay far below."""
 
 _WHOLES = re.compile(r"-?[0-9]{1,9}(?: -?[0-9]{1,9})*")
 _NUMBER = r"-?[0-9]{1,25}(?:\.[0-9]{0,25})?(?:e[-+]?[0-9]{1,4})?"
 _NUMBERS = re.compile(f"{_NUMBER}(?: {_NUMBER})*")
-# LightGBM splits "missing or not" at infinity.
+# NOTE: LightGBM splits "missing or not" at infinity.
 _THRESHOLDS = re.compile(f"(?:inf|{_NUMBER})(?: (?:inf|{_NUMBER}))*")
 
 _FIXED_HEADER = {
@@ -66,10 +66,11 @@ _UNUSED = frozenset(
         "shrinkage",
     )
 )
-"""Fields that predictions do not need; they are dropped. Leaf values are already shrunk."""
+"""Fields that predictions do not need, and that are dropped. Leaf values are already shrunk."""
 
 _NUMERIC_DECISIONS = frozenset((0, 2, 4, 6, 8, 10))
-"""Bit 0: categorical; bit 1: missing goes left; bits 2 and 3: nothing, zero or NaN is missing."""
+"""Decision types of numeric splits. Bit 0 stands for a categorical split, bit 1 for missing values
+that go left. Bits 2 and 3 say whether nothing, zero or NaN is missing."""
 
 
 @final
@@ -79,10 +80,10 @@ class Tree:
 
     Args:
         feature: Column of each split, (k - 1,).
-        threshold: Up to here a row goes left, (k - 1,); never NaN, but infinity may occur.
+        threshold: Largest value that goes left, (k - 1,). It may be infinity, but never NaN.
         decision: LightGBM's bits for missing values, (k - 1,).
-        left: Child of each split, (k - 1,): a split, or ~leaf if negative.
-        right: The other child, (k - 1,).
+        left: Left child of each split, (k - 1,): a split, or ~leaf if negative.
+        right: Right child of each split, (k - 1,).
         leaf: Value of each leaf, (k,).
     """
 
@@ -95,15 +96,15 @@ class Tree:
 
 
 def read_trees(text: str, n_columns: int) -> tuple[Tree, ...]:
-    """Read and check a booster's text.
+    """Return the checked trees of a booster's text.
 
     Args:
-        text: From ``booster.model_to_string()`` or :func:`write_trees`.
+        text: Text from ``booster.model_to_string()`` or :func:`write_trees`.
         n_columns: Columns of the rows that it was fitted to.
 
     Raises:
         SurrogateFileError: It is not the text of a single-output regression booster with numeric
-            splits of so many columns.
+            splits of these columns.
     """
     if not text.isascii():
         raise _refused("LightGBM's model text in ASCII", "other characters in it")
@@ -126,7 +127,7 @@ def read_trees(text: str, n_columns: int) -> tuple[Tree, ...]:
 
 
 def write_trees(trees: Sequence[Tree], n_columns: int) -> str:
-    """Write the text that LightGBM needs to predict, and nothing else.
+    """Return the text that LightGBM needs to predict, and nothing else.
 
     Args:
         trees: The checked trees.
@@ -163,7 +164,7 @@ def make_booster(trees: Sequence[Tree], n_columns: int) -> lightgbm.Booster:
 
 
 def reach(trees: Sequence[Tree]) -> float:
-    """Return a bound on the magnitude of what the trees predict."""
+    """Return a bound on the magnitude of the trees' predictions."""
     return math.fsum(max(map(abs, tree.leaf)) for tree in trees)
 
 
@@ -177,9 +178,10 @@ def _cut(body: str, sizes: Sequence[int]) -> tuple[list[str], str]:
 
 
 def _read_tree(block: str, index: int, n_columns: int) -> Tree:
+    """Return the checked tree of one block of text."""
     where = f"tree {index}"
     first, *lines = block.rstrip("\n").split("\n")
-    # LightGBM looks for the blank line to know where a tree ends.
+    # NOTE: LightGBM looks for the blank line to know where a tree ends.
     if first != f"Tree={index}" or not block.endswith("\n\n"):
         raise _refused(f"{where} where tree_sizes says", f"{first[:40]!r}")
     fields = _fields(lines, where, required=_TREE, allowed=_TREE | _UNUSED)
@@ -200,7 +202,7 @@ def _read_tree(block: str, index: int, n_columns: int) -> Tree:
 
 
 def _check_tree(tree: Tree, where: str, n_columns: int) -> None:
-    """Check the numbers of a tree."""
+    """Refuse a tree whose numbers do not make one."""
     splits = len(tree.leaf) - 1
     if not 0 <= splits < MAX_LEAVES:
         raise _refused(f"1 to {MAX_LEAVES} leaves in {where}", f"{splits + 1}")
@@ -221,11 +223,16 @@ def _check_tree(tree: Tree, where: str, n_columns: int) -> None:
 
 
 def _is_binary_tree(left: Sequence[int], right: Sequence[int]) -> bool:
-    """Whether each split but the root, and each leaf, is reached from the root just once."""
+    """Whether each split but the root, and each leaf, is reached from the root just once.
+
+    Args:
+        left: Left child of each split, as in :class:`Tree`.
+        right: Right child of each split.
+    """
     splits = len(left)
     if not splits:
         return True
-    # Each is some node's child once; what could be left is a cycle apart from the root.
+    # Each is the child of one node. NOTE: a cycle apart from the root would pass this first test.
     if sorted((*left, *right)) != [*range(-splits - 1, 0), *range(1, splits)]:
         return False
     waiting, reached = [0], 0
@@ -237,6 +244,7 @@ def _is_binary_tree(left: Sequence[int], right: Sequence[int]) -> bool:
 
 
 def _write_tree(tree: Tree, index: int) -> str:
+    """Return the block of text of one tree."""
     fields = {
         "num_leaves": str(len(tree.leaf)),
         "num_cat": "0",
@@ -252,14 +260,15 @@ def _write_tree(tree: Tree, index: int) -> str:
 
 
 def _joined(numbers: Sequence[float]) -> str:
-    # repr is the shortest text that reads back as the same float.
+    """Return numbers as text with single spaces."""
+    # NOTE: repr is the shortest text that reads back as the same float.
     return " ".join(map(repr, numbers))
 
 
 def _fields(
     lines: Sequence[str], where: str, *, required: frozenset[str], allowed: frozenset[str]
 ) -> dict[str, str]:
-    """Split lines of ``key=value``; each key once, all required ones, none but allowed ones."""
+    """Return the fields in lines of ``key=value``: each once, all required and only allowed ones."""
     fields: dict[str, str] = {}
     for line in lines:
         key, _, value = line.partition("=")
@@ -273,12 +282,14 @@ def _fields(
 
 
 def _check_fixed(fields: dict[str, str], fixed: dict[str, str], where: str) -> None:
+    """Refuse fields that have another than their one allowed value."""
     for key, value in fixed.items():
         if fields.get(key, value) != value:
             raise _refused(f"{key}={value} in {where}", f"{key}={fields[key][:20]}")
 
 
 def _wholes(text: str, where: str) -> tuple[int, ...]:
+    """Return the whole numbers in a field."""
     if not text:
         return ()
     if not _WHOLES.fullmatch(text):
@@ -287,6 +298,7 @@ def _wholes(text: str, where: str) -> tuple[int, ...]:
 
 
 def _numbers(text: str, where: str, form: re.Pattern[str] = _NUMBERS) -> tuple[float, ...]:
+    """Return the numbers in a field."""
     if not text:
         return ()
     if not form.fullmatch(text):
@@ -295,6 +307,7 @@ def _numbers(text: str, where: str, form: re.Pattern[str] = _NUMBERS) -> tuple[f
 
 
 def _refused(expected: str, got: str) -> SurrogateFileError:
+    """Return the error of a booster's text that cannot be used."""
     return SurrogateFileError(
         expected=expected, got=got, fix="save the surrogate again, or get its file again"
     )

@@ -15,7 +15,8 @@ import pytest
 from surrogate_nas import MetaSurrogate
 from surrogate_nas.errors import SurrogateFileError
 from surrogate_nas.spaces import CellSpace
-from surrogate_nas.surrogate.file.surrogate_file import MAX_BYTES, SCHEMA
+from surrogate_nas.surrogate.file.document import SCHEMA
+from surrogate_nas.surrogate.file.surrogate_file import MAX_BYTES
 from tests.helpers.surrogates import PLAIN, draw, fit, signed
 
 Edit = Callable[[dict[str, Any]], object]
@@ -164,7 +165,6 @@ def _set(*path: str | int, to: Any) -> Edit:
     return edit
 
 
-NUMBERS = "weight, residual, length, traits and noise from"
 CATEGORY = ("parameters", 1, "distribution")
 RATE = ("parameters", 2, "distribution", "attributes")
 WIDTH = ("parameters", 0, "distribution", "attributes")
@@ -247,15 +247,15 @@ WIDTH = ("parameters", 0, "distribution", "attributes")
         (_set("hypotheses", 0, 0, to="1"), "a number from 0 to 1000 as a hypothesis"),
         (_set("hypotheses", 0, 0, to=4.0), "hypotheses of transfer (0.0, 1.0, 2.0, 3.0)"),
         (_set("hypotheses", 0, 0, to=0.5), "hypotheses of transfer (0.0, 1.0, 2.0, 3.0)"),
-        (_set("hypotheses", 0, 1, to=2.1), NUMBERS),
-        (_set("hypotheses", 0, 2, to=10.1), NUMBERS),
-        (_set("hypotheses", 0, 3, to=0.0), NUMBERS),
-        (_set("hypotheses", 0, 3, to=101.0), NUMBERS),
-        (_set("hypotheses", 0, 4, to=1.1), NUMBERS),
+        (_set("hypotheses", 0, 1, to=2.1), "hypotheses of weight from 0 to 2"),
+        (_set("hypotheses", 0, 2, to=10.1), "hypotheses of residual from 0 to 10"),
+        (_set("hypotheses", 0, 3, to=0.0), "hypotheses of length from 0.01 to 100"),
+        (_set("hypotheses", 0, 3, to=101.0), "hypotheses of length from 0.01 to 100"),
+        (_set("hypotheses", 0, 4, to=1.1), "hypotheses of traits from 0 to 1"),
         (_set("hypotheses", 0, 4, to=-0.1), "a number from 0 to 1000 as a hypothesis"),
         (_set("hypotheses", 0, 5, to=0.5), "hypotheses with leaves of 0 or 1"),
-        (_set("hypotheses", 0, 6, to=0.0), NUMBERS),
-        (_set("hypotheses", 0, 6, to=11.0), NUMBERS),
+        (_set("hypotheses", 0, 6, to=0.0), "hypotheses of noise from 0.01 to 10"),
+        (_set("hypotheses", 0, 6, to=11.0), "hypotheses of noise from 0.01 to 10"),
         (lambda d: d["hypotheses"].pop(), "items as log_prior"),
         (_set("log_prior", 0, to="0"), "log_prior"),
         (lambda d: d["log_prior"].pop(), "items as log_prior"),

@@ -20,7 +20,7 @@ from surrogate_nas.domains.space_record import READY_SPACES
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
 from surrogate_nas.space import Architecture, ReferenceShape, SpaceLike, TaskShape
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
-from surrogate_nas.surrogate.file.surrogate_file import SCHEMA
+from surrogate_nas.surrogate.file.document import SCHEMA
 from surrogate_nas.surrogate.model.hypotheses import MEAN, ONE, Hypotheses
 from tests.helpers.surrogates import PLAIN, as_written_before, draw, fit, signed
 

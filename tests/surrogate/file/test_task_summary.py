@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from surrogate_nas import MetaSurrogate
-from surrogate_nas.surrogate.file.surrogate_file import SCHEMA
+from surrogate_nas.surrogate.file.document import SCHEMA
 from surrogate_nas.surrogate.file.task_summary import (
     MOST_NOTE,
     MOST_NOTES,
