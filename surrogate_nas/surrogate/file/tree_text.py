@@ -268,7 +268,7 @@ def _joined(numbers: Sequence[float]) -> str:
 def _fields(
     lines: Sequence[str], where: str, *, required: frozenset[str], allowed: frozenset[str]
 ) -> dict[str, str]:
-    """Return the fields in lines of ``key=value``: each once, all required and only allowed ones."""
+    """Return the fields in lines of ``key=value``: each once, all required, only allowed ones."""
     fields: dict[str, str] = {}
     for line in lines:
         key, _, value = line.partition("=")
