@@ -14,7 +14,7 @@ from surrogate_nas.errors import PastTaskError
 from surrogate_nas.space.draw import contains
 
 NO_VALUE: Final = object()
-"""Stands for no value; None may be a choice."""
+"""Stands for no value, because None may be a choice."""
 
 _EMPTY_TYPES = ("NAType", "NaTType")  # pandas' own, which is not imported for them
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
@@ -24,13 +24,17 @@ _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 
 
 def own_value(distribution: BaseDistribution, cell: Any) -> Any:
-    """Return a value as the distribution itself would give it; NO_VALUE if it has none such.
+    """Return a value as the distribution itself would give it, or NO_VALUE where it has none.
 
-    Choices are recognized by their text too ("True" is True, "3" is 3), numbers in any type.
+    Choices are recognized by their text, too ("True" is True, "3" is 3), and numbers in any type.
+
+    Args:
+        distribution: Distribution of the parameter.
+        cell: A value from elsewhere.
     """
     plain = plain_number(cell)
     if type(plain).__name__ in _EMPTY_TYPES:
-        plain = None  # comparing the former says neither yes nor no
+        plain = None  # NOTE: a comparison with pandas' missing value says neither yes nor no
     if not isinstance(plain, Hashable):
         return NO_VALUE
     if isinstance(distribution, CategoricalDistribution):
@@ -42,7 +46,7 @@ def own_value(distribution: BaseDistribution, cell: Any) -> Any:
 
 
 def cell_value(distribution: BaseDistribution, cell: Any) -> Any:
-    """Return what a cell stands for; empty, it may be a choice that is empty itself."""
+    """Return the value that a cell stands for. An empty one may be a choice that is empty."""
     value = own_value(distribution, cell)
     return _empty_choice(distribution) if value is NO_VALUE and is_empty(cell) else value
 
@@ -50,8 +54,12 @@ def cell_value(distribution: BaseDistribution, cell: Any) -> Any:
 def checked_fill(found: Mapping[str, BaseDistribution], fill: Mapping[str, Any]) -> dict[str, Any]:
     """Return values to fill in, in the types of their parameters.
 
+    Args:
+        found: Distributions of the space's parameters.
+        fill: Value to fill in for some of them.
+
     Raises:
-        PastTaskError: The space, whose parameters are `found`, has no such parameter or value.
+        PastTaskError: The space does not have one of the parameters or values.
     """
     own: dict[str, Any] = {}
     for name, value in fill.items():
@@ -68,7 +76,9 @@ def checked_fill(found: Mapping[str, BaseDistribution], fill: Mapping[str, Any])
 
 
 def as_number(cell: Any) -> int | float | None:
-    """Return a cell as a finite or infinite number, text too; None if it is none.
+    """Return a cell, or the number in its text, as a number; None where it is none.
+
+    Infinity is a number here.
 
     A text of digits beyond the largest float, such as "1e999", is no number: it would become
     infinite without a word.
@@ -99,7 +109,7 @@ def is_empty(cell: Any) -> bool:
 
 
 def _empty_choice(distribution: BaseDistribution) -> Any:
-    """Return the one choice that an empty cell may stand for; NO_VALUE if there is none."""
+    """Return the one choice that an empty cell may stand for, or NO_VALUE without one."""
     if not isinstance(distribution, CategoricalDistribution):
         return NO_VALUE
     empty = [choice for choice in distribution.choices if is_empty(choice)]
@@ -115,9 +125,13 @@ def same_text(distribution: BaseDistribution) -> str | None:
 
 
 def inferred(cells: Sequence[Any]) -> list[Any]:
-    """Give text the type that its whole column fits: int, float, bool or text; empty is NO_VALUE.
+    """Return the cells of a column in the one type that all of them fit.
 
-    Cells that are no text keep their value.
+    The type is int, float, bool or text. Empty cells are NO_VALUE. In a column that is not all
+    text, cells keep their value.
+
+    Args:
+        cells: The cells of the column.
     """
     filled = [cell for cell in cells if not is_empty(cell)]
     texts = [cell.strip() for cell in filled if isinstance(cell, str)]
@@ -134,6 +148,7 @@ def inferred(cells: Sequence[Any]) -> list[Any]:
 
 
 def _is_real(text: str) -> bool:
+    """Whether a text is a number that a float can hold."""
     return _REAL.fullmatch(text) is not None and math.isfinite(float(text))
 
 
@@ -148,15 +163,18 @@ def plain_number(cell: Any) -> Any:
 
 
 def has_decimal_comma(cell: Any) -> bool:
-    """Whether a cell is a number as written in German or French: 0,91."""
+    """Whether a cell is a number as it is written in German or French: 0,91."""
     return isinstance(cell, str) and _DECIMAL_COMMA.fullmatch(cell.strip()) is not None
 
 
 def _choice(choices: Sequence[Any], value: Any) -> Any:
-    """The choice that a value is, of the same type if possible, else the one that reads alike."""
+    """Return the choice that equals a value, or else the one choice with the same text.
+
+    NO_VALUE where there is none, or where several choices have that text.
+    """
     equal = [c for c in choices if c == value or (c != c and value != value)]
     for choice in equal:
-        # True == 1, so the type decides first.
+        # NOTE: True == 1, so the type decides first.
         if type(choice) is type(value):
             return choice
     if equal:
@@ -174,4 +192,5 @@ def _choice(choices: Sequence[Any], value: Any) -> Any:
 
 
 def _is_true(text: str) -> bool:
+    """Whether a text says true; used for columns of true and false alone."""
     return text.strip().lower() == "true"

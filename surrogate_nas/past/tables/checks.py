@@ -33,16 +33,23 @@ _NEGATED = frozenset({"neg", "negative", "negated", "minus"})
 _ERRORS = frozenset({"error", "errors", "err", "wer", "cer"})
 
 _MARGIN = 0.25
+"""Margin around the percentages' range, as a share of it."""
 _UNKNOWN_RANGE = 20.0
+"""Further margin for a single percentage, in percent. It falls with their number."""
 _SAME_LEVEL = 0.15
+"""Range of scaled fractions that count as equal, as a share of the percentages' range."""
 _GAP = 5.0
+"""Factor between the largest fraction and the smallest percentage."""
 
 
 def better(name: str) -> Direction | None:
-    """Return which way is better by the name of a metric; None if the name does not say.
+    """Return which way is better by the name of a metric, or None where the name does not say.
 
-    Words count as a whole ("val_accuracy", "valAcc", "top-1 error"); "score" only where no other
-    word speaks, and "neg" turns the direction round.
+    Words count as a whole ("val_accuracy", "valAcc", "top-1 error"). The word "score" counts only
+    where no other word does, and "neg" turns the direction round.
+
+    Args:
+        name: Name of the metric.
     """
     words = _words(name)
     larger, smaller = bool(words & _LARGER), bool(words & _SMALLER)
@@ -56,7 +63,13 @@ def better(name: str) -> Direction | None:
 def resolve_direction(
     given: Direction | None, column: str, source: str, allow: Collection[str]
 ) -> Direction:
-    """Return which way is better, given or by the value column's name.
+    """Return which way is better: as given, or by the name of the column of values.
+
+    Args:
+        given: The direction that the caller gave, or None.
+        column: Name of the column.
+        source: Name of the table.
+        allow: Checks to leave out.
 
     Raises:
         PastTaskError: Neither says so, or they contradict each other and that is not allowed.
@@ -94,14 +107,14 @@ def check_units(
 ) -> None:
     """Refuse fractions beside percentages: 0.91 among 88.2 and 93.0.
 
-    Suspected where every value lies in [0, 100], a gap divides those below 1 from the rest, and a
-    hundred times the former would lie among most of the latter. A few low values that hardly
-    differ do not count: they are what networks that learned nothing reach, in percent. Losses have
-    no such units.
+    Units look mixed where every value lies in [0, 100], and a gap divides the values below 1 from
+    the rest. A hundred times the former would also lie among most of the latter. A few low values
+    that hardly differ do not count: networks that learned nothing reach them, in percent. Losses
+    have neither unit.
 
     Args:
         values: The values of one task, (n,).
-        places: Where each is in the table, n texts.
+        places: Place of each in the table, n texts.
         column: Name of their column.
         direction: Which way is better.
         allow: Checks to leave out.
@@ -117,7 +130,7 @@ def check_units(
         return
     scaled, rest = 100 * found[low], found[high]
     bottom, top = np.quantile(rest, (0.1, 0.9))
-    # Of few percentages the range is hardly known.
+    # NOTE: few percentages hardly show their range, so the margin is wider for them.
     margin = _MARGIN * (top - bottom) + _UNKNOWN_RANGE / len(rest)
     among = bottom - margin <= np.median(scaled) <= top + margin
     apart = rest.min() >= _GAP * found[low].max() and scaled.max() <= 100
@@ -141,16 +154,20 @@ def merge_rows(
     places: Sequence[str],
     duplicates: Duplicates,
 ) -> tuple[list[int], list[float], str | None]:
-    """Return one row for each architecture: its first row's index, its value, and a note.
+    """Merge the rows of each architecture to one.
 
     Args:
-        keys: What each row's architecture is, (n,).
-        values: What each row reached, (n,).
-        places: Where each row is, n texts.
-        duplicates: What to do with rows of one architecture that disagree.
+        keys: Key of each row's architecture, (n,).
+        values: Value of each row, (n,).
+        places: Place of each row in the table, n texts.
+        duplicates: Treatment of rows of one architecture that disagree.
+
+    Returns:
+        Index of the first row of each architecture, its value, and a note on the rows that were
+        merged, or None without any.
 
     Raises:
-        PastTaskError: They disagree, and are not to be averaged.
+        PastTaskError: Rows disagree, and are not to be averaged.
     """
     groups: dict[Hashable, list[int]] = {}
     for row, key in enumerate(keys):
@@ -185,7 +202,7 @@ def check_options(duplicates: Any, allow: Collection[str]) -> None:
     """Refuse options that do not exist.
 
     Raises:
-        PastTaskError: `duplicates` or `allow` is none of those known.
+        PastTaskError: `duplicates` or `allow` is unknown.
     """
     if duplicates not in ("refuse", "mean"):
         raise PastTaskError(
@@ -201,12 +218,12 @@ def check_options(duplicates: Any, allow: Collection[str]) -> None:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """The mean; equal values stay what they are, whatever their rounding."""
+    """Return the mean of values. Equal values are returned unchanged, without rounding."""
     return values[0] if len(set(values)) == 1 else float(np.mean(values))
 
 
 def _words(name: str) -> frozenset[str]:
-    """Words of a name in lower case: split at other signs, at capitals, and without digits."""
+    """Return the words of a name in lower case, split at capitals and at all but letters."""
     chunks = re.findall(r"[^\W_]+", name)
     humps = [hump for chunk in chunks for hump in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", chunk)]
     return frozenset(word.lower() for word in [*chunks, *humps])

@@ -20,7 +20,7 @@ from surrogate_nas.past.tables.cells import plain_number
 TablePath: TypeAlias = "str | os.PathLike[str]"
 
 MAX_BYTES = 128 * 2**20
-"""Size of a file; looked at before it is read."""
+"""Size of a file, in bytes. It is looked at before the file is read."""
 _MOST_CELLS = 5_000_000
 _MOST_ROWS = 500_000
 """Number of lines of a file. Past results become a dict a row, which takes some 400 bytes."""
@@ -31,7 +31,7 @@ _DELIMITERS = (",", ";", "\t")
 
 @runtime_checkable
 class DataFrame(Protocol):
-    """What is asked of a data frame; pandas' and Polars' have it."""
+    """The interface of a data frame that is needed. Data frames of pandas and Polars have it."""
 
     @property
     def columns(self) -> Any:
@@ -50,11 +50,11 @@ TableLike: TypeAlias = "DataFrame | Mapping[str, Sequence[Any]] | Sequence[Mappi
 @final
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length, and where each row came from.
+    """Columns of equal length, and the place of each row in its source.
 
     Args:
-        source: What the table is called in messages.
-        columns: Cells by column; text if `is_text`, else anything.
+        source: Name of the table in messages.
+        columns: Cells of each column, by its name. They are text if `is_text`, else anything.
         lines: Number of each row as its reader counts: the line of a file, or the row from 1.
         is_text: Whether every cell is text.
     """
@@ -68,18 +68,21 @@ class Table:
         return len(self.lines)
 
     def at(self, row: int, column: str | None = None) -> str:
-        """Say where a row or a cell is."""
+        """Return the place of a row or a cell in words."""
         unit = "line" if self.is_text else "row"
         where = f"{unit} {self.lines[row]} of {self.source}"
         return where if column is None else f"column {column!r}, {where}"
 
 
 def read_csv(path: TablePath) -> Table:
-    """Read a CSV file in UTF-8, its cells separated by commas, semicolons or tabs.
+    """Read a CSV file in UTF-8 whose cells are separated by commas, semicolons or tabs.
+
+    Args:
+        path: Path of the file.
 
     Raises:
-        PastTaskError: It cannot be read, is too large, is no text in UTF-8, has no rows, a column
-            twice, or a row of another length than the header.
+        PastTaskError: The file cannot be read, is too large, or is no text in UTF-8. Or it has no
+            rows, a column twice, or a row of another length than the header.
     """
     source = os.path.basename(os.fspath(path)) or repr(os.fspath(path))
     data = _data(path)
@@ -107,7 +110,7 @@ def read_csv(path: TablePath) -> Table:
     except UnicodeDecodeError as error:
         raise _unusable(source, f"{error}", "save the file as CSV in UTF-8") from error
     except csv.Error as error:
-        raise _unusable(source, f"{error} in line {start}", "write it as CSV anew") from error
+        raise _unusable(source, f"{error} in line {start}", "write it as CSV again") from error
     if header is None or not numbers:
         n = 0 if header is None else 1
         raise _unusable(source, f"{n} lines with text", "give a header and rows")
@@ -137,6 +140,10 @@ def _check_length(source: str, row: Sequence[str], header: Sequence[str], line: 
 
 def as_table(table: TableLike, source: str = "the table") -> Table:
     """Take a table that is in memory already.
+
+    Args:
+        table: A data frame, a dict of columns or a list of dicts.
+        source: Name of the table in messages.
 
     Raises:
         PastTaskError: It is no table, has no rows, a column twice, or columns of unequal length.
@@ -170,7 +177,7 @@ def _cells(column: Any) -> list[Any]:
 
 
 def _columns(rows: Any, source: str) -> dict[str, Sequence[Any]]:
-    """Columns of a list of dicts; a name that a dict lacks is an empty cell."""
+    """Return the columns of a list of dicts. A name that a dict lacks is an empty cell."""
     is_rows = isinstance(rows, Sequence) and not isinstance(rows, str | bytes)
     if not is_rows or not all(isinstance(row, Mapping) for row in rows):
         raise _unusable(
@@ -184,27 +191,28 @@ def _columns(rows: Any, source: str) -> dict[str, Sequence[Any]]:
 
 
 def _name(key: Any) -> str:
-    """A column's name; pandas' several levels become one, as Optuna writes them."""
+    """Return a column's name. Several levels of pandas become one, as Optuna writes them."""
     levels = key if isinstance(key, tuple) else (key,)
     return "_".join(str(level) for level in levels if level != "")
 
 
 def _check_names(source: str, names: Sequence[str]) -> None:
-    # Index columns have no name; only named ones can be meant.
+    """Refuse two columns of one name."""
+    # NOTE: index columns have no name, and nobody can mean one of them.
     twice = sorted(name for name, n in Counter(names).items() if name and n > 1)
     if twice:
         raise _unusable(source, f"column {twice[0]!r} twice", "give each column a name of its own")
 
 
 def _delimiter(data: bytes) -> str:
-    """The separator that splits the header into most cells."""
+    """Return the separator that splits the header into most cells."""
     header = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8-sig")
     counts = {d: len(next(csv.reader([header], delimiter=d), [])) for d in _DELIMITERS}
     return max(_DELIMITERS, key=lambda d: counts[d])
 
 
 def _data(path: TablePath) -> bytes:
-    """A file's bytes; neither they nor the cells among them are too many."""
+    """Return the contents of a file, whose size and number of cells are bounded."""
     name = repr(os.fspath(path))
     fix = "give the path of a CSV file, or split a large table by task"
     data = read_bounded(path, MAX_BYTES, lambda got: _unusable(name, got, fix))
@@ -217,4 +225,5 @@ def _data(path: TablePath) -> bytes:
 
 
 def _unusable(source: str, got: str, fix: str) -> PastTaskError:
+    """Return the error of a table that cannot be used."""
     return PastTaskError(expected=f"a table with a header and rows in {source}", got=got, fix=fix)

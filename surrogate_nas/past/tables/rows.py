@@ -31,32 +31,41 @@ _NAMED = 8
 @final
 @dataclass
 class Changes:
-    """What had to be changed in the rows of one task."""
+    """Counts of the changes in the rows of one task.
+
+    Args:
+        filled: Number of rows where each value was filled in, by its description.
+        inactive: Number of rows with values of inactive parameters, which were dropped.
+    """
 
     filled: Counter[str] = field(default_factory=Counter)
     inactive: int = 0
 
 
 class RowReader(abc.ABC):
-    """Parameters of a table's rows."""
+    """Reads the parameters of a table's rows."""
 
     @abc.abstractmethod
     def params(self, row: int, changes: Changes) -> dict[str, Any]:
-        """Return a row's parameters, and count what had to be changed.
+        """Return a row's parameters, and count the changes that they needed.
+
+        Args:
+            row: Index of the row.
+            changes: Counts of the task's changes, which grow.
 
         Raises:
-            PastTaskError: A cell is not what the parameter can be.
+            PastTaskError: A cell has no value of its parameter.
         """
 
 
 def row_reader(
     table: Table, columns: Mapping[str, str], space: SpaceLike | None, fill: dict[str, Any]
 ) -> RowReader:
-    """Choose how parameters are read: as a space asks for them, or by their columns alone.
+    """Return the reader of a table: by the parameters of a space, or by the columns alone.
 
     Args:
         table: The table.
-        columns: The column of each parameter.
+        columns: Column of each parameter.
         space: The search space, if it is known.
         fill: Values of parameters without a column or with an empty cell.
 
@@ -72,7 +81,7 @@ def row_reader(
 
 @final
 class _TypedRows(RowReader):
-    """Parameters by their columns alone; each column has one type."""
+    """Reads parameters by their columns alone. Each column has one type."""
 
     def __init__(self, table: Table, columns: Mapping[str, str], fill: dict[str, Any]) -> None:
         self._fill = fill
@@ -80,7 +89,8 @@ class _TypedRows(RowReader):
         for name, column in columns.items():
             cells = table.columns[column]
             filled = [row for row, cell in enumerate(cells) if not is_empty(cell)]
-            # A column of "3,5" may be a list of kernels; one that has "0,5" too is of numbers.
+            # NOTE: a column of "3,5" may be a list of kernels. One that has "0,5", too, is a
+            # column of numbers with decimal commas.
             commas = all(has_decimal_comma(cells[row]) for row in filled)
             if commas and any(str(cells[row]).strip(" +-").startswith("0") for row in filled):
                 raise PastTaskError(
@@ -91,7 +101,7 @@ class _TypedRows(RowReader):
             self._cells[name] = inferred(cells)
 
     def params(self, row: int, changes: Changes) -> dict[str, Any]:
-        """A row's parameters; empty cells are inactive ones, filled in where that is asked."""
+        """Return a row's parameters. Empty cells are inactive ones, or filled in where asked."""
         found = {n: cells[row] for n, cells in self._cells.items() if cells[row] is not NO_VALUE}
         for name, value in self._fill.items():
             if name not in found:
@@ -102,7 +112,7 @@ class _TypedRows(RowReader):
 
 @final
 class _SpaceRows(RowReader):
-    """Parameters as a search space asks for them, each in its range and type."""
+    """Reads parameters as a search space asks for them, each in its range and type."""
 
     def __init__(
         self, table: Table, columns: Mapping[str, str], space: SearchSpace, fill: dict[str, Any]
@@ -116,6 +126,7 @@ class _SpaceRows(RowReader):
         self._check()
 
     def _check(self) -> None:
+        """Refuse choices that a table of text cannot tell apart."""
         for name, distribution in self._found.items():
             alike = same_text(distribution)
             if self._table.is_text and alike is not None:
@@ -126,9 +137,10 @@ class _SpaceRows(RowReader):
                 )
 
     def params(self, row: int, changes: Changes) -> dict[str, Any]:
-        """A row's parameters: those that the space asks for."""
+        """Return a row's parameters, as far as the space asks for them."""
 
         def choose(name: str, distribution: BaseDistribution) -> Any:
+            """Return the value in a parameter's cell, or the one to fill in."""
             column = self._columns.get(name)
             cell = "" if column is None else self._table.columns[column][row]
             value = NO_VALUE if column is None else self._own(name, distribution, cell)
@@ -139,6 +151,8 @@ class _SpaceRows(RowReader):
                 raise self._refusal(row, name, column, distribution)
             return value
 
+        # NOTE: the space itself asks for each value. So conditions hold, and cells of parameters
+        # that are not active are never read.
         draw = Draw(choose)
         self._space.suggest(draw)
         params = draw.params
@@ -147,6 +161,7 @@ class _SpaceRows(RowReader):
         return params
 
     def _own(self, name: str, distribution: BaseDistribution, cell: Any) -> Any:
+        """Return the value that a cell stands for, looked up where it occurred before."""
         if not isinstance(cell, Hashable):
             return NO_VALUE
         at = (name, type(cell), cell)
@@ -157,6 +172,7 @@ class _SpaceRows(RowReader):
     def _refusal(
         self, row: int, name: str, column: str | None, distribution: BaseDistribution
     ) -> PastTaskError:
+        """Return the error of a cell or a column that is missing or has no value of the space."""
         if column is None:
             known = {*self._columns, *self._fill}
             wanted = [n for n in self._found if n not in known]
@@ -177,13 +193,13 @@ class _SpaceRows(RowReader):
 def missing(
     wanted: Sequence[str], present: Sequence[str], source: str, taken: Collection[str] = ()
 ) -> PastTaskError:
-    """Return the error of missing columns, with those that may be meant.
+    """Return the error of missing columns, which names columns that may be meant.
 
     Args:
-        wanted: Columns that are missing.
-        present: Columns that are there.
-        source: What the table is called.
-        taken: Those whose purpose is known already.
+        wanted: Names of the missing columns.
+        present: Names of the columns that are there.
+        source: Name of the table.
+        taken: Names of columns whose purpose is known already.
     """
     free = {name.lower(): name for name in present if name not in taken}
     hints = []
@@ -199,7 +215,7 @@ def missing(
 
 
 def number_fix(cell: Any) -> str:
-    """Say what to do about a cell that is no number."""
+    """Return the remedy for a cell that is no number."""
     if has_decimal_comma(cell):
         return (
             "write numbers with a decimal point; a file with decimal commas can be read with "
@@ -209,6 +225,6 @@ def number_fix(cell: Any) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Quote the first few of some names."""
+    """Return the first few names, quoted."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(map(repr, names[:_NAMED])) + more

@@ -23,7 +23,8 @@ from surrogate_nas.past.tables.reading import Table
 from surrogate_nas.past.tables.rows import Changes, listed, missing, number_fix, row_reader
 from surrogate_nas.space import SpaceLike
 
-# What Optuna's trials_dataframe and optuna-dashboard write beside parameters and metrics.
+# NOTE: an export of Optuna is recognized by these names: the columns that trials_dataframe and
+# optuna-dashboard write beside parameters and metrics.
 _PREFIXES = ("params_", "Param ")
 _OPTUNA = re.compile(
     r"number|state|value|values_.*|objective .*|duration|datetime_.*|params_.*|param .*|"
@@ -36,7 +37,7 @@ _NAMELESS = re.compile(r"(Unnamed: [0-9]+)?")
 @final
 @dataclass(frozen=True)
 class TableOptions:
-    """What is asked of a table; see :meth:`surrogate_nas.PastTask.from_csv`."""
+    """Options of reading a table: see :meth:`surrogate_nas.PastTask.from_csv`."""
 
     value: str
     task: str | None = None
@@ -50,7 +51,7 @@ class TableOptions:
 @final
 @dataclass(frozen=True)
 class TableTask:
-    """One task's part of a table, checked: the arguments of a past task."""
+    """The checked part of a table that belongs to one task: the arguments of a past task."""
 
     name: str
     params: list[dict[str, Any]]
@@ -65,11 +66,11 @@ def read_tasks(table: Table, name: str, options: TableOptions) -> list[TableTask
     Args:
         table: The table.
         name: Name of the task, where no column says it.
-        options: See :meth:`surrogate_nas.PastTask.from_csv`.
+        options: Options; see :meth:`surrogate_nas.PastTask.from_csv`.
 
     Raises:
         PastTaskError: The table lacks a column, or a cell, unit, direction or repeated row is
-            wrong; the message says where.
+            wrong. The message says where.
         SpaceError: The space has no parameters.
     """
     check_options(options.duplicates, options.allow)
@@ -97,7 +98,7 @@ def read_tasks(table: Table, name: str, options: TableOptions) -> list[TableTask
 @final
 @dataclass
 class _Part:
-    """Rows of one task, as they are read."""
+    """The rows of one task, collected while the table is read."""
 
     rows: list[int] = field(default_factory=list)
     params: list[dict[str, Any]] = field(default_factory=list)
@@ -110,7 +111,14 @@ class _Part:
 @final
 @dataclass(frozen=True)
 class _Layout:
-    """Which column is what; `params` has the column of each parameter."""
+    """The purpose of each column.
+
+    Args:
+        value: Column of the values.
+        task: Column of the tasks' names, or None.
+        state: Column of the trials' states in an export of Optuna, or None.
+        params: Column of each parameter, by its name.
+    """
 
     value: str
     task: str | None
@@ -119,6 +127,7 @@ class _Layout:
 
 
 def _layout(table: Table, options: TableOptions) -> _Layout:
+    """Return the purpose of each column; refuse a table without values or parameters."""
     names = [name for name in table.columns if name not in (options.value, options.task)]
     prefixed = {
         name.removeprefix(prefix): name
@@ -149,6 +158,7 @@ def _layout(table: Table, options: TableOptions) -> _Layout:
 
 
 def _task_name(table: Table, layout: _Layout, row: int, name: str) -> str:
+    """Return the name of a row's task."""
     if layout.task is None:
         return name
     cell = table.columns[layout.task][row]
@@ -162,11 +172,12 @@ def _task_name(table: Table, layout: _Layout, row: int, name: str) -> str:
 
 
 def _is_complete(cell: Any) -> bool:
+    """Whether a cell says that a trial is complete: "COMPLETE" or "TrialState.COMPLETE"."""
     return str(cell).rpartition(".")[2].strip().upper() == "COMPLETE"
 
 
 def _value(table: Table, column: str, row: int) -> float | None:
-    """A row's value; None where its training failed."""
+    """Return a row's value, or None where its training failed."""
     cell = table.columns[column][row]
     if is_empty(cell):
         return None
@@ -188,7 +199,19 @@ def _finished(
     direction: Direction,
     options: TableOptions,
 ) -> TableTask:
-    """Check a task's rows against each other."""
+    """Return a task with its rows checked against each other and merged.
+
+    Args:
+        table: The table.
+        layout: The purpose of its columns.
+        name: Name of the task.
+        part: Its rows.
+        direction: Which way is better.
+        options: Options of reading.
+
+    Raises:
+        PastTaskError: No row has a value, units look mixed, or rows disagree.
+    """
     if not part.rows:
         raise PastTaskError(
             expected=f"rows with a finite value in column {layout.value!r} of {table.source}",
@@ -220,9 +243,11 @@ def _finished(
 
 
 def _key(params: Mapping[str, Any]) -> Hashable:
-    """What architectures are told apart by; typed, or True and 1 were one choice."""
+    """Return the key of an architecture in a table."""
+    # NOTE: the type counts, too, or True and 1 would be one choice.
     return frozenset((name, type(value), repr(value)) for name, value in params.items())
 
 
 def _rows(n: int) -> str:
+    """Return a number of rows in words."""
     return f"{n} row{'' if n == 1 else 's'}"
