@@ -100,8 +100,9 @@ def read_space(value: Any) -> SearchSpace | None:
         raise damaged("an object as the space's configuration", config)
     for name, setting in config.items():
         _check_setting(setting, name)
+    shape = read_shape(record)
     try:
-        return kind(**config).for_task(read_shape(record))
+        return kind(**config).for_task(shape)
     except (TypeError, ValueError) as error:
         raise damaged(f"a configuration of {record['name']}", f"{error}") from error
 

@@ -229,7 +229,7 @@ def _with_progress(studies: Sequence[StoredStudy]) -> Iterator[StoredStudy]:
 def _without_garbage_collection() -> Iterator[None]:
     """Switch the garbage collector off.
 
-    It would go through millions of new objects again and again, none of which is garbage.
+    It would go through millions of new objects again and again, and none of them is garbage.
     """
     was_on = gc.isenabled()
     gc.disable()

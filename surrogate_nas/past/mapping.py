@@ -163,6 +163,7 @@ class SpaceMapping:
         """Return the parameters that the space asks for, or None where it needs an unknown one."""
 
         def choose(name: str, _distribution: BaseDistribution) -> Any:
+            """Return the known value of a parameter."""
             if name not in params:
                 raise SpaceError(expected=f"a value of {name!r}", got="none", fix="give one")
             return params[name]

@@ -1,9 +1,10 @@
-"""What was read from a database before, as one columnar file a study.
+"""Results that were read from a database before, as one columnar file a study.
 
-A file is trusted only if nothing speaks against it: its name holds the hash of its bytes, it names
-its storage, its study and the signature of the trials it was made from, and its shape fits them.
-Everything else is read from the storage again. Files are Parquet with plain numbers, uncompressed,
-so that a hostile one can neither run anything nor unfold to more memory than the study's own size.
+A file is trusted only if nothing speaks against it. Its name holds the hash of its bytes. It names
+its storage, its study and the signature of the trials that it was made from, and its shape fits
+them. All other results are read from the storage again. Files are Parquet with plain numbers,
+uncompressed. So a hostile file can neither run anything nor unfold to more memory than the study's
+own size.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _FORMAT = 1
 _META = b"surrogate_nas"
 _ENDING = ".parquet"
 _UNREAD_DAYS = 90.0
-"""Days without a reading after which a database's files go: it may be gone itself."""
+"""Days without a reading after which a database's files are deleted. It may be gone itself."""
 _FOLDER_NAME = re.compile(r"[0-9a-f]{32}")
 _FILE_NAME = re.compile(rf"[0-9]+-[0-9a-f]{{64}}{re.escape(_ENDING)}")
 _SPARE_BYTES = 1 << 20
@@ -50,8 +51,8 @@ class CachedReader(StudyReader):
     """Reads a database, remembering each study's results in a folder.
 
     Args:
-        reader: Reads the database itself.
-        folder: Where this database's files are; made when the first is written.
+        reader: Reader of the database itself.
+        folder: Folder of this database's files. It is made when the first one is written.
     """
 
     def __init__(self, reader: SqlReader, folder: Path) -> None:
@@ -62,7 +63,7 @@ class CachedReader(StudyReader):
         self._is_writable = True
 
     def studies(self) -> list[StoredStudy]:
-        """Return all studies, without their trials; files of studies that are gone go too."""
+        """Return all studies without their trials, and delete the files of studies that are gone."""
         found = self._reader.studies()
         self._files = self._listed()
         for study in self._files.keys() - {str(study.study_id) for study in found}:
@@ -96,7 +97,7 @@ class CachedReader(StudyReader):
         return results
 
     def _listed(self) -> dict[str, list[Path]]:
-        """The files of each study, by its number."""
+        """Return the files of each study, by its number."""
         files: dict[str, list[Path]] = {}
         try:
             for path in sorted(self._folder.glob(f"*-*{_ENDING}")):
@@ -109,7 +110,7 @@ class CachedReader(StudyReader):
         return files
 
     def _save(self, study: StoredStudy, label: Mapping[str, Any], results: Results) -> None:
-        """Write a study's file and drop its older ones; a cache that cannot be written is none."""
+        """Write a study's file and delete its older ones. A failure ends writing, and no more."""
         try:
             data = _packed(label, results)
             digest = hashlib.sha256(data).hexdigest()
@@ -129,7 +130,7 @@ class CachedReader(StudyReader):
 
 
 def is_installed() -> bool:
-    """Whether what a cache needs is there."""
+    """Whether the packages are installed that a cache needs."""
     return importlib.util.find_spec("pyarrow") is not None
 
 
@@ -137,10 +138,10 @@ def cache_folder(cache: CacheLike, url: sa.URL) -> Path | None:
     """Return where the files of a database are, or None if it is to be read without a cache.
 
     Args:
-        cache: A folder, False for no cache, or None for the user's own:
+        cache: Folder of all caches, False for no cache, or None for the user's own folder:
             ``$SURROGATE_NAS_CACHE``, ``$XDG_CACHE_HOME/surrogate_nas`` or
             ``~/.cache/surrogate_nas``.
-        url: The database.
+        url: Address of the database.
     """
     if cache is False or not _is_kept(url):
         return None
@@ -156,6 +157,7 @@ def cache_folder(cache: CacheLike, url: sa.URL) -> Path | None:
 
 
 def _user_folder() -> Path:
+    """Return the user's own folder of caches."""
     own, shared = os.environ.get("SURROGATE_NAS_CACHE"), os.environ.get("XDG_CACHE_HOME")
     if own:
         return Path(own).expanduser()
@@ -171,7 +173,7 @@ def _is_kept(url: sa.URL) -> bool:
 
 
 def _key(url: sa.URL) -> str:
-    """A hash that names a database, without its password."""
+    """Return a hash that names a database, without its password."""
     database = url.database
     if url.get_backend_name() == "sqlite":
         database = str(Path(url.database or "").resolve())
@@ -181,7 +183,7 @@ def _key(url: sa.URL) -> str:
 
 
 def _packed(label: Mapping[str, Any], results: Results) -> bytes:
-    """Results as the bytes of a file."""
+    """Return results as the bytes of a file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -204,9 +206,10 @@ def _packed(label: Mapping[str, Any], results: Results) -> bytes:
 
 
 def _column(values: Sequence[Any]) -> tuple[str | list[Any], list[float | int | None]]:
-    """A parameter's values as numbers, None where it is absent; and what the numbers mean.
+    """Return the meaning of numbers that stand for a parameter's values, and these numbers.
 
-    They mean themselves ("float", "int") or a place in a list of values.
+    The meaning is "float" or "int" where the numbers are the values, or else the list of values
+    that they are places in. A number is None where the parameter is absent.
     """
     types = {type(value) for value in values if value is not _ABSENT}
     if types == {float}:
@@ -216,7 +219,7 @@ def _column(values: Sequence[Any]) -> tuple[str | list[Any], list[float | int | 
     places: dict[str, int] = {}
     column: list[float | int | None] = []
     for value in values:
-        # As text, or True would be the same value as 1.
+        # NOTE: looked up as text, or True would be the same value as 1.
         column.append(
             None if value is _ABSENT else places.setdefault(json.dumps(value), len(places))
         )
@@ -224,6 +227,7 @@ def _column(values: Sequence[Any]) -> tuple[str | list[Any], list[float | int | 
 
 
 def _delete(paths: Collection[Path]) -> None:
+    """Delete files; one that cannot be deleted stays."""
     for path in paths:
         try:
             path.unlink(missing_ok=True)
@@ -247,7 +251,7 @@ def _forget_unread(cache: Path) -> None:
 
 
 def _load(path: Path, label: Mapping[str, Any], signature: Signature) -> Results | None:
-    """Read a file; None if it is not exactly what was written for this study as it is now."""
+    """Return the results in a file, or None where it is not of this study as it is now."""
     import pyarrow as pa
 
     limit = _SPARE_BYTES + _CELL_BYTES * (signature.n_trials + signature.n_params)
@@ -262,11 +266,12 @@ def _load(path: Path, label: Mapping[str, Any], signature: Signature) -> Results
 
 
 def _digest_name(data: bytes) -> str:
+    """Return the part of a file's name that holds the hash of its bytes."""
     return hashlib.sha256(data).hexdigest() + _ENDING
 
 
 def _unpacked(data: bytes, label: Mapping[str, Any], signature: Signature) -> Results | None:
-    """Results from the bytes of a file; None, or one of many errors, if they are not ours."""
+    """Return the results in a file's bytes, or None, or raise one of DAMAGE where it is forged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -294,7 +299,8 @@ def _unpacked(data: bytes, label: Mapping[str, Any], signature: Signature) -> Re
 
 
 def _is_plain(file: Any, signature: Signature) -> bool:
-    """Whether a file is no larger unfolded than the study it is of."""
+    """Whether a file is no larger in memory than its study."""
+    # NOTE: looked at before any column is read, as a few compressed bytes may unfold to gigabytes.
     meta = file.metadata
     if meta.num_rows > signature.n_trials or meta.num_columns > signature.n_params + 1:
         return False
@@ -309,7 +315,7 @@ def _is_plain(file: Any, signature: Signature) -> bool:
 
 
 def _decoded(column: Any, kind: str | list[Any]) -> list[Any]:
-    """A parameter's values from their numbers."""
+    """Return a parameter's values from the numbers that stand for them."""
     found = column.to_pylist()
     if isinstance(kind, list):
         if any(place is not None and not 0 <= place < len(kind) for place in found):

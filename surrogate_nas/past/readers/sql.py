@@ -1,7 +1,7 @@
-"""The same out of the tables of an Optuna database, without making an object of every row.
+"""Studies and results out of the tables of an Optuna database, without an object for every row.
 
-Optuna's tables are its own affair, so everything here is checked first: a schema of another
-version, or a database that answers with an error, is read through Optuna instead.
+Optuna may change its tables, so everything here is checked first. A schema of another version, or
+a database that answers with an error, is read through Optuna instead.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _COLUMNS = {
     "trial_values": {"trial_value_id", "trial_id", "objective", "value", "value_type"},
 }
 
-# Names of states and types are written out: drivers of PostgreSQL would send them as text, which
-# does not compare with an enumeration.
+# NOTE: names of states and types are written out, because drivers of PostgreSQL would send them as
+# text, which does not compare with an enumeration.
 _VALUES = """
 select t.trial_id, v.objective, v.value, v.value_type
 from trials t left join trial_values v on v.trial_id = t.trial_id
@@ -55,8 +55,8 @@ from trials t join trial_params p on p.trial_id = t.trial_id
 where t.study_id = :study and t.state = 'COMPLETE'
 order by p.param_id"""
 
-# Sums weighted by row and by trial change when two values change places, plain ones do not.
-# Ranges and choices are the same in all trials of a study: those of its first and last are enough.
+# NOTE: sums weighted by row and by trial change when two values change places; plain sums do not.
+# Ranges and choices are the same in all trials of a study, so its first and last trial are enough.
 _SIGNATURES = (
     """
 select study_id, count(*), min(trial_id), max(trial_id), sum(number),
@@ -89,12 +89,12 @@ order by e.study_id, p.param_name"""
 @final
 @dataclass(frozen=True)
 class Signature:
-    """What changes whenever the completed trials of a study change.
+    """Numbers that change whenever the completed trials of a study change.
 
     Args:
-        digest: A hash of the study's numbers.
-        n_trials: Completed trials.
-        n_params: Their parameters together.
+        digest: Hash of the numbers.
+        n_trials: Number of completed trials.
+        n_params: Number of their parameters, all trials together.
     """
 
     digest: str
@@ -107,8 +107,8 @@ class SqlReader(StudyReader):
     """Reads the tables of an Optuna database.
 
     Args:
-        engine: Its engine.
-        attrs: The user attributes of studies that are wanted; others are not read.
+        engine: Engine of the database.
+        attrs: Names of the user attributes of studies to read.
     """
 
     def __init__(self, engine: sa.Engine, attrs: Collection[str]) -> None:
@@ -153,7 +153,8 @@ class SqlReader(StudyReader):
         """
         at = {"study": study.study_id}
         with self.engine.connect() as connection, readable(study):
-            # Parameters are written before a trial completes: asked for last, none is missed.
+            # NOTE: parameters are written before a trial completes, so none is missed if they are
+            # asked for last.
             values = connection.execute(sa.text(_VALUES), at).all()
             rows = connection.execute(sa.text(_PARAMS), at).all()
             return self._results(values, rows)
@@ -164,7 +165,8 @@ class SqlReader(StudyReader):
         Raises:
             SQLAlchemyError: The database has other tables than expected, or fails.
         """
-        # PostgreSQL adds floating-point numbers in any order, with other last digits each time.
+        # NOTE: PostgreSQL adds floating-point numbers in any order, with other last digits each
+        # time. Sums of exact numbers are the same each time.
         exact = "cast({} as numeric)" if self.engine.dialect.name == "postgresql" else "{}"
         terms = {"value": exact.format("v.value"), "param": exact.format("p.param_value")}
         queries = [
@@ -181,6 +183,7 @@ class SqlReader(StudyReader):
         return signatures
 
     def _results(self, values: Sequence[Any], rows: Sequence[Any]) -> Results:
+        """Return results from the rows of values and of parameters."""
         found: dict[int, list[float]] = {}
         for trial, objective, value, kind in values:
             one = found.setdefault(trial, [])
@@ -197,7 +200,7 @@ class SqlReader(StudyReader):
         return Results([params[i] for i in kept], [found[i][0] for i in kept], n_without_value)
 
     def _decode(self, distribution: str, value: float) -> Any:
-        """A parameter's value from the number that stands for it."""
+        """Return a parameter's value from the number that stands for it in the database."""
         decoder = self._decoders.get(distribution)
         if decoder is None:
             decoder = json_to_distribution(distribution).to_external_repr
@@ -236,6 +239,7 @@ def engine_of(storage: BaseStorage) -> sa.Engine | None:
 
 
 def _study(study: int, name: str, directions: Sequence[Any], attrs: Sequence[Any]) -> StoredStudy:
+    """Return a study from its rows, with a word on an attribute that cannot be read."""
     damage = ""
     found: dict[str, Any] = {}
     for key, text in attrs:
@@ -247,7 +251,7 @@ def _study(study: int, name: str, directions: Sequence[Any], attrs: Sequence[Any
 
 
 def _grouped(rows: Sequence[Any]) -> defaultdict[int, list[tuple[Any, ...]]]:
-    """Rows by the study's number, which comes first."""
+    """Return rows by the number of their study, which is their first column."""
     groups: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
     for row in rows:
         groups[row[0]].append(tuple(row[1:]))
@@ -255,7 +259,7 @@ def _grouped(rows: Sequence[Any]) -> defaultdict[int, list[tuple[Any, ...]]]:
 
 
 def _value(value: float | None, kind: str) -> float:
-    """A trial's value as Optuna reads it."""
+    """Return a trial's value as Optuna reads it."""
     infinite = {"INF_POS": math.inf, "INF_NEG": -math.inf}
     if kind in infinite and value is None:
         return infinite[kind]
@@ -265,6 +269,7 @@ def _value(value: float | None, kind: str) -> float:
 
 
 def _text(name: str | None) -> str:
+    """Return a parameter's name; refuse a missing one."""
     if name is None:
         raise ValueError("a parameter without a name")
     return name

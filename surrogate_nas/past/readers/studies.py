@@ -1,8 +1,8 @@
 """Studies and their completed trials, out of any Optuna storage.
 
-What is read is plain: a dict of parameters and a number for each trial, nothing of Optuna's. This
-module asks Optuna; :mod:`surrogate_nas.past.readers.sql` asks the tables of a database directly,
-which is many times as fast; :mod:`surrogate_nas.past.readers.cache` remembers what was read.
+Results are plain: a dict of parameters and a number for each trial, without Optuna's objects. This
+module asks Optuna. :mod:`surrogate_nas.past.readers.sql` asks the tables of a database directly,
+which is many times as fast. :mod:`surrogate_nas.past.readers.cache` remembers results.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DAMAGE = (
     ArithmeticError,
     RecursionError,
 )
-"""What comes out of rows, or files, that are not what they should be."""
+"""Exceptions raised for damaged rows or files."""
 
 
 @final
@@ -39,11 +39,11 @@ class StoredStudy:
     """A study without its trials.
 
     Args:
-        study_id: Its number in the storage.
-        name: Its name.
-        directions: "minimize" or "maximize" for each objective, or what else stands there.
-        user_attrs: Its user attributes, or only the wanted ones.
-        damage: Why it cannot be read, or nothing.
+        study_id: Number of the study in the storage.
+        name: Name of the study.
+        directions: "minimize" or "maximize" for each objective, or any other text found there.
+        user_attrs: User attributes of the study, or only the wanted ones.
+        damage: Reason why it cannot be read, or nothing.
     """
 
     study_id: int
@@ -56,12 +56,12 @@ class StoredStudy:
 @final
 @dataclass(frozen=True)
 class Results:
-    """What the completed trials of a study with one objective reached, in their order.
+    """Results of the completed trials of a study with one objective, in their order.
 
     Args:
         params: Parameters of each trial, n dicts.
-        values: What each reached, n finite numbers; others are left out.
-        n_without_value: How many completed trials had no value at all.
+        values: Value of each, n finite numbers. Trials with others are left out.
+        n_without_value: Number of completed trials without any value.
     """
 
     params: list[dict[str, Any]]
@@ -136,7 +136,7 @@ class OptunaReader(StudyReader):
 
 @contextmanager
 def readable(study: StoredStudy) -> Iterator[None]:
-    """Turn what damaged rows lead to into a StudyError."""
+    """Raise a StudyError in place of the exceptions that damaged rows lead to."""
     try:
         yield
     except DAMAGE as error:
@@ -148,11 +148,12 @@ def readable(study: StoredStudy) -> Iterator[None]:
 
 
 def _named(error: BaseException) -> str:
-    """Say in a few words what went wrong; a whole damaged row may be in an error's text."""
+    """Return an error in a few words, because its text may hold a whole damaged row."""
     return f"{type(error).__name__}: {error!s:.80}".rstrip(": ")
 
 
 def _results(trials: Sequence[FrozenTrial]) -> Results:
+    """Return the results of completed trials."""
     params: list[dict[str, Any]] = []
     values: list[float] = []
     n_without_value = 0
@@ -166,7 +167,8 @@ def _results(trials: Sequence[FrozenTrial]) -> Results:
 
 
 def _checked(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial's parameters; Optuna reads a missing number as None without complaint."""
+    """Return a trial's parameters; refuse a number that is missing."""
+    # NOTE: Optuna reads a missing number as None without complaint. Only a choice may be None.
     for name, distribution in trial.distributions.items():
         if trial.params[name] is None and not isinstance(distribution, CategoricalDistribution):
             raise ValueError(f"no value of {name!r} in trial {trial.number}")

@@ -168,8 +168,8 @@ def as_table(table: TableLike, source: str = "the table") -> Table:
 def _cells(column: Any) -> list[Any]:
     """Return the cells of a column.
 
-    A number of 16 or 32 bits becomes the number of fewest digits that it is the nearest to: 0.1
-    that was stored in 32 bits is 0.1 again, and not a little beyond a range that ends there.
+    A number of 16 or 32 bits becomes the number of fewest digits that it is the nearest to. So
+    0.1 that was stored in 32 bits is 0.1 again, and not a little beyond a range that ends there.
     """
     if str(getattr(column, "dtype", "")).lower() in ("float16", "float32"):
         return [plain_number(cell) for cell in np.asarray(column)]
