@@ -15,19 +15,20 @@ PAGES = [
     *sorted((TOP / "docs").glob("*.md")),
 ]
 PLAIN = (
-    *("cli", "domains", "errors.py", "export", "pretrained", "samplers", "screening"),
+    *("cli", "domains", "errors.py", "export", "past", "pretrained", "samplers", "screening"),
     *(
         "results/dashboard",
         "results/evaluation",
         "results/report",
         "space/draw.py",
+        "surrogate",
         "tensors",
         "testing",
     ),
 )
 """Rooms and files whose docstrings have no faults any more."""
 
-MOST_LEFT = 92
+MOST_LEFT = 41
 """Faults that the docstrings of the other rooms may still have, together."""
 
 

@@ -63,7 +63,7 @@ class CachedReader(StudyReader):
         self._is_writable = True
 
     def studies(self) -> list[StoredStudy]:
-        """Return all studies without their trials, and delete the files of studies that are gone."""
+        """Return all studies without their trials; delete the files of studies that are gone."""
         found = self._reader.studies()
         self._files = self._listed()
         for study in self._files.keys() - {str(study.study_id) for study in found}:
