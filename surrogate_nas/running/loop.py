@@ -41,18 +41,21 @@ class Loop(abc.ABC):
         """
         with terminable(), in_loop(self.study):
             try:
-                self.begin()
-                while not self.is_over():
-                    if is_stopped(self.study):
-                        self.begin_no_more()
-                    self.step()
-            except BaseException:
-                # NOTE: whatever goes wrong here, the first error is the one to show.
-                with contextlib.suppress(Exception):
-                    self.give_up()
-                raise
+                with contextlib.ExitStack() as undo:
+                    undo.callback(self._give_up)
+                    self.begin()
+                    while not self.is_over():
+                        if is_stopped(self.study):
+                            self.begin_no_more()
+                        self.step()
+                    undo.pop_all()
             finally:
                 self.close()
+
+    def _give_up(self) -> None:
+        """Call :meth:`give_up` while an error is on its way."""
+        with contextlib.suppress(Exception):  # storages are plug-ins; the first error counts
+            self.give_up()
 
     def told(self, trial: FrozenTrial) -> None:
         """Call the callbacks for a trial that has finished."""

@@ -146,9 +146,7 @@ def _work(spec: WorkerSpec, stop: _Stop) -> None:
             try:
                 study.optimize(guarded)
                 break
-            except (
-                Exception
-            ):  # Optuna raises several, an AssertionError too, for a trial given away
+            except Exception:  # Optuna raises several kinds for a trial that was given away
                 if guarded.trial_id is None or not _was_taken(storage, guarded.trial_id):
                     raise
                 _logger.warning(
