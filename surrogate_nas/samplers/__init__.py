@@ -10,8 +10,17 @@ if TYPE_CHECKING:
     from surrogate_nas.samplers.strategy import Strategy, StrategySampler
     from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
     from surrogate_nas.screening.evaluated import Evaluated
+    from surrogate_nas.space.draw import random_chooser, replay_chooser
 
-__all__ = ["Evaluated", "MutateBest", "Strategy", "StrategySampler", "SurrogateSampler"]
+__all__ = [
+    "Evaluated",
+    "MutateBest",
+    "Strategy",
+    "StrategySampler",
+    "SurrogateSampler",
+    "random_chooser",
+    "replay_chooser",
+]
 
 _HOMES = {
     "Evaluated": "surrogate_nas.screening.evaluated",
@@ -19,6 +28,8 @@ _HOMES = {
     "Strategy": "surrogate_nas.samplers.strategy",
     "StrategySampler": "surrogate_nas.samplers.strategy",
     "SurrogateSampler": "surrogate_nas.samplers.surrogate_sampler",
+    "random_chooser": "surrogate_nas.space.draw",
+    "replay_chooser": "surrogate_nas.space.draw",
 }
 """Where each public name comes from; imported on first use."""
 
