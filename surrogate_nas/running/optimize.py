@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,11 +23,10 @@ from surrogate_nas.running.runnable import (
     check_direction,
     note_settings,
 )
+from surrogate_nas.storage.optuna_private import id_of, storage_of
+from surrogate_nas.storage.recovery import recover
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.interruption import terminable
-
-_logger = logging.getLogger(__name__)
-_trials_logger = optuna.logging.get_logger("optuna.surrogate_nas")
 
 
 def optimize(
@@ -76,6 +74,8 @@ def optimize(
         return
     runnable = as_objective(objective)
     check_direction(runnable, study)
+    # NOTE: before the first trial, so that what another process has left comes first.
+    recover(storage_of(study), id_of(study))
     n = n_concurrent
     on_cuda = crew.trains_on_cuda(runnable)
     if runnable.training is not None and not (on_cuda and torch.cuda.is_available()):

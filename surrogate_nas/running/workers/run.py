@@ -38,6 +38,7 @@ from surrogate_nas.running.workers.local import Local
 from surrogate_nas.running.workers.placement import Placement
 from surrogate_nas.running.workers.worker import WorkerExit, WorkerSpec
 from surrogate_nas.storage.optuna_private import id_of, storage_of
+from surrogate_nas.storage.recovery import recover
 
 _logger = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ def run_workers(
     with_attached(study.sampler, study)  # what every worker will look for
     runnable = as_objective(objective)
     check_direction(runnable, study)
+    recover(storage_of(study), id_of(study))
     names: Sequence[str | None] = devices or [None]  # elsewhere others may be there than here
     if placement is None:
         names = chosen_devices(runnable, devices)
