@@ -313,5 +313,5 @@ INTERRUPTED: Final = "interrupted"
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial is one of those that a study is to have: finished, and not interrupted."""
+    """Return whether a trial counts: it has finished, and was not interrupted."""
     return trial.state.is_finished() and trial.user_attrs.get(STOP_REASON) != INTERRUPTED

@@ -1,4 +1,4 @@
-"""A surrogate attached to a study: an artifact that every worker of the study finds and checks."""
+"""Attach a surrogate to a study, as an artifact that every worker finds and checks."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ StoreLike: TypeAlias = Any
 def attach_surrogate(
     study: optuna.Study, surrogate: MetaSurrogate, artifact_store: StoreLike
 ) -> None:
-    """Keep a surrogate with a study, for whoever continues the study, wherever.
+    """Keep a surrogate with a study, for everybody who continues the study.
 
-    ``create_study`` takes it where no other surrogate is given, and so does each worker of
-    :func:`run_workers`; both compare its SHA-256 with the one that the study has recorded.
-    Attaching another one takes its place for suggestions to come.
+    ``create_study`` takes the attached surrogate if no other one is given, and so does each worker
+    of :func:`run_workers`. Both compare its SHA-256 with the one that the study has recorded. A
+    surrogate that is attached later takes the place of an earlier one, for suggestions to come.
 
     Args:
-        study: In a storage.
-        surrogate: A fitted one.
-        artifact_store: A folder that all machines see under the same path, made if need be, or
-            one of Optuna's artifact stores. A folder's path and an S3 bucket's name are recorded;
-            a store of another kind has to be given again to :func:`attached_surrogate`.
+        study: Study in a storage.
+        surrogate: Fitted surrogate.
+        artifact_store: Folder that all machines see under the same path, or one of Optuna's
+            artifact stores. The folder is made if it does not exist. A folder's path and an S3
+            bucket's name are recorded. Give any other store to :func:`attached_surrogate`, too.
 
     Raises:
         StudyError: The store cannot be written.
@@ -74,13 +74,13 @@ def attached_surrogate(
 
     Args:
         study: The study.
-        space: The search space; needed where it is your own and has features.
-        artifact_store: Where it is kept, if elsewhere than recorded.
+        space: Search space. It is needed if it is one of your own and has features.
+        artifact_store: Store of the surrogate, if that is not the recorded one.
 
     Raises:
-        StudyError: It is not there, or not the one that was attached.
-        SurrogateFileError: It is damaged, or needs `space`.
-        SurrogateMismatchError: It was fitted to another space.
+        StudyError: The surrogate is missing, or is not the one that was attached.
+        SurrogateFileError: The surrogate is damaged, or `space` is needed.
+        SurrogateMismatchError: The surrogate was fitted to another space.
     """
     record = study.user_attrs.get(attributes.SURROGATE_ARTIFACT)
     if record is None:
@@ -114,8 +114,8 @@ def with_attached(sampler: BaseSampler, study: optuna.Study) -> BaseSampler:
     """Return a sampler with the surrogate of its study, unless it has past tasks of its own.
 
     Raises:
-        StudyError: The attached surrogate is not there, or not the one that was attached.
-        SurrogateMismatchError: It was fitted to another space.
+        StudyError: The attached surrogate is missing, or is not the one that was attached.
+        SurrogateMismatchError: The attached surrogate was fitted to another space.
     """
     if (
         not isinstance(sampler, SurrogateSampler)
@@ -128,6 +128,7 @@ def with_attached(sampler: BaseSampler, study: optuna.Study) -> BaseSampler:
 
 
 def _refused(expected: str, got: str) -> StudyError:
+    """Return the error of an attached surrogate that cannot be used."""
     return StudyError(
         expected=f"the surrogate that is attached to the study: {expected}",
         got=got,
@@ -136,7 +137,7 @@ def _refused(expected: str, got: str) -> StudyError:
 
 
 def _store(given: StoreLike) -> tuple[Any, dict[str, str]]:
-    """Return a store, and what to record of where it is."""
+    """Return a store, and the names by which a study records it."""
     if isinstance(given, str | os.PathLike):
         folder = Path(given).resolve()
         try:
@@ -157,7 +158,7 @@ def _store(given: StoreLike) -> tuple[Any, dict[str, str]]:
 
 
 def _recorded_store(record: dict[str, Any]) -> Any:
-    """Open a store from what is recorded of it: names only, never credentials."""
+    """Open a store by its recorded names. Credentials are never recorded."""
     if "folder" in record:
         return FileSystemArtifactStore(str(record["folder"]))
     if "bucket" in record:
@@ -175,10 +176,10 @@ def _recorded_store(record: dict[str, Any]) -> Any:
 
 
 def _require_file(store: Any, name: str) -> None:
-    """Refuse what is no file in a folder: a pipe would be waited for, a device has no end.
+    """Refuse anything but a regular file: reading a pipe or a device may never end.
 
     Raises:
-        StudyError: It is none.
+        StudyError: The name belongs to something else.
     """
     if isinstance(store, FileSystemArtifactStore):
         path = folder_of(store) / name
@@ -187,6 +188,6 @@ def _require_file(store: Any, name: str) -> None:
 
 
 def _words(record: dict[str, Any]) -> str:
-    """Name a store to people."""
+    """Return a store's name for people."""
     kept = {name: record[name] for name in ("folder", "bucket", "store") if name in record}
     return ", ".join(f"{name} {value}" for name, value in kept.items()) or "an unknown store"

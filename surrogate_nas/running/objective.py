@@ -1,6 +1,6 @@
-"""A trial of a study, end to end: suggest an architecture, build its network, train it.
+"""Evaluate a trial of a study: suggest an architecture, build its network, train it.
 
-The only code that knows trial, space, task and trainer at once. What goes wrong with one network
+This is the only code that knows trial, space, task and trainer at once. An error of one network
 fails its trial, with the reason in the trial's attributes, and never the study.
 """
 
@@ -50,47 +50,50 @@ _logger = logging.getLogger(__name__)
 class Objective(Runnable):
     """The function that ``study.optimize`` maximizes or minimizes: the validation metric.
 
-    Every trial gets flat user attributes: what ``space.describe`` counts (``parameters``, …),
-    ``train_seconds``, ``epochs`` and ``rows_per_second`` as numbers; ``architecture`` (in plain
-    words) and ``stop_reason`` as strings. Any Optuna pruner works: the metric is reported after
-    each epoch, from step 0.
+    Every trial gets flat user attributes. Numbers are the quantities that ``space.describe``
+    counts (``parameters``, …), ``train_seconds``, ``epochs`` and ``rows_per_second``. Strings
+    are ``architecture`` (in plain words) and ``stop_reason``. Any Optuna pruner works: the metric
+    is reported after each epoch, from step 0.
 
     A trial's network and training are seeded by
-    ``numpy.random.SeedSequence([trainer.seed, trial.number])``. A trial that repeats an
-    interrupted one has the number of that one there, and later trials have the numbers that they
-    would have had without the interruption.
+    ``numpy.random.SeedSequence([trainer.seed, trial.number])``. If trials have been interrupted,
+    the number is the one that the trial would have without the interruptions. So the study goes on
+    as if nobody had stopped it.
 
     How a trial ends:
 
-    - complete, with the metric of the last epoch; also when the time limit ended it after at
-      least one epoch;
-    - pruned, by the pruner, or by a loss that is not finite after at least one epoch;
-    - pruned, with the attribute ``infeasible``, if not even two inputs fit into memory:
-      ``SurrogateSampler`` takes it for as bad as the worst result so far;
-    - failed, if no epoch ended, or by an error in building or running the network.
+    - Complete, with the metric of the last epoch. A trial whose time limit is up is complete, too,
+      after at least one epoch.
+    - Pruned, by the pruner, or by a loss that is not finite after at least one epoch.
+    - Pruned, with the attribute ``infeasible``, if not even two inputs fit into memory.
+      ``SurrogateSampler`` counts it as bad as the worst result so far.
+    - Failed, if no epoch ended, or by an error in building or running the network.
 
     On KeyboardInterrupt (Ctrl-C, or SIGTERM during training) the trial fails and its parameters
-    are enqueued again, so that the next ``study.optimize`` begins with the same architecture.
-    Optuna itself marks the interrupted trial as failed; only an own loop of ``study.ask`` and
-    ``study.tell`` has to tell it. The same holds for a process that died without a word
-    (``create_study``, or the next trial in the same storage, finds out), unless the study is in
-    memory. An architecture in whose training three processes died is given up.
+    are enqueued again. The next ``study.optimize`` begins with the same architecture. Optuna
+    itself marks the interrupted trial as failed. In a loop of your own, tell it with
+    ``study.tell``.
+
+    If the process dies without a word, ``create_study`` or the next trial in the same storage
+    finds out, and does the same. Studies in memory are the exception. An architecture in whose
+    training three processes died is given up.
 
     With `checkpoints` the training of an interrupted trial goes on from its last checkpoint.
     Without, it begins again, to the same result.
 
     Args:
-        task: What networks are trained for.
-        space: Where they come from.
-        trainer: How they are trained; an architecture's own ``learning_rate``, ``weight_decay``
-            and ``augmentation`` take the place of the trainer's.
-        checkpoints: A folder for checkpoints of running trainings, made if need be.
-        warm_weights: Where networks that are alike take their first weights from; by default each
-            starts afresh. Its trials have two attributes more: ``warm_share``, the part of the
-            weights that were there, and ``warm_from``, the architecture they were trained in.
-        dashboard: Keeps the study's page in optuna-dashboard up to date: a picture of each
-            architecture, figures, a note. True makes a DashboardCallback; False leaves it out.
-        progress: A ProgressBar that is told of each epoch; pass it to ``study.optimize`` as a
+        task: Task that networks are trained for.
+        space: Search space that architectures come from.
+        trainer: Settings of the training. An architecture's own settings, such as
+            ``learning_rate``, take the place of the trainer's.
+        checkpoints: Folder for checkpoints of running trainings; it is made if it does not exist.
+        warm_weights: Store of trained weights from which similar networks start; by default each
+            network starts from its initialization. Trials get two more attributes:
+            ``warm_share``, the share of the weights that were found, and ``warm_from``, the
+            architecture that these were trained in.
+        dashboard: Callback that keeps the study's page in optuna-dashboard up to date: a picture
+            of each architecture, figures, a note. True makes a DashboardCallback, False none.
+        progress: ProgressBar that is told of each epoch. Pass it to ``study.optimize`` as a
             callback, too.
         observers: Further observers, which hear how each trial is evaluated; see
             :class:`~surrogate_nas.running.observers.Observer`.
@@ -126,7 +129,7 @@ class Objective(Runnable):
         return None if self.checkpoints is None else Path(self.checkpoints)
 
     def _all_observers(self) -> list[Observer]:
-        """Return the observers that the arguments stand for, and those that were given."""
+        """Return the observers that the arguments stand for, and the given ones after them."""
         found: list[Observer] = []
         if self.checkpoint_folder is not None:
             found.append(CheckpointKeeper(self.checkpoint_folder))
@@ -138,15 +141,18 @@ class Objective(Runnable):
         return [*found, *self.observers]
 
     def __call__(self, trial: optuna.trial.BaseTrial) -> float:
-        """Evaluate one trial; return NaN, by which Optuna fails the trial, if there is no value.
+        """Evaluate one trial.
+
+        Returns:
+            The trial's value; NaN, by which Optuna fails the trial, if it has none.
 
         Raises:
             optuna.TrialPruned: The trial was stopped early.
             StudyError: The study's direction is not the task's.
             TrainingError: The trainer's device does not exist, or the first three trials all ran
                 out of memory.
-            Exception: What building or training raised, if the study's first trials all failed
-                by errors (three of them, and no other got further), or outside a study.
+            Exception: The error of building or training, if the study's first three trials all
+                failed by errors, or outside a study.
         """
         space = self.space.for_task(self.task)
         evaluation = Evaluation(trial, self.task, space, self.trainer)
@@ -176,7 +182,7 @@ class Objective(Runnable):
         find_device(self.trainer.device)
 
     def _attempt(self, evaluation: Evaluation, observers: Sequence[Observer]) -> float:
-        """Evaluate an architecture; its errors are those of one trial, not of the study."""
+        """Evaluate an architecture; its errors fail one trial, not the study."""
         trial = evaluation.trial
         evaluation.architecture = self.space.suggest(trial)
         try:
@@ -195,7 +201,7 @@ class Objective(Runnable):
         return _value(trial, outcome)
 
     def _train(self, evaluation: Evaluation, observers: Sequence[Observer]) -> Outcome:
-        """Build and train a network, and note on the trial what is found."""
+        """Build and train a network, and write down on the trial what was counted and measured."""
         trial, space = evaluation.trial, evaluation.space
         architecture = evaluation.architecture
         trainer = evaluation.trainer = self.trainer.override(**space.training(architecture))
@@ -243,7 +249,12 @@ class Objective(Runnable):
 
 
 def _value(trial: optuna.trial.BaseTrial, outcome: Outcome) -> float:
-    """Return a trial's value, or raise that it was pruned."""
+    """Return a trial's value.
+
+    Raises:
+        optuna.TrialPruned: The trial ended early.
+        TrainingError: The first trials of the study all ran out of memory.
+    """
     reason = outcome.stop_reason
     if reason is StopReason.PRUNED:
         raise optuna.TrialPruned(f"{reason.value} in epoch {outcome.epochs - 1}")

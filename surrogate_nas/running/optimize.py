@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,11 +23,10 @@ from surrogate_nas.running.runnable import (
     check_direction,
     note_settings,
 )
+from surrogate_nas.storage.optuna_private import id_of, storage_of
+from surrogate_nas.storage.recovery import recover
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.interruption import terminable
-
-_logger = logging.getLogger(__name__)
-_trials_logger = optuna.logging.get_logger("optuna.surrogate_nas")
 
 
 def optimize(
@@ -42,40 +40,43 @@ def optimize(
 ) -> None:
     """Run a number of trials of a study, several at once if wanted.
 
-    With several at once each training has a process of its own, and the study stays in this one:
-    a result is told as soon as it is there, and the next suggestion, which knows of all running
-    trials, takes its place. Any study works, in memory or in a storage, with any sampler and
-    pruner. The same trial, with the same number, gives the same result as one after the other, bit
-    for bit on a CPU if PyTorch has the same number of threads.
+    With several at once each training has a process of its own, and the study stays in this one.
+    A result is told at once, and the next suggestion, which knows of all running trials, takes its
+    place. Any study works, in memory or in a storage, with any sampler and pruner. A trial gives
+    the same result as without concurrency, bit for bit on a CPU if PyTorch has the same number of
+    threads.
 
-    What goes wrong in one training, even the end of its process, fails its trial and not the
-    study. On Ctrl-C, or SIGTERM, all trainings stop, their trials fail and their parameters are
-    enqueued again, as :class:`Objective` does; with `checkpoints` the training of a process that
-    died is begun again, too.
+    An error in one training, even the end of its process, fails its trial and not the study. On
+    Ctrl-C or SIGTERM all trainings stop, their trials fail and their parameters are enqueued
+    again. With `checkpoints` the same happens to the trial of a worker process that died.
 
     Args:
         study: The study.
         objective: An :class:`Objective`, or any function of a trial. With several at once it is
             sent to the workers once, gets a trial without ``study``, and changes nothing here.
-        n_trials: How many trials to run.
-        n_concurrent: How many candidates are trained at once; 1 is ``study.optimize``. "auto" is
-            one a core on a CPU; on CUDA it is measured before the first trial, from the memory and
-            the speed of trainings side by side. More than fit into memory are reduced, with a
-            warning. Each worker on a CPU gets its share of the cores for PyTorch's threads.
-        show_progress_bar: As in ``study.optimize``.
-        callbacks: As in ``study.optimize``; called in this process.
+        n_trials: Number of trials to run.
+        n_concurrent: Number of candidates that are trained at the same time; 1 is
+            ``study.optimize``. "auto" on a CPU is one a core. On CUDA it is measured before the
+            first trial, from the memory and the speed of trainings side by side. A number that
+            does not fit into memory is reduced, with a warning. Each worker on a CPU gets its
+            share of the cores for PyTorch's threads.
+        show_progress_bar: Whether to show a progress bar, as in ``study.optimize``.
+        callbacks: Functions that are called for each finished trial, in this process.
 
     Raises:
         StudyError: `n_concurrent` is not a number from 1 or "auto", the objective cannot be sent
             to another process, or the study's direction is not the task's.
         TrainingError: The study's first trainings all ended with the process that they ran in.
-        Exception: What the study's first trials all raised; what its sampler or storage raises.
+        Exception: The error that the study's first trials all raised, or an error of its sampler
+            or storage.
     """
     crew.check(n_concurrent)
     if n_trials < 1:
         return
     runnable = as_objective(objective)
     check_direction(runnable, study)
+    # NOTE: before the first trial, so that what another process has left comes first.
+    recover(storage_of(study), id_of(study))
     n = n_concurrent
     on_cuda = crew.trains_on_cuda(runnable)
     if runnable.training is not None and not (on_cuda and torch.cuda.is_available()):
@@ -110,20 +111,20 @@ def continue_study(
     show_progress_bar: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> int:
-    """Run a study until it has a number of finished trials, those of earlier runs included.
+    """Run a study until it has a number of finished trials, including those of earlier runs.
 
-    Trials that were interrupted by their user do not count.
+    Trials that were interrupted do not count.
 
     Args:
         study: The study.
-        objective: What to run.
-        n_trials: Finished trials to reach.
-        n_concurrent: See :func:`optimize`.
-        show_progress_bar: As in ``study.optimize``.
-        callbacks: As in ``study.optimize``.
+        objective: Objective to run.
+        n_trials: Number of finished trials to reach.
+        n_concurrent: Number of trainings at the same time; see :func:`optimize`.
+        show_progress_bar: Whether to show a progress bar.
+        callbacks: Functions that are called for each finished trial.
 
     Returns:
-        How many trials were run.
+        The number of trials that were run.
     """
     missing = max(n_trials - sum(map(counts, study.get_trials(deepcopy=False))), 0)
     optimize(
@@ -139,11 +140,13 @@ def continue_study(
 
 @contextlib.contextmanager
 def _bar(is_shown: bool, n_trials: int) -> Iterator[Any]:
+    """Show a bar of trials, if wanted."""
     with tqdm(total=n_trials, disable=not is_shown) as bar:
         yield bar
 
 
 def _advance(bar: Any, study: optuna.Study) -> None:
+    """Move the bar on by one trial, and show the best one."""
     with contextlib.suppress(ValueError, RuntimeError):  # no result yet, or several objectives
         bar.set_description(f"Best trial: {study.best_trial.number}: {study.best_value:.6g}")
     bar.update()

@@ -1,4 +1,4 @@
-"""create_study: an ordinary Optuna study whose sampler knows the task, the space and the past."""
+"""Create an ordinary Optuna study whose sampler knows the task, the space and past tasks."""
 
 from __future__ import annotations
 
@@ -39,31 +39,32 @@ def create_study(
     pruner: optuna.pruners.BasePruner | None = None,
     seed: int | None = None,
 ) -> optuna.Study:
-    """Create a study of a task, or continue the one of that name.
+    """Create a study of a task, or continue the study of that name.
 
     Args:
-        task: What networks are trained for; gives the direction and the meta-features.
-        space: The search space.
-        storage: A database URL, the path of a journal file, a storage, or None for memory.
-        study_name: A study of this name in the storage is continued.
-        surrogate: A fitted surrogate, the path of one, "pretrained" for the one that ships with
-            this package, or None for the one that :func:`attach_surrogate` has attached, and
-            without any to learn from this study alone.
+        task: Task that networks are trained for. It gives the direction and the meta-features.
+        space: Search space.
+        storage: Database URL, path of a journal file, storage object, or None for memory.
+        study_name: Name of the study. A study of this name in the storage is continued.
+        surrogate: Fitted surrogate, its path, or "pretrained" for the one that ships with this
+            package. None takes the one that :func:`attach_surrogate` has attached. If there is
+            none either, the study learns from its own trials alone.
         base_sampler: Any Optuna sampler, a function that makes one from a seed, or a
             :class:`~surrogate_nas.samplers.Strategy`; by default TPE.
-        n_candidates: Candidates screened for each training; 1 switches screening off.
+        n_candidates: Number of candidates that are screened for each training; 1 switches
+            screening off.
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
-        pruner: Any Optuna pruner; by default none, every training runs to its end.
-        seed: Fixes which architectures are tried.
+        pruner: Any Optuna pruner; by default none, and every training runs to its end.
+        seed: Seed that fixes which architectures are tried.
 
     Returns:
-        A plain ``optuna.Study``; readable later by Optuna without this package.
+        A plain ``optuna.Study``, which Optuna can read later without this package.
 
     Raises:
         StorageError: The storage cannot be reached.
-        StudyError: A study of that name has another direction, space or task, or was begun by a
-            version of this package that this one cannot work with, or the surrogate that is
-            attached to it is not there, or has changed.
+        StudyError: The study of that name has another direction, space or task. Or another version
+            of this package began it, which this one cannot work with. Or the surrogate that is
+            attached to it is missing or has changed.
         SpaceError: The space or a limit is unusable.
         SurrogateFileError: The surrogate cannot be read, or none ships for this space.
         SurrogateMismatchError: The surrogate belongs to another space.
@@ -101,7 +102,7 @@ def create_study(
 def _resolve(
     surrogate: MetaSurrogate | str | Path | None, space: SearchSpace
 ) -> MetaSurrogate | None:
-    """Load a surrogate that is given by its path, or as the one that ships."""
+    """Return the surrogate that is given as an object, by its path, or as "pretrained"."""
     if surrogate is None or isinstance(surrogate, MetaSurrogate):
         return surrogate
     if str(surrogate) == "pretrained":
@@ -113,7 +114,7 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
     """Write down what the study is about, or check that an existing one is about the same.
 
     Returns:
-        Whether it is written down for the first time.
+        Whether it was written down for the first time.
     """
     marks: dict[str, Any] = {
         attributes.SPACE_FINGERPRINT: fingerprint(distributions(space)),
@@ -150,10 +151,10 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
 
 
 def check_format(study: optuna.Study) -> None:
-    """Refuse a study that another version of this package writes in another way.
+    """Refuse a study that a version of this package with another format has written.
 
     Raises:
-        StudyError: Its format is not this version's. Studies without one are of the first.
+        StudyError: The format is another one. A study without a format has the first one.
     """
     attrs = study.user_attrs
     found = attrs.get(attributes.FORMAT, 1)
@@ -171,7 +172,7 @@ def check_format(study: optuna.Study) -> None:
 def _note_origin(
     study: optuna.Study, given: MetaSurrogate | str | Path | None, used: MetaSurrogate | None
 ) -> None:
-    """Write down where the surrogate comes from, by its content where it is a file."""
+    """Write down the origin of the surrogate; of a file, its name and hash."""
     if given is None or used is None:
         source = "none given: learns from this study alone"
     else:
@@ -189,6 +190,7 @@ def _note_origin(
 
 
 def _check(study: optuna.Study, what: str, found: str, wanted: str) -> None:
+    """Refuse a study in which something is not as wanted."""
     if found != wanted:
         raise StudyError(
             expected=f"study {study.study_name!r} to have this {what} ({wanted})",

@@ -99,33 +99,6 @@ def stale(study: optuna.Study, lock: Path) -> optuna.Trial:
     return trial
 
 
-def test_a_stale_trial_fails_and_is_enqueued(tmp_path: Path) -> None:
-    """With its parameters and with the number of the first that evaluated them."""
-    study = optuna.create_study()
-    stale(study, tmp_path / "running-a.lock")
-    assert recover(study) == [0]
-    assert recover(study) == []
-    assert [t.state for t in study.trials] == [FAIL, WAITING]
-    again = study.trials[1]
-    assert again.system_attrs["fixed_params"] == ARCHITECTURE
-    assert again.user_attrs == {"continues_trial": 0, "attempt": 2}
-    assert not (tmp_path / "running-a.lock").exists()
-
-
-def test_an_architecture_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
-    """After three times, or the study would never end."""
-    study = optuna.create_study()
-    for attempt in range(1, 4):
-        trial = study.ask() if study.trials else stale(study, tmp_path / "running-1.lock")
-        if attempt > 1:
-            ToySpace().suggest(trial)
-            note_lock(trial, tmp_path / f"running-{attempt}.lock")
-        assert recover(study) == [attempt - 1]
-    assert [t.state for t in study.trials] == [FAIL] * 3
-    assert study.trials[2].user_attrs["stop_reason"] == "its process died 3 times"
-    assert study.trials[2].user_attrs["continues_trial"] == 0
-
-
 def test_a_trial_that_runs_is_left_alone(tmp_path: Path) -> None:
     """Its lock is held, here by this very process."""
     study = optuna.create_study()
@@ -151,30 +124,6 @@ def test_a_lock_is_released_when_its_trial_has_finished(is_told: bool, tmp_path:
     del trial
     assert len(list(tmp_path.iterdir())) == (0 if is_told else 1)
     assert recover(study) == ([] if is_told else [0])
-
-
-def test_trials_of_others_are_left_alone(tmp_path: Path) -> None:
-    """Without a lock of ours, nobody knows."""
-    study = optuna.create_study()
-    study.ask()
-    assert recover(study) == []
-    trial = stale(study, tmp_path / "running-x.lock")
-    with (tmp_path / "running-x.lock").open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert recover(study) == []
-    study.tell(trial, 1.0)
-    assert recover(study) == []
-
-
-def test_a_trial_without_parameters_is_repeated_too(tmp_path: Path) -> None:
-    """Its process died before anything was chosen; the repeat chooses by the same number."""
-    study = optuna.create_study()
-    trial = study.ask()
-    note_lock(trial, tmp_path / "running-a.lock")
-    assert recover(study) == [0]
-    assert [t.state for t in study.trials] == [FAIL, WAITING]
-    assert study.trials[1].user_attrs == {"continues_trial": 0, "attempt": 2}
-    assert "fixed_params" not in study.trials[1].system_attrs
 
 
 def test_repetitions_keep_their_origin_and_their_checkpoint(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Trains several candidates of one study at once, each in a process of its own."""
+"""Train several candidates of one study at once, each in a process of its own."""

@@ -1,9 +1,8 @@
-"""How many candidates to train at once on one device.
+"""Decide how many candidates to train at the same time on one device.
 
-On a CPU: one for each core, as many as fit into memory. On CUDA that follows from what a few
-probes measure, trainings cut short by a time limit: how much memory one takes, and how the number
-of steps a second grows with the number of trainings. The choice itself is arithmetic
-(:func:`fitting`, :func:`best_rate`), apart from what it is made of.
+On a CPU it is one for each core, as many as fit into memory. On CUDA a few probes, trainings cut
+short by a time limit, measure the memory of one training and the speed of several side by side.
+The decision itself is arithmetic, in :func:`fitting` and :func:`best_rate`.
 """
 
 from __future__ import annotations
@@ -42,11 +41,12 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 @final
 @dataclass(frozen=True)
 class Probe:
-    """Train a random architecture for a moment.
+    """An order to train a random architecture for a moment.
 
     Args:
-        seconds: How long.
-        quantile: Its place among random architectures by size: 0.5 is a typical, 1 a large one.
+        seconds: Duration of the training.
+        quantile: Place of the architecture among random ones by size: 0.5 is a typical one, 1 a
+            large one.
     """
 
     seconds: float
@@ -59,9 +59,9 @@ class Probed:
     """What a probe measured.
 
     Args:
-        steps_per_second: Optimizer steps.
-        reserved_bytes: The most device memory that PyTorch reserved; 0 on a CPU.
-        free_bytes: Device memory that was free before, this process's context counted as taken.
+        steps_per_second: Number of optimizer steps per second.
+        reserved_bytes: Largest device memory that PyTorch reserved; 0 on a CPU.
+        free_bytes: Device memory that was free before. This process's context is counted as taken.
     """
 
     steps_per_second: float
@@ -74,7 +74,7 @@ def fitting(free_bytes: float, bytes_each: float) -> int:
 
     Args:
         free_bytes: Memory that all of them may share; infinite if unknown.
-        bytes_each: What one takes, its process included.
+        bytes_each: Memory of one training, its process included.
     """
     fits = _SHARE * free_bytes / bytes_each
     return max(int(min(fits, 2**31)), 1)
@@ -84,20 +84,20 @@ def best_rate(rates: Mapping[int, float]) -> int:
     """Return the smallest number of trainings at once that is nearly as fast as any.
 
     Args:
-        rates: Steps a second of all together, by how many train at once.
+        rates: Steps per second of all trainings together, by their number.
     """
     most = max(rates.values())
     return min(n for n, rate in rates.items() if rate * _GAIN >= most)
 
 
 def worth_doubling(rates: Mapping[int, float], n: int) -> bool:
-    """Whether twice as many may be faster still: n were faster than half as many."""
+    """Return whether twice as many may be faster still, because n were faster than n / 2."""
     before = rates.get(n // 2)
     return before is None or rates[n] >= _GAIN * before
 
 
 def cores() -> int:
-    """Return the CPU cores that this process may use, whole ones."""
+    """Return the number of whole CPU cores that this process may use."""
     try:
         allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
@@ -106,7 +106,7 @@ def cores() -> int:
 
 
 def _quota() -> float:
-    """Cores that a container is limited to."""
+    """Return the number of cores that a container is limited to."""
     try:
         quota, period = _QUOTA.read_text().split()
         return int(quota) / int(period)
@@ -115,7 +115,7 @@ def _quota() -> float:
 
 
 def free_memory() -> float:
-    """Return the host's available memory in bytes; infinite where it is not known."""
+    """Return the host's available memory in bytes; infinite if it is unknown."""
     try:
         lines = _MEMORY_INFO.read_text().splitlines()
         (line,) = (line for line in lines if line.startswith("MemAvailable:"))
@@ -125,7 +125,7 @@ def free_memory() -> float:
 
 
 def data_bytes(task: Task) -> int:
-    """Return what a worker on a CPU holds of a task: the raw splits, and two of them prepared."""
+    """Return the memory of a task's data in a worker: all raw splits, and two prepared ones."""
     splits = [task.train, task.validation]
     raw = sum(split.n_bytes for split in (*splits, task.test))
     return raw + sum(prepared_bytes(split, task) for split in splits)
@@ -155,7 +155,10 @@ def probe(training: Training, order: Probe) -> Probed:
 
 
 def _architecture(space: SearchSpace, quantile: float) -> Architecture:
-    """The architecture at a place among random ones, ordered by what the space counts first."""
+    """Return the architecture at a place among random ones.
+
+    They are ordered by the first quantity that the space counts.
+    """
     rng = np.random.default_rng(0)
     drawn = [space.suggest(Draw(random_chooser(rng))) for _ in range(_DRAWS)]
     drawn.sort(key=lambda one: next(iter(space.describe(one).values()), 0.0))

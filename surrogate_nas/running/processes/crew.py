@@ -1,4 +1,4 @@
-"""Starts as many workers as should train at once."""
+"""Start as many workers as should train at the same time."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _PROBE_SECONDS = 4.0
 
 
 def check(n_concurrent: NConcurrent) -> None:
-    """Refuse what is neither a number from 1 nor "auto".
+    """Refuse a value that is neither a number from 1 nor "auto".
 
     Raises:
-        StudyError: It is neither.
+        StudyError: The value is neither.
     """
     is_number = isinstance(n_concurrent, int) and not isinstance(n_concurrent, bool)
     if n_concurrent != "auto" and not (is_number and n_concurrent >= 1):
@@ -56,12 +56,12 @@ def trains_on_cuda(objective: Runnable) -> bool:
 
 
 def n_on_host(objective: Runnable, wanted: NConcurrent, at_most: int) -> int:
-    """Return how many workers this host has cores (where that is to be found) and memory for.
+    """Return how many workers this host has cores and memory for, as far as that is known.
 
     Args:
-        objective: What they run.
-        wanted: A number, or "auto" for one a core.
-        at_most: More are of no use.
+        objective: Objective that the workers run.
+        wanted: A number, or "auto" for one worker a core.
+        at_most: Number beyond which workers have nothing to do.
     """
     each = worker_bytes(objective)
     fits = fitting(free_memory(), each)
@@ -70,14 +70,14 @@ def n_on_host(objective: Runnable, wanted: NConcurrent, at_most: int) -> int:
 
 
 def n_on_device(pool: WorkerPool, wanted: NConcurrent, at_most: int) -> int:
-    """Return how many trainings a CUDA device has memory for, and rather fewer if not faster.
+    """Return how many trainings a CUDA device has memory for; fewer if that is as fast.
 
-    What it starts for that stays in the pool: as many workers as it returns, all ready.
+    As many workers as it returns are in the pool afterwards, all of them ready.
 
     Args:
-        pool: Without workers yet.
-        wanted: A number, or "auto" for the fastest.
-        at_most: More are of no use.
+        pool: Pool without workers.
+        wanted: A number, or "auto" for the fastest one.
+        at_most: Number beyond which workers have nothing to do.
     """
     workers = [_ready(pool)]
     probed = _probe(pool, workers, quantile=1.0)
@@ -121,7 +121,7 @@ def _ready(pool: WorkerPool) -> Worker:
 
 
 def not_started(how: str) -> StudyError:
-    """The error of a worker that ended before it had its objective."""
+    """Return the error of a worker that ended before it had its objective."""
     return StudyError(
         expected="an objective that a process of its own can be given",
         got=f"{how} of that process; its message is above",
@@ -131,7 +131,7 @@ def not_started(how: str) -> StudyError:
 
 
 def _probe(pool: WorkerPool, workers: Sequence[Worker], quantile: float) -> list[Probed]:
-    """Let workers train for a moment, all at once; nothing if it fails in one of them."""
+    """Let workers train for a moment, all at once; return nothing if one of them fails."""
     for worker in workers:
         worker.send(Probe(_PROBE_SECONDS, quantile))
     found: list[Probed] = []
@@ -148,7 +148,7 @@ def _probe(pool: WorkerPool, workers: Sequence[Worker], quantile: float) -> list
 
 
 def _reduced(wanted: int, fits: int, why: str) -> int:
-    """Return the number wanted, or as many as fit, and say so."""
+    """Return the wanted number; if fewer fit, return their number, with a warning."""
     if wanted > fits:
         warnings.warn(
             f"Expected room for {wanted} candidates at once; {fits} fit at {why}. "

@@ -1,7 +1,7 @@
-"""What a study's process and its own workers tell each other.
+"""The messages between a study's process and its own workers.
 
-Messages are pickled. The pipes that they go through have no other end than these two processes:
-nothing that comes from a file, a storage or a network is read here.
+Messages are pickled. The pipes that they go through have no other end than these two processes.
+So nothing that comes from a file, a storage or a network is ever unpickled here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Ended:
     """How a trial ended in a worker.
 
     Args:
-        value: What the objective returned; None if it raised.
-        pruned: What ``TrialPruned`` said; None if it was not raised.
-        error: What else was raised.
+        value: Value that the objective returned; None if it raised.
+        pruned: Message of ``TrialPruned``; None if it was not raised.
+        error: Any other error that was raised.
     """
 
     value: Any = None
@@ -40,12 +40,13 @@ class Ready:
 @final
 @dataclass(frozen=True)
 class StartTrial:
-    """Run the objective for a trial.
+    """An order to run the objective for a trial.
 
     Args:
-        number: Of the trial.
-        study_name: Of its study.
-        effective_number: The trial's number in a study without interrupted trials.
+        number: Number of the trial.
+        study_name: Name of its study.
+        effective_number: Number of the trial in a study without interrupted trials; None if it is
+            the same.
     """
 
     number: int
@@ -64,10 +65,10 @@ def send(message: object, pipe: IO[bytes]) -> None:
 
 
 def packed(message: object) -> bytes:
-    """Return a message as it is sent; classes of notebooks and scripts go along by value.
+    """Return a message as bytes. Classes of notebooks and scripts go along by value.
 
     Raises:
-        StudyError: Something in it belongs to this process alone.
+        StudyError: The message holds something that belongs to this process alone.
     """
     try:
         return bytes(cloudpickle.dumps(message))
@@ -81,10 +82,10 @@ def packed(message: object) -> bytes:
 
 
 def unpacked(data: bytes) -> Any:
-    """Return what :func:`packed` has made into bytes, in a process that this one has started.
+    """Return a message of :func:`packed`, in a process that its sender has started.
 
     Raises:
-        StudyError: It needs something that is not here.
+        StudyError: The message needs something that is not here.
     """
     try:
         return cloudpickle.loads(data)
@@ -106,7 +107,7 @@ def receive(pipe: IO[bytes]) -> Any:
 
 
 def portable(error: Exception) -> Exception:
-    """Return an error as it can be sent, with the traceback that would be lost as a note."""
+    """Return an error that can be sent, with its traceback as a note."""
     trace = "".join(traceback.format_exception(error))
     try:
         sent: Exception = cloudpickle.loads(packed(error))

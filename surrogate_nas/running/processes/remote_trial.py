@@ -1,4 +1,4 @@
-"""RemoteTrial: a trial of a study that lives in another process."""
+"""RemoteTrial: a trial whose study is in another process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from surrogate_nas.storage.repeats import should_prune
 @final
 @dataclass(frozen=True)
 class Call:
-    """A worker asks its trial for something, and waits for the answer.
+    """A question of a worker about its trial, which the study's process answers.
 
     Args:
-        name: A method or a property of ``optuna.Trial``.
-        arguments: By position.
-        named: By keyword.
+        name: Name of a method or property of ``optuna.Trial``.
+        arguments: Arguments by position.
+        named: Arguments by keyword.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Call:
 @final
 @dataclass(frozen=True)
 class Epoch:
-    """A worker says how its training goes, and waits for nothing.
+    """News of a training, which needs no answer.
 
     Args:
-        epoch: The epoch that has just been trained, from 1.
-        n_epochs: Epochs in all.
-        loss: Its mean training loss.
+        epoch: Number of the epoch that has just been trained, from 1.
+        n_epochs: Number of epochs in all.
+        loss: Mean training loss of the epoch.
     """
 
     epoch: int
@@ -62,7 +62,7 @@ _PROPERTIES = frozenset({"params", "distributions", "user_attrs", "constraints",
 
 
 def answer(trial: optuna.Trial, call: Call) -> Any:
-    """Do for a worker what it asks of its trial."""
+    """Answer a worker's question about its trial."""
     if call.name == "should_prune":
         return should_prune(trial)
     if call.name in _METHODS:
@@ -77,7 +77,7 @@ def answer(trial: optuna.Trial, call: Call) -> Any:
 
 
 def study_name(trial: optuna.trial.BaseTrial) -> str | None:
-    """Return the name of the study that a trial is of; None if it is of none."""
+    """Return the name of a trial's study; None for a trial without a study."""
     if isinstance(trial, optuna.Trial):
         return trial.study.study_name
     return trial.study_name if isinstance(trial, RemoteTrial) else None
@@ -85,16 +85,16 @@ def study_name(trial: optuna.trial.BaseTrial) -> str | None:
 
 @final
 class RemoteTrial(optuna.trial.BaseTrial):
-    """What an objective in a worker gets: each question is put to the study's own process.
+    """The trial that an objective in a worker gets: it asks the study's own process.
 
-    It has no ``study``: an objective that needs one cannot run in a worker.
+    It has no ``study``. An objective that needs one cannot run in a worker.
 
     Args:
-        number: Of the trial.
-        study_name: Of its study.
-        ask: Puts a question and returns the answer.
-        say: Says something that needs no answer.
-        effective_number: The trial's number in a study without interrupted trials; None if it is
+        number: Number of the trial.
+        study_name: Name of its study.
+        ask: Function that asks a question and returns the answer.
+        say: Function that tells news and waits for nothing.
+        effective_number: Number of the trial in a study without interrupted trials; None if it is
             the same.
     """
 

@@ -1,4 +1,4 @@
-"""The process that a worker is: it runs an objective for one trial after the other."""
+"""The process of a worker: it runs an objective for one trial after the other."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def main(n_threads: int) -> None:
     """Serve the process that has started this one, until it closes the pipe.
 
     Args:
-        n_threads: Of PyTorch within an operation.
+        n_threads: Number of PyTorch's threads within an operation.
     """
     inbox, outbox = pipes(n_threads)
     serve(inbox, outbox, on_parent_gone=lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def pipes(n_threads: int) -> tuple[IO[bytes], IO[bytes]]:
-    """Set up a process that another one has started, and return the pipes from and to it.
+    """Set up a process that another one has started; return the pipes from and to it.
 
     Args:
-        n_threads: Of PyTorch within an operation.
+        n_threads: Number of PyTorch's threads within an operation.
     """
     # What networks print must not get between the messages.
     outbox = os.fdopen(os.dup(1), "wb")
@@ -54,12 +54,13 @@ def pipes(n_threads: int) -> tuple[IO[bytes], IO[bytes]]:
 
 
 def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None]) -> None:
-    """Do what comes in, the objective first.
+    """Follow the orders that come in. The objective comes first.
 
     Args:
-        inbox: From the study's process.
-        outbox: To it.
-        on_parent_gone: Called, in a thread, when it is gone or wants no more while work goes on.
+        inbox: Pipe from the study's process.
+        outbox: Pipe to it.
+        on_parent_gone: Function that is called, in a thread, if the study's process ends or closes
+            the pipe while work goes on.
     """
     objective = as_objective(receive(inbox))
     orders = _Orders(outbox)
@@ -85,10 +86,10 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
 
 @final
 class _Orders:
-    """What the study's process has sent: orders, and answers to questions.
+    """The orders and answers of the study's process.
 
     Args:
-        outbox: To it.
+        outbox: Pipe to it.
     """
 
     def __init__(self, outbox: IO[bytes]) -> None:
@@ -97,7 +98,7 @@ class _Orders:
         self._is_idle = threading.Event()
 
     def read(self, inbox: IO[bytes], on_gone: Callable[[], None]) -> None:
-        """Receive until the other process is gone or wants no more."""
+        """Receive until the other process ends or closes the pipe."""
         try:
             while True:
                 self._received.put(receive(inbox))
@@ -107,7 +108,7 @@ class _Orders:
                 on_gone()
 
     def next(self) -> Any:
-        """Wait for an order; None is the end."""
+        """Wait for the next order; None is the end."""
         self._is_idle.set()
         order = self._received.get()
         self._is_idle.clear()
@@ -118,7 +119,11 @@ class _Orders:
         send(epoch, self._outbox)
 
     def ask(self, call: Call) -> Any:
-        """Put a question about the trial in training, and wait for the answer."""
+        """Ask a question about the trial in training, and wait for the answer.
+
+        Raises:
+            KeyboardInterrupt: Nobody answers any more.
+        """
         send(call, self._outbox)
         answer = self._received.get()
         if answer is None:
@@ -130,7 +135,7 @@ class _Orders:
 
 
 def run(objective: Callable[[Any], Any], trial: optuna.trial.BaseTrial) -> Ended:
-    """Run an objective for a trial; say how it ended."""
+    """Run an objective for a trial, and return how it ended."""
     try:
         return Ended(value=objective(trial))
     except optuna.TrialPruned as pruned:

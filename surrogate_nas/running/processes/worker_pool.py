@@ -1,4 +1,4 @@
-"""Worker processes, started and stopped together, and one queue of what they say."""
+"""Worker processes that are started and stopped together, and one queue of their messages."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ _CODE = "import sys; sys.path[:] = {path!r}; from {module} import main; main({n}
 
 @final
 class Worker:
-    """One process.
+    """One worker process.
 
     Args:
-        packed_objective: What it runs; see
-        :func:`~surrogate_nas.running.processes.messages.packed`. n_threads: Of PyTorch within an
-        operation. events: Gets (worker, message) for each message, and (worker, None) at the end.
-        module: Whose ``main(n_threads)`` is the process.
-        environment: Variables that are otherwise there than here.
+        packed_objective: Objective that it runs, by
+            :func:`~surrogate_nas.running.processes.messages.packed`.
+        n_threads: Number of PyTorch's threads within an operation.
+        events: Queue for (worker, message) of each message, and for (worker, None) at the end.
+        module: Module whose ``main(n_threads)`` is the process.
+        environment: Environment variables in which the process differs from this one.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class Worker:
             threading.Thread(target=work, daemon=True).start()
 
     def send(self, message: object) -> None:
-        """Send a message; one that no longer arrives is no error, as the end is an event."""
+        """Send a message. One that no longer arrives is no error: the end is an event."""
         self._outbox.put(packed(message))
 
     def _write(self) -> None:
-        """Write what is to be sent, until the process or this object ends."""
+        """Write the messages, until the process or this object ends."""
         pipe = self._process.stdin
         if pipe is None:
             return  # as its type allows, though the process was started with one
@@ -68,7 +69,7 @@ class Worker:
                 pipe.flush()
 
     def _read(self, pipe: IO[bytes] | None, events: queue.Queue[tuple[Worker, Any]]) -> None:
-        """Hand on what the process says, and its end."""
+        """Hand on the messages of the process, and its end."""
         with (
             contextlib.suppress(Exception),  # a message of any class may fail to be read
             pipe or contextlib.nullcontext(),
@@ -78,11 +79,15 @@ class Worker:
         events.put((self, None))
 
     def close(self) -> None:
-        """Let it end: it stops what it does, with a checkpoint if there is one to be made."""
+        """Let the process end. It stops its training, with a checkpoint if there is to be one."""
         self._outbox.put(None)
 
     def end(self, seconds: float) -> int:
-        """Wait until it has ended, make it end after some seconds; return its exit code."""
+        """Wait until the process has ended, and kill it after some seconds.
+
+        Returns:
+            The exit code.
+        """
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -92,11 +97,11 @@ class Worker:
 
 @final
 class WorkerPool:
-    """Workers of one objective; use it as a context manager, at whose end none is left.
+    """Workers of one objective. None is left at the end of its ``with`` block.
 
     Args:
-        objective: What they run.
-        n_threads: Of PyTorch within an operation, in each.
+        objective: Objective that they run.
+        n_threads: Number of PyTorch's threads within an operation, in each worker.
     """
 
     def __init__(self, objective: Callable[[Any], Any], n_threads: int) -> None:
@@ -128,10 +133,10 @@ class WorkerPool:
         return worker.end(seconds)
 
     def next(self, seconds: float | None) -> tuple[Worker, Any] | None:
-        """Wait for a message of a worker; None in its place says that it has ended.
+        """Wait for a message of a worker. None in its place says that the worker has ended.
 
         Args:
-            seconds: How long at most; None is returned when nothing has come.
+            seconds: Longest time to wait; then None is returned.
         """
         while True:
             try:

@@ -1,1 +1,1 @@
-"""Many workers on one study, each with a connection of its own to the study's storage."""
+"""Many workers on one study, each with its own connection to the study's storage."""

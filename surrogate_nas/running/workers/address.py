@@ -1,4 +1,4 @@
-"""Where a study's storage is, in a form that a worker elsewhere can open it from."""
+"""The address of a study's storage, from which a worker elsewhere can open it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _BUSY_SECONDS = 60.0
 @final
 @dataclass(frozen=True)
 class Address:
-    """Where a storage is.
+    """Address of a storage.
 
     Args:
-        place: A database URL, password included, or the path of a journal file. Show it to nobody
-            without ``surrogate_nas.storage.passwords.masked``.
-        engine_kwargs: What SQLAlchemy is told beside the URL.
-        file: The file of a SQLite or journal storage; None for a database server.
+        place: Database URL with its password, or path of a journal file. Show it to nobody without
+            ``surrogate_nas.storage.passwords.masked``.
+        engine_kwargs: Settings of SQLAlchemy beside the URL.
+        file: File of a SQLite or journal storage; None for a database server.
     """
 
     place: str = field(repr=False)
@@ -38,7 +38,7 @@ class Address:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether it is a SQLite file, which knows no locks but one of all."""
+        """Whether it is a SQLite file, in which one process at a time can write."""
         return self.file is not None and "://" in self.place
 
     def open(self) -> BaseStorage:
@@ -53,10 +53,10 @@ class Address:
 
 
 def address_to_share(storage: BaseStorage) -> Address:
-    """Return where a storage is that several processes can open.
+    """Return the address of a storage that several processes can open.
 
     Raises:
-        StudyError: It is in memory, or of a kind that only its maker can open.
+        StudyError: The storage is in memory, or of a kind that only its maker can open.
     """
     backend = backend_of(storage)
     if isinstance(backend, RDBStorage):
@@ -81,7 +81,7 @@ def address_to_share(storage: BaseStorage) -> Address:
 
 
 def _sqlite(url: sa.engine.URL, backend: RDBStorage) -> Address:
-    """Wherever a worker runs, and however many there are: its path in full, and patience."""
+    """Return the address of a SQLite file: its full path, and a long time to wait for it."""
     path = Path(str(url.database)).resolve()
     kwargs = dict(backend.engine_kwargs)
     kwargs["connect_args"] = {"timeout": _BUSY_SECONDS, **kwargs.get("connect_args", {})}
@@ -89,6 +89,7 @@ def _sqlite(url: sa.engine.URL, backend: RDBStorage) -> Address:
 
 
 def _words(storage: BaseStorage) -> str:
+    """Return a storage's name for people."""
     try:
         return f"{address_of(storage) or 'one in memory'} ({type(storage).__name__})"
     except ArgumentError:

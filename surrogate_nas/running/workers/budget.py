@@ -1,4 +1,4 @@
-"""BudgetedStudy: a study whose workers never begin more trials than it is to have."""
+"""BudgetedStudy: a study in which workers never begin more trials than wanted."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ _LONGEST_WAIT_SECONDS = 2.0
 
 
 class BudgetMet(Exception):
-    """The study has as many trials as it is to have."""
+    """The study has the wanted number of trials."""
 
 
 @final
 class BudgetedStudy(optuna.Study):
-    """A study that is asked for a trial only within its budget; otherwise as any other.
+    """A study that gives out trials only within a budget.
 
-    A trial is claimed in the storage before it is trained, by one process at a time: all trials
-    that count and all that run together never exceed the budget. Where they meet it, ``ask`` waits
-    until the running ones count, or one of them is interrupted and a place is free again. Trials
-    that belong to no worker count when they have finished.
+    A trial is claimed in the storage before it is trained, by one process at a time. So finished
+    and running trials together never exceed the budget. When they reach it, ``ask`` waits until
+    the running trials have finished, or until one of them is interrupted and its place is free
+    again. Trials that belong to no worker count when they have finished.
 
     Args:
-        study_name: Of the study.
-        storage: With the study.
-        sampler: Of this worker.
-        pruner: Of this worker.
-        n_trials: How many trials it is to have in all, interrupted ones not counted.
-        name: Of this worker.
-        run: Of the call of ``run_workers`` that this worker belongs to.
-        coordination: With the other workers.
-        is_stopped: Whether this worker is to end.
+        study_name: Name of the study.
+        storage: Storage of the study.
+        sampler: Sampler of this worker.
+        pruner: Pruner of this worker.
+        n_trials: Number of trials that the study is to have in all, without interrupted ones.
+        name: Name of this worker.
+        run: Identity of the call of ``run_workers`` that this worker belongs to.
+        coordination: Coordination with the other workers.
+        is_stopped: Function that returns whether this worker is to end.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class BudgetedStudy(optuna.Study):
         self._is_stopped = is_stopped
 
     def ask(self, fixed_distributions: dict[str, BaseDistribution] | None = None) -> optuna.Trial:
-        """Claim a trial; wait until there is one, or none is needed.
+        """Claim a trial; wait until there is one, or until none is needed.
 
         Raises:
             BudgetMet: The study has its trials.
@@ -94,10 +94,10 @@ class BudgetedStudy(optuna.Study):
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
 
     def _has_room(self) -> bool:
-        """Whether one more trial may begin now.
+        """Return whether one more trial may begin now.
 
         Raises:
-            BudgetMet: And none is needed later.
+            BudgetMet: No further trial is needed, now or later.
         """
         trials = self.get_trials(deepcopy=False)
         dead = {id_of(trial) for trial in self._coordination.dead(_owned(trials))}
@@ -131,7 +131,7 @@ class BudgetedStudy(optuna.Study):
         return None
 
     def _next_waiting(self) -> int:
-        """The trial that will be asked for next; made if the queue is empty."""
+        """Return the identity of the trial that comes next; create it if the queue is empty."""
         waiting = self.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if waiting:
             return id_of(waiting[0])
@@ -139,6 +139,7 @@ class BudgetedStudy(optuna.Study):
         return storage_of(self).create_new_trial(id_of(self), new)
 
     def _mark(self, trial_id: int) -> None:
+        """Write down that a trial is this worker's, and that the worker is alive."""
         storage_of(self).set_trial_system_attr(trial_id, attributes.WORKER, self._name)
         self._coordination.note(trial_id)
 
@@ -152,12 +153,12 @@ def _owned(trials: Collection[FrozenTrial]) -> list[FrozenTrial]:
 def fail_trials_of(
     study: optuna.Study, coordination: Coordination, names: Collection[str]
 ) -> list[int]:
-    """Fail the trials that workers which have ended left running, and enqueue them again.
+    """Fail the trials that ended workers have left running, and enqueue them again.
 
     Args:
         study: The study.
-        coordination: With its workers.
-        names: Of the workers that have ended.
+        coordination: Coordination with its workers.
+        names: Names of the workers that have ended.
 
     Returns:
         The numbers of these trials.

@@ -1,7 +1,8 @@
-"""What the workers of a study agree on without a server: one at a time, and who is alive.
+"""How the workers of a study agree without a server of their own.
 
-Both lie with the storage. A database server locks a row, and its clock judges signs of life; for
-a file, locks on files beside it do both. Either lock is gone as soon as its holder is.
+They agree on two things: that one process at a time claims trials, and which workers are alive.
+For a database server, a locked row and the server's clock decide. For a file, locks on files
+beside it decide both. Either lock is gone as soon as its holder is.
 """
 
 from __future__ import annotations
@@ -57,18 +58,19 @@ def worker_name() -> str:
 
 
 class Coordination(ABC):
-    """What one worker, or who has started it, knows of the others. A context manager."""
+    """Knowledge of the other workers, for a worker or for the process that starts workers."""
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[Callable[[], bool]]:
-        """Hold what only one process at a time holds, for this study.
+        """Hold the lock that one process at a time holds, for this study.
 
-        The context's value tells whether it is still held; if not, others may have been here.
+        The context's value is a function that returns whether the lock is still held. If it is
+        not, other processes may have been here.
         """
 
     @abstractmethod
     def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Return those of some running trials of workers whose worker is gone."""
+        """Return the trials whose worker is gone, among running trials of workers."""
 
     @abstractmethod
     def note(self, trial_id: int) -> None:
@@ -91,13 +93,13 @@ def coordinate(
     name: str | None,
     dead_after: float,
 ) -> Iterator[Coordination]:
-    """Take part in a study.
+    """Take part in the coordination of a study.
 
     Args:
-        address: Of its storage.
+        address: Address of the storage.
         storage: The storage.
-        study_id: Of the study.
-        name: Of the worker; None for who has started it.
+        study_id: Identity of the study.
+        name: Name of the worker; None for the process that starts workers.
         dead_after: Seconds without a sign of life after which a trial is taken for dead.
 
     Raises:
@@ -126,8 +128,9 @@ class _Files(Coordination):
     """Locks on files in a folder beside the storage's file.
 
     Args:
-        file: The storage's.
-        name: Of this worker, whose own file is locked as long as it lives.
+        file: File of the storage.
+        name: Name of this worker, whose own file is locked as long as it lives; None for the
+            process that starts workers.
     """
 
     def __init__(self, file: Path, name: str | None) -> None:
@@ -143,7 +146,7 @@ class _Files(Coordination):
             ) from error
 
     def _locked(self, name: str) -> IO[bytes]:
-        """Lock a file as soon as it is free; make it if need be."""
+        """Lock a file as soon as it is free; the file is made if it does not exist."""
         if sys.platform == "win32":
             raise OSError("files cannot be locked as workers need it on Windows")
         while True:
@@ -167,6 +170,7 @@ class _Files(Coordination):
 
     def _is_alive(self, name: str) -> bool:
         # A name is somebody else's text: it must not lead out of the folder.
+        """Return whether a worker's own file is locked."""
         path = self._folder / f"{Path(name).name}.lock"
         try:
             with path.open("rb") as file:
@@ -179,7 +183,7 @@ class _Files(Coordination):
             return False
 
     def note(self, trial_id: int) -> None:
-        """Its lock says enough."""
+        """Do nothing: the worker's lock says enough."""
 
     def beating(self, trial_id: int) -> AbstractContextManager[None]:
         return nullcontext()
@@ -200,12 +204,12 @@ class _Files(Coordination):
 
 @final
 class _Server(Coordination):
-    """A row that a database server locks, and its clock.
+    """A row that a database server locks, and the server's clock.
 
     Args:
-        storage: Of the study.
-        study_id: Of the study.
-        dead_after: Seconds of silence of a trial.
+        storage: Storage of the study.
+        study_id: Identity of the study.
+        dead_after: Seconds of silence after which a trial is taken for dead.
     """
 
     def __init__(self, storage: Database, study_id: int, dead_after: float) -> None:
@@ -226,7 +230,7 @@ class _Server(Coordination):
                     connection.invalidate()  # there is nothing to be rolled back
 
     def _connection_with_lock(self) -> sa.Connection:
-        """Wait for the lock; a connection has it until it is closed."""
+        """Wait for the lock; return the connection that holds it until it is closed."""
         row = sa.select(_ATTRIBUTES.c.value_json).where(
             _ATTRIBUTES.c.study_id == self._study_id, _ATTRIBUTES.c.key == attributes.LOCK
         )
@@ -245,13 +249,13 @@ class _Server(Coordination):
             return connection
 
     def _patiently(self, action: Callable[[], R]) -> R:
-        """Do something that may be repeated, waiting for a server that is away."""
+        """Do something that may be repeated, and wait for a server that is away."""
         if isinstance(self._backend, PatientDatabase):
             return self._backend.wait_out(action)
         return action()
 
     def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """See :class:`Coordination`; after an outage nobody is for a while."""
+        """See :class:`Coordination`. For a while after an outage no trial is dead."""
         ids = [id_of(trial) for trial in trials]
         alive = self._patiently(lambda: self._alive(ids)) if ids else set()
         backend = self._backend
@@ -260,6 +264,7 @@ class _Server(Coordination):
         return [trial for trial in trials if id_of(trial) not in alive]
 
     def _alive(self, ids: Sequence[int]) -> set[int]:
+        """Return the trials that have given a sign of life recently."""
         with self._engine.connect() as connection:
             now: Any = connection.execute(sa.select(sa.func.now())).scalar_one()
             rows = connection.execute(
@@ -294,11 +299,11 @@ class _Server(Coordination):
             thread.join()
 
     def close(self) -> None:
-        """What it leaves is a row, which the next one locks again."""
+        """Do nothing: the row stays, and the next process locks it again."""
 
 
 def _answers(connection: sa.Connection) -> bool:
-    """Whether a connection, and so its transaction with what it has locked, is still there."""
+    """Return whether a connection still works, and with it the transaction and its lock."""
     try:
         connection.execute(sa.select(1))
     except sa.exc.SQLAlchemyError:

@@ -1,4 +1,4 @@
-"""Which device each worker of this machine uses, and how many workers there are."""
+"""Choose the device of each worker of this machine, and the number of workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_count(name: str, number: Any) -> int:
     """Return a whole number from 1; refuse anything else.
 
     Raises:
-        StudyError: It is none.
+        StudyError: The value is no such number.
     """
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise StudyError(
@@ -37,13 +37,13 @@ def chosen_devices(objective: Runnable, devices: Sequence[str] | None) -> list[s
     """Return the devices that workers take in turn; None leaves it to the objective.
 
     Args:
-        objective: What they run.
-        devices: As the user names them; by default all CUDA devices, unless an ``Objective``
-            trains elsewhere.
+        objective: Objective that the workers run.
+        devices: Names of devices. By default all CUDA devices, unless the objective names another
+            device.
 
     Raises:
-        StudyError: There are none, or what is given is no sequence of names.
-        TrainingError: One cannot be used here.
+        StudyError: The list is empty, or is no sequence of names.
+        TrainingError: A device cannot be used here.
     """
     if devices is None:
         own = objective.device
@@ -83,13 +83,13 @@ def n_here(
     devices: Sequence[str | None],
     at_most: int,
 ) -> int:
-    """Return how many workers this machine has room for, and say where that is fewer.
+    """Return how many workers this machine has room for, and warn if these are fewer.
 
     Args:
-        objective: What they run.
-        wanted: How many; by default one a CUDA device, or one a core on the CPU.
-        devices: That they take in turn.
-        at_most: More have nothing to do.
+        objective: Objective that the workers run.
+        wanted: Wanted number; by default one a CUDA device, or one a core on the CPU.
+        devices: Devices that the workers take in turn.
+        at_most: Number beyond which workers have nothing to do.
     """
     on_cuda = any(device is not None and device.startswith("cuda") for device in devices)
     n = wanted if wanted is not None else len(devices) if on_cuda else cores()

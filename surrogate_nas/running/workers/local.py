@@ -27,13 +27,13 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 @final
 class Local(Placement):
-    """Places each worker in a process of its own, spawned and in a session of its own.
+    """Places each worker in a spawned process, in a session of its own.
 
-    A worker that trains on a CUDA device sees no other one. It ends when this process does,
+    A worker that trains on a CUDA device sees no other device. It ends when this process does,
     however that ends.
 
     Args:
-        n_threads: Of PyTorch within an operation, in each.
+        n_threads: Number of PyTorch's threads within an operation, in each worker.
     """
 
     def __init__(self, n_threads: int) -> None:
@@ -44,11 +44,11 @@ class Local(Placement):
 
     @property
     def n_workers(self) -> int:
-        """One for each set of cores that a worker's threads take."""
+        """Number of workers whose threads have a core each."""
         return max(1, cores() // self._n_threads)
 
     def start(self, spec: WorkerSpec) -> None:
-        """Start a process and give it its spec through a pipe."""
+        """Start a process, and give it its spec through a pipe."""
         environment = {} if spec.device is None else _sees(spec.device)
         device = "cuda" if environment else spec.device
         worker = Worker(
@@ -75,7 +75,7 @@ class Local(Placement):
         return found
 
     def _end(self, worker: Worker, message: Any) -> list[WorkerExit]:
-        """What an event means: the end of a worker, or nothing."""
+        """Return the end of a worker, if an event means one."""
         if isinstance(message, Ready):
             self._ready.add(worker)
             return []
@@ -100,7 +100,7 @@ class Local(Placement):
 
 
 def _sees(device: str) -> Mapping[str, str]:
-    """Return the variable that shows a process one CUDA device alone; nothing for others."""
+    """Return the variable that shows one CUDA device alone; nothing for other devices."""
     index = torch.device(device).index
     if torch.device(device).type != "cuda" or index is None:
         return {}
@@ -112,18 +112,18 @@ def main(n_threads: int) -> None:
     """Be a worker: the process that :class:`Local` starts.
 
     Args:
-        n_threads: Of PyTorch within an operation.
+        n_threads: Number of PyTorch's threads within an operation.
     """
     inbox, outbox = pipes(n_threads)
     serve(inbox, outbox)
 
 
 def serve(inbox: IO[bytes], outbox: IO[bytes]) -> None:
-    """Do the work that comes in; stop it when whoever has sent it is gone or wants no more.
+    """Do the work that comes in; stop it when the starting process ends or closes the pipe.
 
     Args:
-        inbox: From the process that has started this one.
-        outbox: To it.
+        inbox: Pipe from the process that has started this one.
+        outbox: Pipe to it.
     """
     spec = receive(inbox)
     # Until `work` listens to SIGTERM: a worker that is stopped before has nothing to lose.

@@ -1,9 +1,8 @@
-"""Placement: brings workers somewhere, and says how they end.
+"""Placement: brings workers somewhere, and reports how they end.
 
-The seam between ``run_workers``, which knows the study, and machines, of which it knows nothing.
-A placement starts workers from their descriptions, reports each worker's end once, and stops all
-of them. It starts none by itself: ``run_workers`` decides whether a worker that has died is
-replaced.
+It is the seam between ``run_workers``, which knows the study, and machines, which do not. A
+placement starts workers from their specs, reports each worker's end once, and stops all of them.
+It starts none by itself: ``run_workers`` decides whether a worker that has died is replaced.
 """
 
 from __future__ import annotations
@@ -17,46 +16,47 @@ from surrogate_nas.running.workers.worker import WorkerExit, WorkerSpec
 class Placement(ABC):
     """Where workers run.
 
-    An implementation runs ``work(spec)`` of ``surrogate_nas.running.workers.worker`` in a
-    process of its own for each worker, in that process's main thread, with no other worker in it
-    before or after.
+    An implementation runs ``work(spec)`` of ``surrogate_nas.running.workers.worker`` in a process
+    of its own for each worker. It must be that process's main thread, and no other worker may run
+    in the process before or after.
     """
 
     @property
     @abstractmethod
     def n_workers(self) -> int:
-        """How many workers ``run_workers`` starts if nobody says how many."""
+        """Number of workers that ``run_workers`` starts by default."""
 
     @abstractmethod
     def start(self, spec: WorkerSpec) -> None:
-        """Start a worker; return without waiting for it.
+        """Start a worker, and return without waiting for it.
 
         Args:
-            spec: Of the worker. Its ``device`` may be named otherwise in its process: the
-                placement passes on what the worker should use there.
+            spec: Spec of the worker. Its ``device`` may have another name in the worker's process:
+                the placement passes on the name that is right there.
 
         Raises:
-            SurrogateNasError: There is no place for it.
+            SurrogateNasError: There is no place for the worker.
         """
 
     @abstractmethod
     def ends(self, seconds: float) -> Sequence[WorkerExit]:
-        """Wait for ends of workers, and return those that have not been returned before.
+        """Wait for ends of workers, and return the ends that have not been returned before.
 
-        What ``work`` returned is passed on; of a worker that returned nothing the end is "died",
-        with words about how, or "failed" if its process never came as far as ``work``: a process
-        that cannot be made once cannot be made again.
+        The placement passes on what ``work`` returned. If it returned nothing, the end is "died",
+        with words about how. It is "failed" if the process never came as far as ``work``: a
+        process that cannot be made once cannot be made again.
 
         Args:
-            seconds: How long at most; returns as soon as there is one.
+            seconds: Longest time to wait. The method returns as soon as there is one end.
         """
 
     @abstractmethod
     def stop(self, seconds: float) -> None:
         """End all workers: interrupt them (SIGTERM, or KeyboardInterrupt in them), wait, kill.
 
-        Also called after an error and where none is left; nothing of them runs afterwards.
+        It is also called after an error, and if no worker is left. Nothing of the workers runs
+        afterwards.
 
         Args:
-            seconds: How long they have, for example to write a checkpoint.
+            seconds: Time that they have, for example to write a checkpoint.
         """

@@ -31,18 +31,20 @@ _HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _HTTP2_SETTI
 class RayCluster(Placement):
     """Places workers on the machines of a Ray cluster, as ``placement`` of ``run_workers``.
 
-    Ray brings each worker to where there is room, into a process of its own. Between workers and
-    study it has no part: they share the study through its storage alone, which every machine must
-    reach, best a database server. This package must be installed on all machines, in one version.
-    Checkpoints and pictures are for all if their folders are; else an interrupted training of a
-    machine that is gone begins anew.
+    Ray brings each worker to a machine with room, into a process of its own. It has no part in the
+    study: workers share the study through its storage alone. Every machine must reach the storage,
+    best a database server. All machines need this package, in one version.
+
+    If all machines share the folders, checkpoints and pictures are for all of them. If they do
+    not, the interrupted training of a machine that is gone begins again from its first epoch.
 
     Args:
-        address: Of the cluster: "host:port" of its head, or "auto" for the one that this machine
+        address: "host:port" of the cluster's head, or "auto" for the cluster that this machine
             belongs to.
-        cpus_per_worker: What each worker takes of a machine; also PyTorch's threads within an
-            operation, rounded down.
-        gpus_per_worker: What each takes of a GPU: 0.5 puts two workers on one, 0 trains on CPUs.
+        cpus_per_worker: Number of CPUs for each worker. Rounded down, it is also the number of
+            PyTorch's threads within an operation.
+        gpus_per_worker: Share of a GPU for each worker: 0.5 puts two workers on one, 0 trains on
+            CPUs.
 
     Raises:
         MissingExtraError: The extra ``ray`` is not installed.
@@ -67,14 +69,14 @@ class RayCluster(Placement):
 
     @property
     def n_workers(self) -> int:
-        """How many workers have room in the cluster at once, if it does nothing else."""
+        """Number of workers that have room in an idle cluster."""
         return sum(_n_on(node, self._needs) for node in self._nodes())
 
     def _nodes(self) -> list[dict[str, float]]:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def start(self, spec: WorkerSpec) -> None:
-        """Ask Ray for a process; it starts as soon as there is room for it."""
+        """Ask Ray for a process. It starts as soon as there is room for it."""
         if len(self._names) == self.n_workers:
             _logger.warning(
                 "The Ray cluster has room for %d workers at once; others wait for it.",
@@ -122,7 +124,7 @@ class RayCluster(Placement):
         )
 
     def stop(self, seconds: float) -> None:
-        """See :class:`Placement`; also leaves the cluster, if nobody else here had joined it."""
+        """See :class:`Placement`. It leaves the cluster, unless this process was in it before."""
         if not self._ray.is_initialized():
             return
         for is_forced in (False, True):
@@ -140,7 +142,7 @@ class RayCluster(Placement):
 
 
 def _work(spec: WorkerSpec, n_threads: int) -> WorkerExit:
-    """Be a worker: what Ray runs, in the main thread of a process that does nothing else."""
+    """Be a worker. Ray runs this in the main thread of a process of its own."""
     torch.set_num_threads(n_threads)
     return work(spec)
 
@@ -159,10 +161,10 @@ def _ray() -> ModuleType:
 
 
 def _connect(ray: ModuleType, address: str) -> bool:
-    """Join a cluster; return whether this process had not joined one before.
+    """Join a cluster; return whether this process was in none before.
 
     Raises:
-        ClusterError: There is none.
+        ClusterError: There is no cluster.
     """
     if ray.is_initialized():
         return False
@@ -178,10 +180,10 @@ def _connect(ray: ModuleType, address: str) -> bool:
 
 
 def _knock(address: str) -> None:
-    """Find out whether a head answers there; Ray itself would try for minutes.
+    """Find out whether a cluster's head answers. Ray itself would try for minutes.
 
     Raises:
-        ClusterError: Nobody does, or somebody else.
+        ClusterError: Nobody answers, or another program does.
     """
     if address == "auto":
         return
@@ -229,7 +231,7 @@ def _no_room(needs: dict[str, float], nodes: list[dict[str, float]]) -> StudyErr
 
 
 def _n_on(node: dict[str, float], needs: dict[str, float]) -> int:
-    """How many workers have room on a machine."""
+    """Return how many workers have room on a machine."""
     rooms = [node.get(kind, 0.0) / need for kind, need in needs.items() if need]
     return math.floor(min(rooms) + 1e-9)
 

@@ -1,4 +1,4 @@
-"""run_workers: one study, many workers, each with a connection of its own to the storage."""
+"""run_workers: one study, many workers, each with its own connection to the storage."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from surrogate_nas.running.workers.local import Local
 from surrogate_nas.running.workers.placement import Placement
 from surrogate_nas.running.workers.worker import WorkerExit, WorkerSpec
 from surrogate_nas.storage.optuna_private import id_of, storage_of
+from surrogate_nas.storage.recovery import recover
 
 _logger = logging.getLogger(__name__)
 
@@ -65,40 +66,42 @@ def run_workers(
 ) -> None:
     """Run a study with many workers until it has a number of trials.
 
-    Each worker is a process with a connection of its own to the study's storage. It asks the
-    sampler itself, and knows what all others train and have found. The same call on another
-    machine, at the same time, adds workers to the study; together they do not exceed `n_trials`.
-    For a study in memory see :func:`optimize`.
+    Each worker is a process with its own connection to the study's storage. It asks the sampler
+    itself, and knows what all others train and have found. The same call on another machine, at
+    the same time, adds workers to the study. Together they do not exceed `n_trials`. For a study
+    in memory see :func:`optimize`.
 
-    What goes wrong in one training fails its trial and not the study. A worker that dies is
-    replaced, and its trial is run again by another: from its checkpoint if the
-    :class:`Objective` has `checkpoints` where both can read it. After three deaths an architecture
-    is given up. On Ctrl-C, or SIGTERM, all workers stop, their trials fail and their parameters
-    are enqueued again: the same lines go on.
+    An error in one training fails its trial and not the study. A worker that dies is replaced, and
+    another worker runs its trial again. If the :class:`Objective` has `checkpoints` that both can
+    read, the training goes on from there. After three deaths an architecture is given up. On
+    Ctrl-C or SIGTERM all workers stop, their trials fail and their parameters are enqueued again:
+    the same lines continue the study.
 
     Args:
-        study: In PostgreSQL, MySQL, a journal file or, better not with many workers, SQLite.
-        objective: An :class:`Objective`, or any function of a trial; each worker gets a copy.
-        n_trials: How many trials the study has in all when this returns, those of earlier runs
-            and of other machines included, interrupted ones not counted.
-        n_workers: By default as many as the placement has room for; here one a CUDA device, or one
-            a core, and fewer, with a warning, if they do not fit into memory.
-        devices: What workers take in turn; by default all CUDA devices.
-        seed: Of the workers' global random states, for objectives that use them; None draws one.
-            An Objective's trainings, and SurrogateSampler's suggestions, do not depend on it.
+        study: Study in PostgreSQL, MySQL, a journal file or, for few workers only, SQLite.
+        objective: An :class:`Objective`, or any function of a trial. Each worker gets a copy.
+        n_trials: Number of trials that the study has when this returns. Trials of earlier runs and
+            of other machines count, interrupted ones do not.
+        n_workers: Number of workers. By default it is what the placement has room for: on this
+            machine one a CUDA device, or one a core. If they do not fit into memory, fewer are
+            started, with a warning.
+        devices: Devices that the workers take in turn; by default all CUDA devices.
+        seed: Seed of the workers' global random states, for objectives that use them; None draws
+            one. An Objective's trainings and SurrogateSampler's suggestions do not depend on it.
         dead_after: Seconds without a sign of life after which a trial of another machine is given
-            to others, where the storage is a database server.
+            to others, if the storage is a database server.
         show_progress_bar: Whether to show a :class:`ProgressBar` of all workers together.
-        callbacks: Called in this process for each trial that finishes, whoever ran it.
-        placement: Where workers run; by default on this machine.
+        callbacks: Functions that are called in this process for each finished trial, of any
+            worker.
+        placement: Placement of the workers; by default this machine.
 
     Raises:
-        StudyError: A count is not from 1, the storage is one that others cannot open, the
-            objective cannot be sent, the study's direction is not the task's, or the surrogate
+        StudyError: A count is not from 1, other processes cannot open the storage, or the
+            objective cannot be sent. Or the study's direction is not the task's. Or the surrogate
             that is attached to it is missing.
         StorageError: The storage cannot be reached.
         TrainingError: A device is not here, or workers die again and again.
-        Exception: What the study's first trials all raised; what its sampler raises.
+        Exception: The error that the study's first trials all raised, or an error of its sampler.
     """
     check_count("n_trials", n_trials)
     check_count("n_workers", 1 if n_workers is None else n_workers)
@@ -106,6 +109,7 @@ def run_workers(
     with_attached(study.sampler, study)  # what every worker will look for
     runnable = as_objective(objective)
     check_direction(runnable, study)
+    recover(storage_of(study), id_of(study))
     names: Sequence[str | None] = devices or [None]  # elsewhere others may be there than here
     if placement is None:
         names = chosen_devices(runnable, devices)
@@ -133,12 +137,13 @@ def run_workers(
 
 
 def _packed(study: optuna.Study, objective: Runnable) -> bytes:
-    """Return what workers are given; the study notes the objective's settings."""
+    """Return what workers are given, and write the objective's settings into the study."""
     note_settings(objective, study)
     return packed((objective.for_worker(), study.sampler, study.pruner))
 
 
 def _warn_of_sqlite(address: Address, n_workers: int) -> None:
+    """Warn if many workers are to write to one SQLite file."""
     if address.is_sqlite and n_workers > 1:
         warnings.warn(
             f"SQLite writes for one worker at a time; {n_workers} will wait for each other where "
@@ -148,6 +153,7 @@ def _warn_of_sqlite(address: Address, n_workers: int) -> None:
 
 
 def _seed(seed: int | None) -> int:
+    """Return a seed's own number; draw one if there is none."""
     return secrets.randbits(128) if seed is None else operator.index(seed)
 
 
@@ -186,7 +192,7 @@ class _View:
         self._seen = {trial.number for trial in trials if trial.state.is_finished()}
 
     def look(self) -> None:
-        """Tell callbacks of trials that have finished, and the progress bar how others go on."""
+        """Call callbacks for trials that have finished, and show the progress of running ones."""
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._seen:
@@ -210,12 +216,12 @@ class WorkerLoop(Loop):
 
     Args:
         study: The study.
-        first: What every worker needs to know; each gets a name, a device and an index.
+        first: Spec that all workers share. Each gets a name, a device and an index.
         devices: Devices that the workers take in turn.
         n_workers: Number of workers.
-        placement: Where they run.
-        coordination: With the workers.
-        view: Shows what happens to those who look on in this process.
+        placement: Placement of the workers.
+        coordination: Coordination with the workers.
+        view: View for those who look on in this process.
     """
 
     def __init__(
@@ -301,7 +307,7 @@ class WorkerLoop(Loop):
         self._start(worker.index)
 
     def _count_death(self, ended: WorkerExit) -> None:
-        """Count deaths since the last trial that finished otherwise.
+        """Count deaths since the last trial that was completed or pruned.
 
         Raises:
             TrainingError: There are too many.

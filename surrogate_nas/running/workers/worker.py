@@ -1,4 +1,4 @@
-"""What one worker does, wherever it runs: trials of a study, until the study has enough.
+"""The work of one worker, wherever it runs: trials of a study, until the study has enough.
 
 A worker is given a :class:`WorkerSpec` and nothing else, in a process of its own, and returns a
 :class:`WorkerExit`. A :class:`~surrogate_nas.running.workers.placement.Placement` brings it there.
@@ -43,21 +43,21 @@ _logger = logging.getLogger(__name__)
 @final
 @dataclass(frozen=True)
 class WorkerSpec:
-    """All that a worker needs to know; it can be pickled without further ado.
+    """Everything that a worker needs to know. It can be pickled.
 
     Args:
-        name: Of the worker, unique: a worker that replaces another has a name of its own.
-        run: Of the call of ``run_workers`` that it belongs to.
-        address: Of the study's storage. It may hold a password: give it to the worker through a
-            pipe or the like, not on a command line.
-        study_name: Of the study.
-        n_trials: How many trials the study is to have in all.
-        packed: Objective, sampler and pruner, by cloudpickle. Nothing that a file or a storage
-            holds may ever get here.
-        device: Where an ``Objective`` trains, as PyTorch names it in the worker's process; None
-            leaves it to the objective.
-        seed: From it and its index the worker's global random states follow.
-        index: Which of the workers it is, from 0; one that replaces another has its index.
+        name: Unique name of the worker. A worker that replaces another has its own name.
+        run: Identity of the call of ``run_workers`` that it belongs to.
+        address: Address of the study's storage. It may hold a password: give it to the worker
+            through a pipe or the like, not on a command line.
+        study_name: Name of the study.
+        n_trials: Number of trials that the study is to have in all.
+        packed: Objective, sampler and pruner, by cloudpickle. Contents of files or storages must
+            never get here.
+        device: Device of an ``Objective``, by its name in the worker's process; None leaves it to
+            the objective.
+        seed: Seed of the worker's global random states, together with its index.
+        index: Index of the worker, from 0. A worker that replaces another has its index.
         dead_after: Seconds without a sign of life after which a trial on another machine is taken
             for dead.
     """
@@ -80,11 +80,11 @@ class WorkerExit:
     """How a worker ended.
 
     Args:
-        name: Of the worker.
-        how: "done", the study has its trials; "stopped", somebody wanted it to; "failed", by
-            `error`, which will meet the others, too; "died", its process is gone.
-        words: More about it, such as an exit code.
-        error: What was raised.
+        name: Name of the worker.
+        how: "done" if the study has its trials, "stopped" if the worker was told to end, or "died"
+            if its process is gone. "failed" by an error that will meet other workers, too.
+        words: Details, such as an exit code.
+        error: Error that was raised.
     """
 
     name: str
@@ -120,6 +120,7 @@ def work(spec: WorkerSpec) -> WorkerExit:
 
 
 def _work(spec: WorkerSpec, stop: _Stop) -> None:
+    """Run trials of the study until none is needed, as :func:`work` does, but raise."""
     _seed(spec)
     given, sampler, pruner = unpacked(spec.packed)
     objective = as_objective(given)
@@ -156,9 +157,9 @@ def _work(spec: WorkerSpec, stop: _Stop) -> None:
 
 
 def _was_taken(storage: BaseStorage, trial_id: int) -> bool:
-    """Whether a trial that this worker has just trained was given to another meanwhile.
+    """Return whether the trial that this worker has just trained was given to another one.
 
-    So it is where nobody has heard of this worker for long; what the other one finds counts.
+    That happens if the worker was silent for long. The result of the other worker counts.
     """
     trial = storage.get_trial(trial_id)
     return (
@@ -168,7 +169,7 @@ def _was_taken(storage: BaseStorage, trial_id: int) -> bool:
 
 
 def _seed(spec: WorkerSpec) -> None:
-    """Give the worker random states of its own; PyTorch's would be the same in every process."""
+    """Seed the worker's global random states. PyTorch's would be the same in every process."""
     entropy = np.random.SeedSequence([spec.seed, spec.index])
     for_numpy, for_torch, for_python = (int(n) for n in entropy.generate_state(3))
     np.random.seed(for_numpy)  # noqa: NPY002  # for objectives that use it
@@ -178,9 +179,9 @@ def _seed(spec: WorkerSpec) -> None:
 
 @final
 class _Stop:
-    """Ends a training at once, and anything else between two trials.
+    """Ends a training at once on a signal, and a worker between two trials.
 
-    A worker that is in the middle of writing to the storage finishes that first.
+    A worker that is writing to the storage finishes that first.
     """
 
     def __init__(self) -> None:
@@ -189,7 +190,7 @@ class _Stop:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Listen to SIGTERM and Ctrl-C, where Python lets this thread."""
+        """Listen to SIGTERM and Ctrl-C, if Python lets this thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -213,10 +214,10 @@ class _Stop:
 
     @contextlib.contextmanager
     def may_raise(self) -> Iterator[None]:
-        """Let a signal end what is done here, a training.
+        """Let a signal end the training in this block.
 
         Raises:
-            Terminated: It should not begin, or goes on no more.
+            Terminated: The training is not to begin, or has been ended.
         """
         if self.is_wanted:
             raise Terminated("before the training")
@@ -229,12 +230,12 @@ class _Stop:
 
 @final
 class _Guarded:
-    """An objective whose errors are those of one trial, as in ``sn.optimize``.
+    """An objective whose errors fail one trial, as in ``sn.optimize``.
 
     Args:
         objective: Any function of a trial.
-        stop: What ends it.
-        coordination: Is told that its trial is alive.
+        stop: What ends its trainings.
+        coordination: Coordination that is told that its trial is alive.
     """
 
     def __init__(
@@ -247,10 +248,10 @@ class _Guarded:
         """Of the last trial."""
 
     def __call__(self, trial: optuna.Trial) -> Any:
-        """Evaluate a trial; NaN fails it.
+        """Evaluate a trial; return NaN, by which Optuna fails it, if it has no value.
 
         Raises:
-            Exception: What would hit every trial.
+            Exception: An error that would hit every trial.
         """
         self.trial_id = id_of(trial)
         try:

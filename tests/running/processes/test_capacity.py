@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,9 +124,9 @@ def test_a_probe_trains_a_small_a_typical_or_a_large_network(
     """By the first number that the space counts."""
     trained: list[int] = []
 
-    def train(self: Trainer, network: nn.Module, task: Task, *, seed: int) -> Outcome:
+    def train(self: Trainer, network: nn.Module, task: Task, **settings: Any) -> Outcome:
         trained.append(sum(p.numel() for p in network.parameters()))
-        return original(self, network, task, seed=seed)
+        return original(self, network, task, **settings)
 
     original = Trainer.train
     monkeypatch.setattr(Trainer, "train", train)
