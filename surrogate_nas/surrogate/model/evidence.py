@@ -42,7 +42,8 @@ def log_evidence(
     n = len(y)
     if n == 0:
         return np.zeros(len(every)), np.ones(len(every))
-    # NOTE: hypotheses that differ in the transfer alone share one covariance and its factor L.
+    # NOTE: hypotheses that differ in the transfer alone share one covariance and its factor L, as
+    # all do that take the target for one of the past tasks.
     distinct, place = every.without_transfer()
     covariances = _covariances(distinct, basis, distances, extra_variance)
     factors = np.asarray(np.linalg.cholesky(covariances))

@@ -7,7 +7,6 @@ from scipy.stats import spearmanr
 from surrogate_nas.surrogate.model import basis, past_models, prior
 from surrogate_nas.surrogate.model.basis import POOLED, PastBasis, empty_basis
 from surrogate_nas.surrogate.model.boosting import leaf_numbers, normal_scores
-from surrogate_nas.surrogate.model.distillation import Points
 from surrogate_nas.surrogate.model.hypotheses import Hypotheses
 from surrogate_nas.surrogate.model.kernel import KernelDistances
 from surrogate_nas.surrogate.model.linear import Basis
@@ -95,19 +94,6 @@ def test_basis_functions_are_standardized_over_space_and_past_architectures() ->
     values = past.fit().raw(np.concatenate([past.space_rows, *past.rows]))
     np.testing.assert_allclose(values.mean(axis=0), 0.0, atol=1e-9)
     np.testing.assert_allclose(values.std(axis=0), 1.0, rtol=1e-9)
-
-
-def test_many_past_architectures_are_represented_by_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(past_models, "_LANDMARKS", 210)
-    past = tasks(mixes(2))
-    known, space = [Points(x, x) for x in past.rows], Points(past.space_rows, past.space_rows)
-    landmarks = past_models._landmarks(known, space, np.random.default_rng(0)).rows
-    assert len(landmarks) == 210
-    np.testing.assert_array_equal(landmarks[:200], past.space_rows)
-    pooled = {tuple(row) for row in np.concatenate(past.rows)}
-    chosen = {tuple(row) for row in landmarks[200:]}
-    assert len(chosen) == 10
-    assert chosen <= pooled
 
 
 def test_the_prior_of_the_weights_is_attached() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
 
 from surrogate_nas.surrogate.model import posterior
-from surrogate_nas.surrogate.model.hypotheses import MEAN, NOTHING, ONE, Hypotheses
+from surrogate_nas.surrogate.model.hypotheses import NOTHING, ONE, Hypotheses
 from surrogate_nas.surrogate.model.linear import Basis
 from tests.helpers.worlds import (
     EVERY,
@@ -21,7 +19,6 @@ from tests.helpers.worlds import (
     OFFSET_VARIANCE,
     ORIGIN,
     SOME,
-    TASK,
     World,
     moments,
     prior_weights,
@@ -29,115 +26,6 @@ from tests.helpers.worlds import (
 )
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def log_density(w: World, h: int, inverse_scale: float) -> float:
-    """log p(y | hypothesis, scale) + log prior of the scale, worth one observation."""
-    mean, covariance = moments(w, h)
-    noisy = covariance[: w.n, : w.n] + EVERY.noise[h] ** 2 * np.eye(w.n)
-    density = multivariate_normal(mean[: w.n] / inverse_scale, noisy / inverse_scale**2)
-    prior = math.log(inverse_scale) - 0.5 * inverse_scale**2
-    constant = 0.5 * w.n * math.log(2 * math.pi)
-    return float(density.logpdf(w.observed - w.observed.mean())) + constant + prior
-
-
-def widened(n: int) -> float:
-    """Variance with the scale unknown over that with the scale at its most probable."""
-    return 1.0 + 2.0 / n
-
-
-def test_taking_some_architectures_takes_their_distances() -> None:
-    whole = world().whole
-    taken = whole.take(np.array([4, 1]))
-    for part, of in zip(vars(taken).values(), vars(whole).values(), strict=True):
-        np.testing.assert_array_equal(part, [[of[4, 4], of[4, 1]], [of[1, 4], of[1, 1]]])
-
-
-@pytest.mark.parametrize("h", SOME)
-def test_one_hypothesis_is_the_textbook_conditional_gaussian(h: int) -> None:
-    w = world(h)
-    mean, std = w.only(h).predict()
-
-    n, u = w.n, w.evidence()[1][h]
-    prior, covariance = moments(w, h)
-    inverse = np.linalg.inv(covariance[:n, :n] + EVERY.noise[h] ** 2 * np.eye(n))
-    gain = covariance[n:, :n] @ inverse
-    center = w.observed.mean()
-    wanted = prior[n:] + gain @ ((w.observed - center) * u - prior[:n])
-    left = covariance[n:, n:] - gain @ covariance[:n, n:]
-    np.testing.assert_allclose(mean, wanted / u + center, rtol=1e-7)
-    np.testing.assert_allclose(std, np.sqrt(np.diag(left) * widened(n)) / u, rtol=1e-6)
-
-
-@pytest.mark.parametrize("h", SOME)
-def test_one_hypothesis_has_the_textbook_weights_and_noise(h: int) -> None:
-    w = world(h)
-    model = w.only(h).model()
-    n, u = w.n, w.evidence()[1][h]
-    prior, covariance = moments(w, h)
-    inverse = np.linalg.inv(covariance[:n, :n] + EVERY.noise[h] ** 2 * np.eye(n))
-    # Covariance of the weights with the observations: V Phi^T.
-    shared = EVERY.weight[h] ** 2 * np.diag(w.basis.variance) @ w.seen.values.T
-    surprise = (w.observed - w.observed.mean()) * u - prior[:n]
-    wanted = prior_weights(w, h) + shared @ inverse @ surprise
-    np.testing.assert_allclose(model.weights, wanted, rtol=1e-6, atol=1e-9)
-    assert model.noise == pytest.approx(EVERY.noise[h] * math.sqrt(widened(n)) / u)
-
-
-@pytest.mark.parametrize(("transfer", "task"), [(MEAN, 0), (ONE, 0), (ONE, 2)])
-def test_without_a_residual_it_is_bayesian_linear_regression(transfer: float, task: int) -> None:
-    w = world(1, n=12)
-    grid = Hypotheses.grid(
-        transfers=[(transfer, 0.5)], residuals=[1e-7], kernels=[(1.0, 0.0, 0.0)], noises=[0.2]
-    )
-    basis = replace(w.basis, tasks=w.basis.tasks[[task]])
-    w = replace(w, basis=basis, hypotheses=grid)
-    model = w.model()
-    mean, std = w.predict()
-
-    (u,) = w.evidence()[1]
-    center = w.observed.mean()
-    # Offset and weights as one vector of coefficients, in its own (weight space) form.
-    design = np.column_stack([np.ones(len(w.y)), w.basis.values])
-    before = np.concatenate([[0.0], basis.mean if transfer == MEAN else basis.tasks[0]])
-    precision = np.diag(1.0 / np.concatenate([[OFFSET_VARIANCE], 0.25 * w.basis.variance]))
-    seen = design[: w.n]
-    covariance = np.linalg.inv(precision + seen.T @ seen / 0.04)
-    after = covariance @ (precision @ before + seen.T @ ((w.observed - center) * u) / 0.04)
-    new = design[w.n :]
-    np.testing.assert_allclose(model.weights, after[1:], rtol=1e-6)
-    np.testing.assert_allclose(mean, new @ after / u + center, rtol=1e-6)
-    variance = np.einsum("ij,jk,ik->i", new, covariance, new)
-    np.testing.assert_allclose(std, np.sqrt(variance * widened(w.n)) / u, rtol=1e-5)
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_evidence_is_the_density_of_the_documented_model(seed: int) -> None:
-    w = world(seed, n=7)
-    evidence, inverse_scale = w.evidence()
-    wanted = [log_density(w, h, u) for h, u in enumerate(inverse_scale)]
-    np.testing.assert_allclose(evidence, wanted, rtol=1e-8, atol=1e-8)
-
-
-@pytest.mark.parametrize("change", [0.5, 0.9, 0.999, 1.001, 1.1, 2.0])
-def test_no_other_scale_has_more_evidence(change: float) -> None:
-    w = world(3, n=7)
-    evidence, inverse_scale = w.evidence()
-    other = [log_density(w, h, change * u) for h, u in enumerate(inverse_scale)]
-    # Near its maximum a density changes by the square of the step.
-    assert np.all(evidence > np.array(other) + 0.5 * (1.0 - change) ** 2)
-
-
-def test_the_scale_is_found_whatever_the_prior_guess() -> None:
-    w = world(4, n=40)
-    _, inverse_scale = w.evidence()
-    _, smaller = replace(w, y=0.01 * w.y).evidence()
-    none = EVERY.transfer == NOTHING
-    # The guess counts as one observation among 41, more where the guess is far from the data.
-    ratio = smaller[none] / (100 * inverse_scale[none])
-    assert np.all((ratio > 0.05) & (ratio <= 1.0))
-    _, larger = replace(w, y=100.0 * w.y).evidence()
-    np.testing.assert_allclose(larger[none] / (0.01 * inverse_scale[none]), 1.0, atol=0.05)
 
 
 def test_probability_is_evidence_times_prior_which_past_tasks_share_equally() -> None:
@@ -330,26 +218,6 @@ def test_an_observed_architecture_is_better_known_than_a_far_one() -> None:
     assert np.corrcoef(seen_mean, w.observed)[0, 1] > 0.95
 
 
-@pytest.mark.parametrize(
-    ("kernel", "counts"),
-    [
-        ((0.5, 0.0, 0.0), {"parameters"}),
-        ((0.5, 1.0, 0.0), {"traits"}),
-        ((0.5, 0.5, 0.0), {"parameters", "traits"}),
-        ((0.5, 0.5, 1.0), {"same_leaf"}),
-    ],
-)
-def test_a_kernel_looks_at_its_own_distances_alone(
-    kernel: tuple[float, float, float], counts: set[str]
-) -> None:
-    w = replace(world(13), hypotheses=Hypotheses.grid(kernels=[kernel]))
-    for name, values in vars(w.whole).items():
-        # Both keep the kernel definite: twice the distance, and nothing but chance in leaves.
-        changed = 2 * values if name != "same_leaf" else 0.5 * values + 0.5 * np.eye(len(w.y))
-        other = replace(w, whole=replace(w.whole, **{name: changed}))
-        assert np.array_equal(other.predict(), w.predict()) == (name not in counts), name
-
-
 def test_does_not_change_its_arguments() -> None:
     w = world(14)
     every = (*vars(w.basis).values(), *vars(w.whole).values(), w.y)
@@ -372,16 +240,6 @@ def test_many_observations_are_all_used() -> None:
     y[left_out] += 0.01
     moved, _ = replace(w, y=y).predict()
     assert not np.array_equal(moved, mean)
-
-
-def test_the_order_of_past_tasks_does_not_matter() -> None:
-    w = world(16)
-    turned = replace(w.basis, tasks=w.basis.tasks[::-1])
-    evidence, _ = replace(w, basis=turned).evidence()
-    for g in range(len(GRID)):
-        own = evidence[g == ORIGIN]
-        np.testing.assert_allclose(own[::-1], w.evidence()[0][g == ORIGIN])
-    assert set(TASK.tolist()) == {-1, 0, 1, 2}
 
 
 @pytest.mark.parametrize("n", [1, 100, 101, 150, 1000])

@@ -1,0 +1,61 @@
+"""The record beside a network's weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from surrogate_nas.training.weight_record import UNREADABLE, WeightRecord
+
+TENSORS = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> WeightRecord:
+    data = safetensors.torch.save(TENSORS)
+    made = WeightRecord(
+        path=tmp_path / "new" / "one.json",
+        sha256=hashlib.sha256(data).hexdigest(),
+        n_bytes=len(data),
+        space="Space",
+        architecture="key",
+        task="fingerprint",
+        y=-0.25,
+        shapes={name: tuple(tensor.shape) for name, tensor in TENSORS.items()},
+    )
+    made.write(data)
+    return made
+
+
+def test_a_record_is_read_as_it_was_written(record: WeightRecord) -> None:
+    assert WeightRecord.read(record.path, 10_000) == record
+    assert torch.equal(record.weights(["a.weight"])["a.weight"], TENSORS["a.weight"])
+
+
+def test_fields_of_a_file_keep_their_names(record: WeightRecord) -> None:
+    """Files that earlier versions wrote have these."""
+    document = json.loads(record.path.read_text())
+    names = "format schema sha256 n_bytes space architecture task gain shapes"
+    assert sorted(document) == sorted(names.split())
+    assert document["gain"] == -0.25
+
+
+def test_only_tensors_of_the_same_name_and_shape_fit(record: WeightRecord) -> None:
+    wanted = {"a.weight": torch.zeros(2, 3), "a.bias": torch.zeros(3), "b.bias": torch.zeros(2)}
+    assert record.fitting(wanted) == ["a.weight"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("schema", 2), ("format", "other"), ("gain", None), ("shapes", []), ("n_bytes", 10_001)],
+)
+def test_a_changed_record_is_refused(record: WeightRecord, name: str, value: object) -> None:
+    document = {**json.loads(record.path.read_text()), name: value}
+    record.path.write_text(json.dumps(document))
+    with pytest.raises(UNREADABLE):
+        WeightRecord.read(record.path, 10_000)
