@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import surrogate_nas as sn
-from surrogate_nas import cli, errors
+from surrogate_nas import cli, domains, errors
 from surrogate_nas.errors import SurrogateNasError
 
 PACKAGE = Path(sn.__file__).parent
@@ -104,7 +104,7 @@ def test_arguments_that_remedies_name_exist() -> None:
 
 
 def test_options_that_remedies_name_exist() -> None:
-    known = options_of(cli._parser())
+    known = options_of(cli._parser(domains.named("images")))
     named = []
     for place, fix in fixes():
         for words in PROGRAMS:

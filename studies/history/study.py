@@ -42,7 +42,7 @@ TURNS = {
 Searches end at the widest networks, dear and alike; so most of what came later is drawn.
 """
 TRAINER = sn.Trainer(epochs=5, device="cpu")
-PACKAGE_DATA = Path(__file__).parents[2] / "surrogate_nas" / "pretrained"
+PACKAGE_DATA = Path(__file__).parents[2] / "surrogate_nas" / "pretrained" / "images"
 
 
 def search(job: tuple[str, str, Path, Path, int]) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from surrogate_nas import tasks
+from surrogate_nas.domains.classification import named
 from surrogate_nas.domains.images.images import ImageTask
-from surrogate_nas.metric import named
 from surrogate_nas.spaces import CellSpace
 from surrogate_nas.task import Split, Task
 from surrogate_nas.training.trainer import seeded

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from typing import NoReturn, TextIO, final
 
 import surrogate_nas as sn
+from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli import past, report, search, show
+from surrogate_nas.domains import Domain
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.storage.passwords import without_passwords
 
@@ -43,12 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 for success, 2 for bad input, 130 for Ctrl-C. 141 means that the reader of the
         output has closed it, as in ``surrogate-nas show FILE | head``.
     """
-    arguments = _parser().parse_args(argv)
-    import optuna
-
-    # NOTE: the Objective says why a trial failed, and Optuna would add a traceback to each Ctrl-C.
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
+        arguments = _parser(shared.named_domain(argv)).parse_args(argv)
+        import optuna
+
+        # NOTE: the Objective says why a trial failed, and Optuna would add a traceback to Ctrl-C.
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.showwarning = _say  # restored by catch_warnings
             arguments.run(arguments)
@@ -92,7 +94,7 @@ class _Parser(argparse.ArgumentParser):
         super().error(without_passwords(message))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(domain: Domain) -> argparse.ArgumentParser:
     """Return the parser of all commands; each command sets its function as ``run``."""
     parser: argparse.ArgumentParser = _Parser(
         prog="surrogate-nas",
@@ -108,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         help="print the version",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    search.add_commands(commands)
+    search.add_commands(commands, domain)
     show.add_command(commands)
     report.add_command(commands)
-    past.add_commands(commands)
+    past.add_commands(commands, domain)
     return parser

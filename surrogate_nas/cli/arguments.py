@@ -4,50 +4,66 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import surrogate_nas as sn
+from surrogate_nas import domains
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
-    ReadySpace: TypeAlias = sn.spaces.CellSpace | sn.spaces.ConvNetSpace
+    Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 
-_SPACES = {"cell": "CellSpace", "convnet": "ConvNetSpace"}
-
-
-def spaces() -> dict[str, type[ReadySpace]]:
-    """Return name -> class of the ready spaces, by the names that --space accepts."""
-    return {name: getattr(sn.spaces, kind) for name, kind in _SPACES.items()}
+_KINDS = {"text": str, "whole": int}
+"""Kind of a domain's option -> type of its value."""
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name a data set and its metric."""
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data",
-        required=True,
-        metavar="PATH",
-        help="an .npz file, a folder with one sub-folder of images a class, or 'digits'",
-    )
-    data.add_argument("--metric", default="accuracy", help="default: %(default)s")
-    data.add_argument(
-        "--image-size",
-        type=int,
-        metavar="N",
-        help="resize a folder's images to N×N pixels; needed if their sizes differ",
-    )
-    data.add_argument(
-        "--skip-unreadable",
-        action="store_true",
-        help="skip files that cannot be read, and name them",
-    )
+def named_domain(argv: Sequence[str] | None) -> domains.Domain:
+    """Return the domain that --domain names; its options and spaces are those of the commands.
+
+    Raises:
+        MissingExtraError: A package that the domain needs is not installed.
+    """
+    # NOTE: only the domain knows which other arguments there are, so it is looked for first. A
+    # name that is no domain is refused by the parser of the command.
+    first = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    first.add_argument("--domain", default=domains.DEFAULT)
+    try:
+        name = first.parse_known_args(argv)[0].domain
+    except argparse.ArgumentError:
+        name = domains.DEFAULT
+    return domains.named(name if name in domains.names() else domains.DEFAULT)
 
 
-def add_space(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add the arguments that name a search space."""
+def add_domain(group: Group) -> None:
+    """Add the argument that names the domain."""
     group.add_argument(
-        "--space", choices=sorted(_SPACES), default="cell", help="default: %(default)s"
+        "--domain",
+        choices=domains.names(),
+        default=domains.DEFAULT,
+        help="kind of the data, on which the other arguments depend; default: %(default)s",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, domain: domains.Domain) -> None:
+    """Add the arguments that name a data set, its domain and its metric."""
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", required=True, metavar="PATH", help=domain.data)
+    add_domain(data)
+    data.add_argument("--metric", default=domain.metric, help="default: %(default)s")
+    for option in domain.options:
+        how: dict[str, Any] = {"metavar": option.metavar, "type": _KINDS[option.kind]}
+        if option.metavar is None:
+            how = {"action": "store_const", "const": option.value}
+        data.add_argument(option.flag, dest=option.argument, help=option.help, **how)
+
+
+def add_space(group: Group, domain: domains.Domain) -> None:
+    """Add the arguments that name a search space."""
+    names = list(domain.spaces)
+    group.add_argument(
+        "--space", choices=sorted(names), default=names[0], help="default: %(default)s"
     )
     group.add_argument(
         "--search-training",
@@ -71,23 +87,21 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def task(arguments: argparse.Namespace) -> sn.Task:
-    """Return the task that --data names: digits, a folder of images or an .npz file."""
-    if arguments.data == "digits" and not Path("digits").exists():
-        return sn.tasks.digits(metric=arguments.metric, seed=0)
-    if Path(arguments.data).is_dir():
-        size = arguments.image_size
-        return sn.tasks.from_folder(
-            arguments.data,
-            metric=arguments.metric,
-            image_size=None if size is None else (size, size),
-            on_unreadable="skip" if arguments.skip_unreadable else "refuse",
-        )
-    return sn.tasks.from_npz(arguments.data, metric=arguments.metric)
+    """Return the task that --data names, by the loader of its domain."""
+    domain = domains.named(arguments.domain)
+    given = {option.argument: vars(arguments)[option.argument] for option in domain.options}
+    options = {name: value for name, value in given.items() if value is not None}
+    # NOTE: without --domain, data of another domain are refused with the names of all.
+    chosen = None if arguments.domain == domains.DEFAULT else arguments.domain
+    return sn.tasks.load(arguments.data, domain=chosen, metric=arguments.metric, **options)
 
 
 def space(arguments: argparse.Namespace) -> sn.SearchSpace:
     """Return the space that --space names."""
-    return spaces()[arguments.space](search_training=arguments.search_training)
+    domain = domains.named(arguments.domain)
+    searched = {"search_training": True} if arguments.search_training else {}
+    made: sn.SearchSpace = domain.get(domain.spaces[arguments.space])(**searched)
+    return made
 
 
 def trainer(arguments: argparse.Namespace) -> sn.Trainer:

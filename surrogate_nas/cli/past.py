@@ -9,17 +9,18 @@ from pathlib import Path
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import print_surrogate
+from surrogate_nas.domains import Domain
 from surrogate_nas.errors import PastTaskError
 
 
-def add_commands(commands: shared.Commands) -> None:
+def add_commands(commands: shared.Commands, domain: Domain) -> None:
     """Add ``fit`` and ``evaluate`` to the parser."""
     fit = commands.add_parser(
         "fit",
         help="fit a surrogate to past studies or tables, for searches to come",
         description="Fit a surrogate to past tasks and write it to a file for --surrogate.",
     )
-    _add_past(fit)
+    _add_past(fit, domain)
     fit.add_argument(
         "--out", type=shared.file, required=True, metavar="FILE", help="file to write"
     )
@@ -31,15 +32,16 @@ def add_commands(commands: shared.Commands) -> None:
         description="Leave each past task out in turn and say how well the others would have "
         "predicted it, and how many trainings they would have saved.",
     )
-    _add_past(evaluate)
+    _add_past(evaluate, domain)
     evaluate.add_argument("--seed", type=shared.seed, default=0, help="default: %(default)s")
     evaluate.set_defaults(run=_evaluate)
 
 
-def _add_past(parser: argparse.ArgumentParser) -> None:
+def _add_past(parser: argparse.ArgumentParser, domain: Domain) -> None:
     """Add the arguments that name sources of past tasks."""
     past = parser.add_argument_group("past tasks, from one source or several")
-    shared.add_space(past)
+    shared.add_domain(past)
+    shared.add_space(past, domain)
     past.add_argument(
         "--storage",
         action="append",

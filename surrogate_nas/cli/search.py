@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
+from surrogate_nas.domains import Domain
 from surrogate_nas.errors import StudyError
 from surrogate_nas.storage.passwords import masked
 
@@ -26,7 +27,7 @@ _BASES = {
 """Name that --base accepts -> class of Optuna's sampler."""
 
 
-def add_commands(commands: shared.Commands) -> None:
+def add_commands(commands: shared.Commands, domain: Domain) -> None:
     """Add ``search`` and ``finalize`` to the parser."""
     search = commands.add_parser(
         "search",
@@ -35,8 +36,8 @@ def add_commands(commands: shared.Commands) -> None:
         "that was stopped, up to --trials trials in all. The best architecture is retrained, "
         "tested once and written to a folder.",
     )
-    shared.add_data(search)
-    _add_search_arguments(search)
+    shared.add_data(search, domain)
+    _add_search_arguments(search, domain)
     shared.add_training(search)
     _add_results(search)
     search.set_defaults(run=_search)
@@ -46,8 +47,8 @@ def add_commands(commands: shared.Commands) -> None:
         description="Retrain the best architecture of a study on training and validation data, "
         "test it once, and write a folder that can be used without this package.",
     )
-    shared.add_data(finalize)
-    shared.add_space(finalize.add_argument_group("search space"))
+    shared.add_data(finalize, domain)
+    shared.add_space(finalize.add_argument_group("search space"), domain)
     shared.add_training(finalize)
     where = finalize.add_argument_group("study and result")
     where.add_argument("--storage", required=True, metavar="URL", help="where the study is")
@@ -56,10 +57,10 @@ def add_commands(commands: shared.Commands) -> None:
     finalize.set_defaults(run=_finalize)
 
 
-def _add_search_arguments(search: argparse.ArgumentParser) -> None:
+def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> None:
     """Add the arguments of the search: space, budget, sampler, workers."""
     what = search.add_argument_group("search")
-    shared.add_space(what)
+    shared.add_space(what, domain)
     what.add_argument(
         "--trials",
         type=shared.positive,

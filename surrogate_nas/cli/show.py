@@ -131,8 +131,8 @@ def _show(arguments: argparse.Namespace) -> None:
     if "://" in (arguments.surrogate or ""):
         arguments.storage, arguments.surrogate = arguments.surrogate, None
     if arguments.surrogate == "pretrained":
-        for kind in shared.spaces().values():
-            print_surrogate(sn.pretrained.surrogate(kind()))
+        for space in sn.pretrained.spaces():
+            print_surrogate(sn.pretrained.surrogate(space))
     elif arguments.surrogate is not None:
         print_surrogate(sn.MetaSurrogate.load(arguments.surrogate))
     elif arguments.name is None:

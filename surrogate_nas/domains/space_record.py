@@ -15,8 +15,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from surrogate_nas.domains.images.cell import CellSpace
-from surrogate_nas.domains.images.convnet import ConvNetSpace
+from surrogate_nas.domains.registry import offered, ready_space
 from surrogate_nas.errors import RecordError
 from surrogate_nas.files.checked_json import (
     damaged,
@@ -29,12 +28,6 @@ from surrogate_nas.files.checked_json import (
 )
 from surrogate_nas.space import Distributions, ReferenceShape, SearchSpace, TaskShape
 from surrogate_nas.tensors import Shape
-
-READY_SPACES: dict[str, type[SearchSpace]] = {
-    "CellSpace": CellSpace,
-    "ConvNetSpace": ConvNetSpace,
-}
-"""Spaces that a file may name. No other class is constructed from a file."""
 
 MOST_COLUMNS = 100_000
 _MOST_PARAMETERS = 10_000
@@ -78,7 +71,7 @@ def read_distributions(value: Any) -> Distributions:
 def write_space(space: SearchSpace) -> dict[str, Any] | None:
     """Return a ready space's class, arguments and shape; None for a space of another class."""
     name, config = type(space).__name__, space.config()
-    if READY_SPACES.get(name) is not type(space) or config is None:
+    if config is None or ready_space(name) is not type(space):
         return None
     return {"name": name, "config": config, **write_shape(space.reference)}
 
@@ -92,9 +85,10 @@ def read_space(value: Any) -> SearchSpace | None:
     if value is None:
         return None
     record = read_object(value, "space", with_shape(value, _FIELDS))
-    kind = READY_SPACES.get(read_text(record["name"], "the space's name", 100))
+    # NOTE: a file may only name a space that a domain offers. No other class is ever made.
+    kind = ready_space(read_text(record["name"], "the space's name", 100))
     if kind is None:
-        raise damaged(f"one of the spaces {', '.join(READY_SPACES)}", record["name"])
+        raise damaged(f"one of the spaces {', '.join(offered('spaces'))}", record["name"])
     config = record["config"]
     if not isinstance(config, dict):
         raise damaged("an object as the space's configuration", config)
@@ -102,9 +96,10 @@ def read_space(value: Any) -> SearchSpace | None:
         _check_setting(setting, name)
     shape = read_shape(record)
     try:
-        return kind(**config).for_task(shape)
+        made: SearchSpace = kind(**config).for_task(shape)
     except (TypeError, ValueError) as error:
         raise damaged(f"a configuration of {record['name']}", f"{error}") from error
+    return made
 
 
 def write_shape(task: TaskShape) -> dict[str, Any]:

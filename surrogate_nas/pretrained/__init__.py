@@ -1,19 +1,19 @@
 """Surrogates that ship, and the history of real trainings that they were fitted to.
 
-Each ready space has ``NAME.surrogate`` and ``NAME.csv``, with one row a training. ``tasks.json``
-has the meta-features of each task. The study ``studies/history`` makes these files.
+Each domain has a folder here. In it a ready space has ``NAME.surrogate`` and ``NAME.csv``, with
+one row a training. ``tasks.json`` has the meta-features of each task. The study
+``studies/history`` makes these files.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 from typing import Any
 
-from surrogate_nas.domains.images.cell import CellSpace
-from surrogate_nas.domains.images.convnet import ConvNetSpace
+from surrogate_nas import domains
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
 from surrogate_nas.past.past_task import PastTask, read_table
 from surrogate_nas.space import SearchSpace
@@ -21,13 +21,15 @@ from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 _logger = logging.getLogger(__name__)
 
-NAMES: dict[type[SearchSpace], str] = {CellSpace: "cell", ConvNetSpace: "convnet"}
-"""Ready spaces with a history that ships, and the names of their files."""
 
-_SPACES: dict[type[SearchSpace], Callable[[], SearchSpace]] = {
-    CellSpace: CellSpace,
-    ConvNetSpace: ConvNetSpace,
-}
+def spaces() -> list[SearchSpace]:
+    """Return the ready spaces that have a surrogate here, with default arguments."""
+    return [
+        domain.get(place)()
+        for domain in domains.usable()
+        for short, place in domain.spaces.items()
+        if _file(domain.name, f"{short}.surrogate").is_file() and domain.can_get(place)
+    ]
 
 
 def history(space: SearchSpace) -> list[PastTask]:
@@ -39,11 +41,12 @@ def history(space: SearchSpace) -> list[PastTask]:
     Raises:
         SurrogateFileError: Nothing ships for this kind of space.
     """
-    name = _name(space)
-    tasks: dict[str, Any] = json.loads(_text("tasks.json"))["tasks"]
-    with as_file(files(__name__) / f"{name}.csv") as path:
+    domain, name = _found(space)
+    about = _file(domain, "tasks.json").read_text(encoding="utf-8")
+    tasks: dict[str, Any] = json.loads(about)["tasks"]
+    with as_file(_file(domain, f"{name}.csv")) as path:
         past = read_table(
-            path, task="task", value="value", direction="maximize", space=_SPACES[type(space)]()
+            path, task="task", value="value", direction="maximize", space=type(space)()
         )
     return [
         PastTask(one.name, one.params, one.values, one.direction, tasks[one.name]["meta_features"])
@@ -64,27 +67,28 @@ def surrogate(space: SearchSpace) -> MetaSurrogate:
         SurrogateFileError: Nothing ships for this kind of space.
         PastTaskError: The space has too little in common with the history.
     """
-    name = _name(space)
+    domain, name = _found(space)
     try:
-        with as_file(files(__name__) / f"{name}.surrogate") as path:
+        with as_file(_file(domain, f"{name}.surrogate")) as path:
             return MetaSurrogate.load(path, space=space)
     except SurrogateMismatchError as error:
         _logger.info("The history that ships is fitted to a changed space: %s", error.got)
         return MetaSurrogate.fit(space, history(space), seed=0)
 
 
-def _name(space: SearchSpace) -> str:
-    """Return the name of a space's files."""
-    if type(space) not in NAMES:
-        raise SurrogateFileError(
-            expected="a space with a surrogate that ships: "
-            + " or ".join(kind.__name__ for kind in NAMES),
-            got=type(space).__name__,
-            fix="pass surrogate=None, or fit one to your own past studies with MetaSurrogate.fit",
-        )
-    return NAMES[type(space)]
+def _found(space: SearchSpace) -> tuple[str, str]:
+    """Return the domain of a space's files and their name."""
+    at = domains.domain_of_space(type(space))
+    if at is not None and _file(at[0].name, f"{at[1]}.surrogate").is_file():
+        return at[0].name, at[1]
+    raise SurrogateFileError(
+        expected="a space with a surrogate that ships: "
+        + " or ".join(type(one).__name__ for one in spaces()),
+        got=type(space).__name__,
+        fix="pass surrogate=None, or fit one to your own past studies with MetaSurrogate.fit",
+    )
 
 
-def _text(name: str) -> str:
-    """Return the contents of a file that ships."""
-    return (files(__name__) / name).read_text(encoding="utf-8")
+def _file(domain: str, name: str) -> Traversable:
+    """Return a file of a domain."""
+    return files(__name__) / domain / name

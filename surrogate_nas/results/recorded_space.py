@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from surrogate_nas import attributes
 from surrogate_nas.domains.space_record import read_space
-from surrogate_nas.errors import RecordError, SurrogateNasError
+from surrogate_nas.errors import MissingExtraError, RecordError, SurrogateNasError
 from surrogate_nas.files.svg import choices_table
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace
 
@@ -29,8 +29,8 @@ def space_of(study: optuna.Study, space: SearchSpace | None = None) -> SearchSpa
         return space
     try:
         recorded = read_space(study.user_attrs.get(attributes.SPACE_RECORD))
-    except RecordError:
-        recorded = None  # anybody may store anything under that name
+    except (RecordError, MissingExtraError):
+        recorded = None  # anybody may store anything, and the space's domain may not be usable
     return recorded or ParameterSpace(recorded_distributions(study))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from surrogate_nas import metric as metrics
+from surrogate_nas.domains.classification import named
 from surrogate_nas.task import Split
 from surrogate_nas.tasks import ImageTask
 
@@ -45,7 +45,7 @@ def make(
         "test": Split(inputs[10:14], targets[10:14]),
     }
     names = tuple("abcdefgh"[:n_classes])
-    chosen = metrics.named(metric)
+    chosen = named(metric)
     return ImageTask(
         "toy", **{**parts, **options.pop("parts", {})}, metric=chosen, classes=names, **options
     )

@@ -26,13 +26,18 @@ CALLS = {
 }
 ALLOWED = {
     # Between a study's process and its own workers, over pipes without any other end.
-    ("parallel/messages.py", "cloudpickle"),
+    ("running/processes/messages.py", "cloudpickle"),
     # The generated network.py is run once where it was generated, to compare its outputs; and so
     # are the programs that were written a moment ago.
-    ("final/folder.py", "exec"),
-    ("final/folder.py", "compile"),
-    ("final/programs.py", "torch.export.load"),
-    ("final/programs.py", "torch.jit.load"),
+    ("export/folder.py", "exec"),
+    ("export/folder.py", "compile"),
+    ("export/programs.py", "torch.export.load"),
+    ("export/programs.py", "torch.jit.load"),
+    # The public names, and what the folders of domains declare in their source. A file that is
+    # read can only choose among these.
+    ("__init__.py", "importlib.import_module"),
+    ("domains/registry.py", "importlib.import_module"),
+    ("samplers/__init__.py", "importlib.import_module"),
     # The suite for tasks compiles, without running it, what a task wants to be written.
     ("testing/tasks.py", "compile"),
 }

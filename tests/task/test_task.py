@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from surrogate_nas.domains.classification import named
 from surrogate_nas.errors import MetricError, TaskError, TrainingError
-from surrogate_nas.metric import Metric, named
+from surrogate_nas.metric import Metric
 from surrogate_nas.task import Split, Task
 from surrogate_nas.tasks import ImageTask
 from surrogate_nas.tensors import Shape

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from surrogate_nas.arrays import Array, IntArray
+from surrogate_nas.domains.classification import named
 from surrogate_nas.domains.images.cleaning import (
     as_images,
     as_labels,
@@ -23,7 +24,7 @@ from surrogate_nas.domains.images.cleaning import (
 )
 from surrogate_nas.domains.images.images import ClassWeights, ImageTask
 from surrogate_nas.errors import TaskError
-from surrogate_nas.metric import Metric, named
+from surrogate_nas.metric import Metric
 from surrogate_nas.task import Split, Task
 
 Labeled: TypeAlias = tuple[Array, IntArray]
@@ -75,7 +76,8 @@ def from_arrays(
         x_val: Images of the validation split; by default a part of `x`.
         y_val: Labels of `x_val`.
         classes: Names of the classes if labels are indices; by default the labels themselves.
-        metric: A name (see :func:`surrogate_nas.metric.named`) or a metric of your own.
+        metric: A metric of your own, or the name of one: see
+            :func:`surrogate_nas.domains.classification.named`.
         validation_share: Share of the rows of `x` that becomes the validation split.
         test_share: Share of the rows of `x` that becomes the test split.
         flip: Whether augmentation may mirror images: right for photos, wrong for digits.

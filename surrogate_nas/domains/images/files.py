@@ -9,12 +9,12 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Literal, TypeAlias, Unpack, cast
 
 import numpy as np
 
 from surrogate_nas.arrays import Array
-from surrogate_nas.domains.images.arrays import Options, from_arrays
+from surrogate_nas.domains.images.arrays import Options, digits, from_arrays
 from surrogate_nas.domains.images.folder import from_folder
 from surrogate_nas.errors import TaskError
 from surrogate_nas.task import Task
@@ -119,12 +119,22 @@ def _names(classes: Array, path: Path) -> list[str]:
         ) from error
 
 
-def load(path: PathLike, *, name: str | None = None, **options: Unpack[Options]) -> Task:
+def load(
+    path: PathLike,
+    *,
+    name: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    on_unreadable: Literal["refuse", "skip"] = "refuse",
+    **options: Unpack[Options],
+) -> Task:
     """Make a task from the ``.npz`` file or the folder of images at a path.
 
     Args:
-        path: See :func:`from_npz` and :func:`from_folder`.
+        path: See :func:`from_npz` and :func:`from_folder`. The text "digits" is the task of that
+            name, unless there is a file or folder that is called so.
         name: How past tasks and reports call the task; by default the file's or folder's name.
+        image_size: Of a folder's images, see :func:`from_folder`.
+        on_unreadable: For a folder, see :func:`from_folder`.
         **options: See :func:`from_arrays`.
 
     Raises:
@@ -133,8 +143,12 @@ def load(path: PathLike, *, name: str | None = None, **options: Unpack[Options])
         MissingExtraError: The path leads to a folder, and Pillow is not installed.
     """
     path = Path(path)
+    if str(path) == "digits" and not path.exists():
+        return digits(**cast(dict[str, Any], options))
     if path.is_dir():
-        return from_folder(path, name=name, **options)
+        return from_folder(
+            path, name=name, image_size=image_size, on_unreadable=on_unreadable, **options
+        )
     if path.suffix.lower() == ".npz":
         return from_npz(path, name=name, **options)
     raise TaskError(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from surrogate_nas.domains.classification import require_fit
 from surrogate_nas.domains.images.meta_features import image_meta_features
 from surrogate_nas.domains.images.plain_images import Normalization, classify_script
 from surrogate_nas.errors import TaskError
@@ -65,7 +66,7 @@ class ImageTask(Task):
     ) -> None:
         _check_splits({"train": train, "validation": validation, "test": test}, len(classes))
         for where, split in (("the validation split", validation), ("the test split", test)):
-            metric.require_fit(split.targets.numpy(), len(classes), where)
+            require_fit(metric, split.targets.numpy(), len(classes), where)
         if class_weights not in (None, "balanced"):
             raise TaskError(
                 expected="class_weights of None or 'balanced'",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -10,11 +12,11 @@ from torch import nn
 from torch.nn import functional
 
 from surrogate_nas.errors import TaskError, TrainingError
-from surrogate_nas.metric import Metric
+from surrogate_nas.metric import Metric, find
 from surrogate_nas.task import Split, Task
 from surrogate_nas.tensors import Shape, Tensors, cat
 
-from .token_accuracy import PADDING
+from .token_accuracy import METRICS, PADDING
 
 Named = dict[str, torch.Tensor]
 
@@ -98,12 +100,28 @@ class TaggingTask(Task):
         return {"n_train": float(len(self.train)), "mean_length": float(lengths.float().mean())}
 
 
+def load(
+    path: str | os.PathLike[str],
+    *,
+    metric: str = "token_accuracy",
+    name: str | None = None,
+    most: int | None = None,
+    is_reversed: bool = False,
+) -> TaggingTask:
+    """Make a task from a file with a sequence a line."""
+    lines = [line.split() for line in Path(path).read_text().splitlines()[:most]]
+    if not lines:
+        raise TaskError(expected="a sequence a line", got="none", fix="write some")
+    read = [[int(word) for word in line] for line in lines]
+    sequences = [line[::-1] for line in read] if is_reversed else read
+    return from_sequences(sequences, name=name or Path(path).stem, metric=metric)
+
+
 def from_sequences(
-    sequences: Any, *, name: str, metric: Metric, seed: int = 0, **unknown: Any
+    sequences: Any, *, name: str, metric: str | Metric = "token_accuracy", seed: int = 0
 ) -> TaggingTask:
     """Make a task from sequences of whole numbers below VOCABULARY."""
-    if unknown:
-        raise TaskError(expected="known options", got=", ".join(unknown), fix="leave them out")
+    chosen = metric if isinstance(metric, Metric) else find(metric, METRICS)
     tokens = np.zeros((len(sequences), LENGTH), dtype=np.int32)
     tags = np.full((len(sequences), LENGTH), PADDING)
     for row, sequence in enumerate(sequences):
@@ -120,7 +138,7 @@ def from_sequences(
         )
         for rows in parts
     ]
-    return TaggingTask(name, (splits[0], splits[1], splits[2]), metric)
+    return TaggingTask(name, (splits[0], splits[1], splits[2]), chosen)
 
 
 def drawn(n: int, seed: int = 0) -> list[list[int]]:
