@@ -9,10 +9,10 @@ from hypothesis import settings
 
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.results.dashboard import callback
-from tests.helpers.mysql import mysql_server, mysql_url
-from tests.helpers.postgres import postgres_server, postgres_url
 
-__all__ = ["mysql_server", "mysql_url", "postgres_server", "postgres_url"]  # for all tests
+__all__ = [  # for all tests
+    *("mysql_server", "mysql_url", "postgres_server", "postgres_url", "without_programs"),
+]
 
 # Networks this small are slower on two threads, much slower where tests run side by side.
 torch.set_num_threads(1)
@@ -24,6 +24,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The same examples in every run: a check that fails by chance says nothing about a change.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+
+# First, as pytest-xdist then reads the groups.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, on one worker, tests that share a server or what their module has made."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+        if fixtures.keys() & {"postgres_server", "mysql_server"}:
+            item.add_marker(pytest.mark.xdist_group("servers"))
+        elif any(made[-1].scope in ("module", "class") for made in fixtures.values()):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,10 @@ from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from tests.helpers import synthetic
 from tests.helpers.toys import ToySpace, ToyTask
 
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
+]
 
 NUMBERS: Distributions = {
     "rate": FloatDistribution(1e-4, 1e-1, log=True),

@@ -21,6 +21,8 @@ from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.command_line import Run, run, verbosity
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["run", "verbosity"]  # fixtures
 
 

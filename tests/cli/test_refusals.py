@@ -19,6 +19,8 @@ from optuna.trial import TrialState
 from surrogate_nas.attributes import INTERRUPTED
 from tests.helpers.command_line import SMALL, Run, run, stored, verbosity
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["run", "verbosity"]  # fixtures
 
 

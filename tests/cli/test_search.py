@@ -24,6 +24,8 @@ from surrogate_nas.storage.opening import open_storage
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from tests.helpers.command_line import SMALL, Run, run, stored, verbosity
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["run", "verbosity"]  # fixtures
 
 

@@ -12,6 +12,8 @@ from optuna.trial import TrialState
 
 from tests.helpers.command_line import SMALL, Run, run, verbosity
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["run", "verbosity"]  # fixtures
 
 

@@ -25,6 +25,8 @@ from surrogate_nas.training.trainer import StopReason, Trainer
 from tests.helpers import synthetic
 from tests.helpers.toys import ToySpace, ToyTask
 
+pytestmark = pytest.mark.slow
+
 TASK = ToyTask()
 SPACE = ToySpace()
 TRAINER = Trainer(epochs=2, batch_size=32, seed=3)
@@ -36,6 +38,17 @@ def studied(n_trials: int = 3, space: ToySpace = SPACE) -> optuna.Study:
     )
     study.optimize(Objective(TASK, space, TRAINER), n_trials=n_trials)
     return study
+
+
+@pytest.fixture(autouse=True)
+def _quick(request: pytest.FixtureRequest) -> None:
+    """Most of these tests are about the network, not about the forms that it is written in."""
+    if request.function.__name__ not in (
+        "test_the_best_trial_is_retrained_and_tested",
+        "test_nothing_is_printed",
+        "test_a_network_on_a_gpu_is_exported_from_a_copy",
+    ):
+        request.getfixturevalue("without_programs")
 
 
 @pytest.fixture(autouse=True)

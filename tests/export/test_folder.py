@@ -23,6 +23,8 @@ from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, w
 from surrogate_nas.export.programs import quiet, require_onnx
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
 
+pytestmark = pytest.mark.slow
+
 TASK = ToyTask()
 INPUTS = TASK.prepare(TASK.test.inputs)
 FORMS = ["network.py", "network.pt2", "network.onnx"]

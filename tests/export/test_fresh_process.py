@@ -18,6 +18,8 @@ from surrogate_nas.export.folder import Contents, write_folder
 from surrogate_nas.export.record import write_network
 from surrogate_nas.space import Architecture, SearchSpace
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import importlib.machinery as machinery, sys
 class Hiding:

@@ -23,6 +23,8 @@ from surrogate_nas.space import Architecture, ReferenceShape, SearchSpace
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from tests.helpers.toys import ToySpace
 
+pytestmark = pytest.mark.slow
+
 GREY, COLORED, ODD = (1, 28, 28), (3, 8, 8), (3, 17, 13)
 
 

@@ -24,7 +24,10 @@ def verbosity() -> Iterator[None]:
 
 @pytest.fixture
 def run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    without_programs: None,
 ) -> Run:
     """Run a command line in a folder with a data set and return its exit code and its words."""
     digits = load_digits(n_class=3)

@@ -14,6 +14,8 @@ import pytest
 import surrogate_nas
 from surrogate_nas import pretrained, samplers, spaces, tasks, testing
 
+pytestmark = pytest.mark.slow
+
 TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"
 PAGES = sorted(DOCS.glob("*.md"))

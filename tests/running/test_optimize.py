@@ -22,6 +22,8 @@ from surrogate_nas.training.trainer import Trainer
 from tests.helpers.mortal import faulty
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
 
+pytestmark = pytest.mark.slow
+
 TASK = ToyTask()
 SPACE = ToySpace(dropout=0.5)
 

@@ -18,6 +18,8 @@ from tests.helpers.kills import parent_of
 from tests.helpers.mortal import MortalSpace
 from tests.helpers.toys import ARCHITECTURE, ToyTask
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import sys, optuna, torch, surrogate_nas as sn
 from tests.helpers.toys import ToySpace, ToyTask

@@ -24,6 +24,8 @@ from tests.helpers.stopped_studies import (
     stop,
 )
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
 
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL

@@ -8,6 +8,8 @@ import pytest
 
 from tests.safety.fuzz.study import HARMLESS, READERS, kind_of, run
 
+pytestmark = pytest.mark.slow
+
 _EACH = 45
 
 

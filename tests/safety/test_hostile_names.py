@@ -19,6 +19,8 @@ from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.results.summary import summarize
 from tests.helpers.pages import Page, read
 
+pytestmark = pytest.mark.slow
+
 NAMES = {
     "script": "<script>alert(1)</script>",
     "attribute": "\" onload='alert(1)' x=\"",

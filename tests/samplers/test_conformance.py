@@ -14,6 +14,8 @@ from optuna.testing.pytest_samplers import (
 
 from surrogate_nas.testing import BaseSamplerTestCase
 
+pytestmark = pytest.mark.slow
+
 MULTI: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "tpe": lambda seed: optuna.samplers.TPESampler(n_startup_trials=0, seed=seed),

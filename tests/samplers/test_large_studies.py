@@ -24,6 +24,8 @@ from surrogate_nas.surrogate.model.posterior import Posterior
 from surrogate_nas.surrogate.target_model import MOST_OBSERVED, MOST_PENDING
 from tests.helpers import synthetic
 
+pytestmark = pytest.mark.slow
+
 SPACE = ParameterSpace(synthetic.SPACE)
 
 

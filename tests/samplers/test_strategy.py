@@ -37,7 +37,10 @@ from tests.helpers import synthetic
 from tests.helpers.samplers import SIZE, SMALL, distinct, parameters, small, studied
 from tests.helpers.toys import ToySpace
 
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
+]
 
 
 @final

@@ -19,6 +19,8 @@ from scipy.stats import spearmanr
 from surrogate_nas import MetaSurrogate, PastTask, SurrogateSampler
 from surrogate_nas.space import Distributions
 
+pytestmark = pytest.mark.slow
+
 FloatArray = npt.NDArray[np.float64]
 Params = list[dict[str, str]]
 

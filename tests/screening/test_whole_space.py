@@ -152,10 +152,11 @@ def test_what_exceeds_a_limit_is_not_listed() -> None:
 
 def test_free_are_those_that_were_not_tried() -> None:
     seen = {key("abcd"), key("eeee"), "no key of this space"}
-    free = whole().free(seen)
+    every = whole()
+    free = every.free(seen)
 
     assert len(free) == SIZE - 2
-    assert not {whole().candidates[i].key for i in free} & seen
+    assert not {every.candidates[i].key for i in free} & seen
 
 
 def chosen_of_all(trials: TargetTrials, name: str = "log_ei", **options: Any) -> Choice:

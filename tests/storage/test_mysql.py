@@ -19,7 +19,7 @@ from tests.helpers.mysql import MySqlServer
 from tests.helpers.toys import ToySpace
 from tests.helpers.worker_studies import patient_study, width, workers_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* workers share .* CPU cores")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.* workers share .* CPU cores")]
 
 
 def slow_width(trial: optuna.Trial) -> float:

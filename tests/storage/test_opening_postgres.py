@@ -13,6 +13,8 @@ from surrogate_nas.storage.opening import open_storage
 from tests.helpers.postgres import PostgresServer
 from tests.helpers.toys import ToySpace, ToyTask
 
+pytestmark = pytest.mark.slow
+
 
 def refusal(url: str) -> StorageError:
     """The error of each way to open a storage, which is the same."""

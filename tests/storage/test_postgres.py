@@ -14,6 +14,8 @@ import pytest
 
 from tests.helpers.postgres import PostgresServer
 
+pytestmark = pytest.mark.slow
+
 _KILLED = """
 import time
 from tests.helpers.postgres import running_server

@@ -23,6 +23,8 @@ from surrogate_nas.storage.server import REPEATABLE, PatientDatabase, open_datab
 from tests.helpers.network import Network
 from tests.helpers.postgres import PostgresServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def network(postgres_server: PostgresServer) -> Iterator[Network]:

@@ -14,6 +14,8 @@ from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.testing import Surrogate, SurrogateTestCase
 from tests.helpers.nets import PAST, SPACE
 
+pytestmark = pytest.mark.slow
+
 Pair: TypeAlias = tuple[SpaceLike, Surrogate]
 
 

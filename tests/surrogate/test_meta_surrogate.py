@@ -25,6 +25,8 @@ from tests.helpers.nets import (
     unrelated,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def mixed() -> MetaSurrogate:

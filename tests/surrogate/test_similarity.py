@@ -15,6 +15,8 @@ import surrogate_nas as sn
 from surrogate_nas.surrogate.model.hypotheses import SIMILAR
 from surrogate_nas.surrogate.similarity import similarity
 
+pytestmark = pytest.mark.slow
+
 SPACE: dict[str, BaseDistribution] = {f"x{i}": FloatDistribution(0.0, 1.0) for i in range(4)}
 Params = list[dict[str, float]]
 Known = Sequence[Mapping[str, float] | None]

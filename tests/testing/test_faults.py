@@ -28,6 +28,8 @@ from surrogate_nas.testing import (
 from tests.helpers import synthetic
 from tests.helpers.toys import ToyTask, accuracy
 
+pytestmark = pytest.mark.slow
+
 SHAPE = ReferenceShape((3, 17, 12), 5)
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from surrogate_nas import testing
 
+pytestmark = pytest.mark.slow
+
 
 def run(script: str) -> str:
     done = subprocess.run(

@@ -16,6 +16,8 @@ from surrogate_nas.space.draw import Draw, random_chooser
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from surrogate_nas.testing import SearchSpaceTestCase
 
+pytestmark = pytest.mark.slow
+
 SPACES = {
     "cell": CellSpace(),
     "cell, training": CellSpace(search_training=True),

@@ -13,6 +13,8 @@ from surrogate_nas.past.readers.studies import OptunaReader, Results, StoredStud
 from surrogate_nas.storage.opening import open_storage
 from tests.helpers.toys import ToySpace
 
+pytestmark = pytest.mark.slow
+
 
 def test_past_studies_are_read_by_sql_as_by_optuna_and_then_from_the_cache(
     postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

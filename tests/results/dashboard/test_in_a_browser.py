@@ -26,6 +26,8 @@ from surrogate_nas.training.trainer import Trainer
 from tests.helpers.browser import browser, dashboard, errors, look
 from tests.helpers.toys import ToyTask
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 N_TRIALS = 13

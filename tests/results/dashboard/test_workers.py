@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import optuna_dashboard
+import pytest
 from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
@@ -16,6 +17,8 @@ from surrogate_nas.results.dashboard.pictures import without_picture
 from surrogate_nas.running.study import create_study
 from tests.helpers.stored_studies import stored_figures
 from tests.helpers.toys import ToySpace, ToyTask
+
+pytestmark = pytest.mark.slow
 
 N_EACH = 4
 WORKER = f"""

@@ -15,6 +15,8 @@ from surrogate_nas.results.evaluation.result import TaskEvaluation
 from tests.helpers.shared import shared_table
 from tests.helpers.synthetic import SPACE, past_tasks
 
+pytestmark = pytest.mark.slow
+
 REPEATS = 3
 
 

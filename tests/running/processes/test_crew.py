@@ -15,6 +15,8 @@ from surrogate_nas.training.trainer import Trainer
 from tests.helpers.broken import NoNetworks
 from tests.helpers.toys import ToySpace, ToyTask
 
+pytestmark = pytest.mark.slow
+
 OBJECTIVE = Objective(ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=32, device="cpu"))
 
 

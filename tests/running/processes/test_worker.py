@@ -25,6 +25,8 @@ from surrogate_nas.running.processes.messages import (
 from surrogate_nas.running.processes.remote_trial import Call, RemoteTrial, answer, study_name
 from surrogate_nas.running.processes.worker import run, serve
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def served(objective: Any, gone: Callable[[], None]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:

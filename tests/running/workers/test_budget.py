@@ -18,6 +18,8 @@ from surrogate_nas.running.workers.budget import BudgetedStudy, BudgetMet, fail_
 from surrogate_nas.running.workers.coordination import coordinate
 from tests.helpers.worker_studies import KINDS, address, new_study, opened
 
+pytestmark = pytest.mark.slow
+
 COMPLETE, FAIL, RUNNING, WAITING = (
     TrialState.COMPLETE,
     TrialState.FAIL,

@@ -16,6 +16,8 @@ from surrogate_nas.running.workers.run import run_workers
 from surrogate_nas.storage.opening import open_storage
 from tests.helpers.postgres import PostgresServer
 
+pytestmark = pytest.mark.slow
+
 
 def slow(trial: optuna.Trial) -> float:
     """An objective that reports as it goes."""

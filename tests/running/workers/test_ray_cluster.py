@@ -23,7 +23,7 @@ from surrogate_nas.storage.opening import open_storage
 from tests.helpers.worker_studies import patient_study, width, workers_of
 
 # Ray leaves sockets and processes to the system.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 _MEMORY = 80 << 20
 _ROOT = Path(__file__).parents[3]

@@ -21,6 +21,7 @@ from tests.helpers.worker_studies import KINDS, address, new_study, width, worke
 
 COMPLETE, FAIL, PRUNED = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores"),
     pytest.mark.filterwarnings("ignore:SQLite writes for one"),
 ]

@@ -21,7 +21,7 @@ from tests.helpers.mortal import MortalSpace
 from tests.helpers.toys import ARCHITECTURE, ToyTask
 from tests.helpers.worker_studies import address, new_study, opened
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores")]
 
 SCRIPT = """
 import sys, torch, surrogate_nas as sn

@@ -23,6 +23,8 @@ from surrogate_nas.surrogate.file.document import SCHEMA
 from surrogate_nas.surrogate.model.hypotheses import MEAN, ONE, Hypotheses
 from tests.helpers.surrogates import PLAIN, as_written_before, draw, fit, signed
 
+pytestmark = pytest.mark.slow
+
 
 def conditional(trial: optuna.trial.BaseTrial) -> None:
     """Later parameters are rare, and first asked for out of order."""

@@ -15,6 +15,8 @@ from surrogate_nas.errors import SurrogateFileError
 from surrogate_nas.surrogate.file import tree_text
 from tests.helpers.synthetic import SPACE, past_tasks
 
+pytestmark = pytest.mark.slow
+
 OLDEST = "4.0.0"
 """The oldest LightGBM that pyproject.toml allows."""
 _OFFLINE = ("Could not find a version", "No module named pip", "onnection", "imed out")

@@ -22,6 +22,8 @@ from tests.helpers.bases import (
     tasks,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_past_tasks_make_an_empty_basis() -> None:
     empty = empty_basis()
