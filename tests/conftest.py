@@ -59,9 +59,3 @@ def _whole_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(SurrogateNasError, "__init__", checked)
     yield
     assert flawed == []
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the user's own cache alone."""
-    monkeypatch.setenv("SURROGATE_NAS_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -130,7 +130,7 @@ def _finished(runs: Path, name: str, kind: str, space: sn.SearchSpace) -> sn.Pas
     if not (runs / f"{name}-{kind}.db").exists():
         return next(past for past in sn.pretrained.history(space) if past.name == name)
     storage = f"sqlite:///{runs / f'{name}-{kind}.db'}"
-    (task,) = sn.read_history(storage, space=space, cache=False)
+    (task,) = sn.read_history(storage, space=space)
     return replace(task, name=name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("pyarrow")  # the extra `history`: the study's tables are Parquet
+pytest.importorskip("pyarrow")  # the study's tables are Parquet
 
 from studies.transfer_benchmark.peers import (
     BUDGET,

@@ -19,7 +19,6 @@ from surrogate_nas import attributes
 from surrogate_nas.errors import PastTaskError, StudyError
 from surrogate_nas.past.mapping import SpaceMapping
 from surrogate_nas.past.past_task import PastTask
-from surrogate_nas.past.readers.cache import CachedReader, CacheLike, cache_folder, is_installed
 from surrogate_nas.past.readers.sql import SqlReader, engine_of, unwrapped
 from surrogate_nas.past.readers.studies import OptunaReader, StoredStudy, StudyReader
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions, fingerprint
@@ -32,7 +31,6 @@ _ATTRS = (attributes.SPACE_FINGERPRINT, attributes.SPACE, attributes.META_FEATUR
 _DIRECTIONS = ("minimize", "maximize")
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BEFORE_BAR = 3.0
-_SECONDS_TO_ADVISE = 5.0
 
 
 def read_history(
@@ -40,7 +38,7 @@ def read_history(
     *,
     space: SpaceLike,
     exclude: Collection[str] = (),
-    cache: CacheLike = None,
+    cache: object = None,
 ) -> list[PastTask]:
     """Turn every study of a space into a past task.
 
@@ -52,34 +50,22 @@ def read_history(
     All other studies are left out and named in one warning: studies of other spaces or with
     several objectives, without two different results, or with damaged rows.
 
-    Results read from a database are kept in a folder of columnar files, so that only new ones are
-    read the next time. This needs the extra ``history``. Nothing is lost with that folder.
-
     Args:
         storage: Storage of the studies; see ``create_study``.
         space: The search space.
         exclude: Names of studies to leave out silently, such as the one about to be run.
-        cache: Folder for the results read from a database, False for none, or None for the
-            user's own, which is ``$SURROGATE_NAS_CACHE``,
-            ``$XDG_CACHE_HOME/surrogate_nas`` or ``~/.cache/surrogate_nas``.
+        cache: Deprecated, without effect. Earlier versions kept what they had read in a folder.
 
     Raises:
         StorageError: The storage cannot be reached, or its list of studies is damaged.
         SpaceError: The space has no parameters.
     """
+    del cache  # accepted so that lines written for earlier versions go on working
     chosen = _Selection(as_space(space))
     names = {exclude} if isinstance(exclude, str) else set(exclude)
     opened = open_storage(storage)
-    began = time.monotonic()
     with reachable(storage), _without_garbage_collection():
-        past, left_out = _read(opened, chosen, names, cache)
-    seconds = time.monotonic() - began
-    if seconds > _SECONDS_TO_ADVISE and cache is not False and not is_installed():
-        _logger.warning(
-            "Reading past studies took %.0f s; with pip install 'surrogate-nas[history]' only "
-            "what is new is read the next time.",
-            seconds,
-        )
+        past, left_out = _read(opened, chosen, names)
     if left_out:
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
         warnings.warn(
@@ -91,7 +77,7 @@ def read_history(
 
 
 def _read(
-    opened: BaseStorage, chosen: _Selection, exclude: Collection[str], cache: CacheLike
+    opened: BaseStorage, chosen: _Selection, exclude: Collection[str]
 ) -> tuple[list[PastTask], list[str]]:
     """Read a database with known tables directly, and any other storage through Optuna.
 
@@ -101,12 +87,8 @@ def _read(
     database = unwrapped(opened)
     engine = engine_of(database)
     if engine is not None:
-        reader = SqlReader(engine, _ATTRS)
-        folder = cache_folder(cache, engine.url)
         try:
-            return _read_with(
-                reader if folder is None else CachedReader(reader, folder), chosen, exclude
-            )
+            return _read_with(SqlReader(engine, _ATTRS), chosen, exclude)
         except SQLAlchemyError as error:
             _logger.info("Read through Optuna: %s", error)
     return _read_with(OptunaReader(database), chosen, exclude)

@@ -131,7 +131,7 @@ def test_a_database_that_fails_within_is_read_by_optuna(
     monkeypatch.setattr("surrogate_nas.past.readers.sql._PARAMS", "select nothing from nowhere")
 
     with caplog.at_level(logging.INFO, logger="surrogate_nas"):
-        past = read_history(f"sqlite:///{database}", space=SPACE, cache=False)
+        past = read_history(f"sqlite:///{database}", space=SPACE)
 
     assert [len(task) for task in past] == [3, 3]
     assert "Read through Optuna" in caplog.text

@@ -214,3 +214,17 @@ def test_a_study_that_still_runs_counts_with_what_it_has(storage: BaseStorage) -
     (past,) = read_history(storage, space=SPACE)
 
     assert len(past) == 3
+
+
+@pytest.mark.parametrize("cache", [None, False, "folder"])
+def test_where_earlier_versions_kept_what_they_read_has_no_effect(
+    tmp_path: Path, cache: Any
+) -> None:
+    storage = quick_storage(tmp_path / "nas.db")
+    finished(storage, "first")
+    given = tmp_path / cache if isinstance(cache, str) else cache
+
+    (past,) = read_history(storage, space=SPACE, cache=given)
+
+    assert list(past.values) == list(read_history(storage, space=SPACE)[0].values)
+    assert not (tmp_path / "folder").exists()

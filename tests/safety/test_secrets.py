@@ -161,7 +161,7 @@ def test_a_search_and_all_that_is_made_of_it_hold_none(
             )
             sn.publish(study, space)
             sn.report(study, folder / f"{name}.html")
-        past = sn.read_history(served, space=space, cache=folder / "cache")
+        past = sn.read_history(served, space=space)
         sn.MetaSurrogate.fit(space, past).save(folder / "toy.surrogate")
         for command in ("show", "list", "report"):
             assert cli.main(commands(served)[command]) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 from pathlib import Path
 
 import optuna
@@ -12,7 +11,6 @@ from optuna.trial import TrialState
 
 import surrogate_nas as sn
 from surrogate_nas.errors import StorageError
-from surrogate_nas.past.history import read_history
 from surrogate_nas.results.dashboard.pictures import add_picture
 from surrogate_nas.running.study import create_study
 from tests.helpers.full_disks import fill, small_disk
@@ -82,23 +80,6 @@ def test_half_a_picture_is_taken_away(tmp_path: Path) -> None:
             assert files(disk) == set()
     attrs = study._storage.get_study_system_attrs(study._study_id)
     assert not any("artifacts:" in key for key in attrs)
-
-
-def test_past_studies_are_read_without_their_cache(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is only faster with it."""
-    pytest.importorskip("pyarrow")
-    url = f"sqlite:///{tmp_path}/nas.db"
-    study = optuna.create_study(storage=url, study_name="s")
-    study.optimize(lambda trial: float(SPACE.suggest(trial)["width"]), n_trials=6)
-    with small_disk(tmp_path / "disk", 64) as disk, caplog.at_level(logging.INFO):
-        fill(disk)
-        past = read_history(url, space=SPACE, cache=disk)
-
-        assert files(disk) == set()
-    assert [len(task.values) for task in past] == [6]
-    assert "read without a cache" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["nas.db", "nas.journal"])

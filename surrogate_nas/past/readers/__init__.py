@@ -1,1 +1,1 @@
-"""Studies and their results out of an Optuna storage: by Optuna, by SQL, from a cache."""
+"""Studies and their results out of an Optuna storage: by Optuna, or by SQL."""

@@ -6,13 +6,11 @@ a database that answers with an error, is read through Optuna instead.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 import sqlalchemy as sa
@@ -54,52 +52,6 @@ select p.trial_id, p.param_name, p.param_value, p.distribution_json
 from trials t join trial_params p on p.trial_id = t.trial_id
 where t.study_id = :study and t.state = 'COMPLETE'
 order by p.param_id"""
-
-# NOTE: sums weighted by row and by trial change when two values change places; plain sums do not.
-# Ranges and choices are the same in all trials of a study, so its first and last trial are enough.
-_SIGNATURES = (
-    """
-select study_id, count(*), min(trial_id), max(trial_id), sum(number),
-       min(datetime_start), max(datetime_start), min(datetime_complete), max(datetime_complete)
-from trials where state = 'COMPLETE' group by study_id""",
-    """
-select t.study_id, count(*), count(v.value), min(v.trial_value_id), max(v.trial_value_id),
-       sum({value}), sum({value} * v.trial_value_id), sum({value} * t.number),
-       min(v.value), max(v.value),
-       min(v.objective), max(v.objective),
-       sum(case when v.value_type = 'FINITE' then 1 else 0 end),
-       sum(case when v.value_type = 'INF_POS' then 1 else 0 end)
-from trials t join trial_values v on v.trial_id = t.trial_id
-where t.state = 'COMPLETE' group by t.study_id""",
-    """
-select t.study_id, count(*), count(p.param_value), min(p.param_id), max(p.param_id),
-       sum({param}), sum({param} * p.param_id), sum({param} * t.number), sum(p.trial_id),
-       sum(length(p.param_name)), sum(length(p.distribution_json))
-from trials t join trial_params p on p.trial_id = t.trial_id
-where t.state = 'COMPLETE' group by t.study_id""",
-)
-_ENDS = """
-select e.study_id, p.param_name, p.distribution_json
-from (select study_id, {end}(trial_id) as trial_id
-      from trials where state = 'COMPLETE' group by study_id) e
-join trial_params p on p.trial_id = e.trial_id
-order by e.study_id, p.param_name"""
-
-
-@final
-@dataclass(frozen=True)
-class Signature:
-    """Numbers that change whenever the completed trials of a study change.
-
-    Args:
-        digest: Hash of the numbers.
-        n_trials: Number of completed trials.
-        n_params: Number of their parameters, all trials together.
-    """
-
-    digest: str
-    n_trials: int
-    n_params: int
 
 
 @final
@@ -158,29 +110,6 @@ class SqlReader(StudyReader):
             values = connection.execute(sa.text(_VALUES), at).all()
             rows = connection.execute(sa.text(_PARAMS), at).all()
             return self._results(values, rows)
-
-    def signatures(self) -> dict[int, Signature]:
-        """Return the signature of each study that has completed trials, by its number.
-
-        Raises:
-            SQLAlchemyError: The database has other tables than expected, or fails.
-        """
-        # NOTE: PostgreSQL adds floating-point numbers in any order, with other last digits each
-        # time. Sums of exact numbers are the same each time.
-        exact = "cast({} as numeric)" if self.engine.dialect.name == "postgresql" else "{}"
-        terms = {"value": exact.format("v.value"), "param": exact.format("p.param_value")}
-        queries = [
-            *(query.format(**terms) for query in _SIGNATURES),
-            *(_ENDS.format(end=end) for end in ("min", "max")),
-        ]
-        with self.engine.connect() as connection:
-            parts = [_grouped(connection.execute(sa.text(q)).all()) for q in queries]
-        signatures = {}
-        for study, [(n_trials, *_)] in parts[0].items():
-            digest = hashlib.sha256(repr([part.get(study) for part in parts]).encode())
-            n_params = parts[2][study][0][0] if study in parts[2] else 0
-            signatures[study] = Signature(digest.hexdigest(), int(n_trials), int(n_params))
-        return signatures
 
     def _results(self, values: Sequence[Any], rows: Sequence[Any]) -> Results:
         """Return results from the rows of values and of parameters."""

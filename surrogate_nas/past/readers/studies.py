@@ -2,7 +2,7 @@
 
 Results are plain: a dict of parameters and a number for each trial, without Optuna's objects. This
 module asks Optuna. :mod:`surrogate_nas.past.readers.sql` asks the tables of a database directly,
-which is many times as fast. :mod:`surrogate_nas.past.readers.cache` remembers results.
+which is many times as fast.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ import optuna
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
 from tests.safety.fuzz.readers.attached import AttachedReader
 from tests.safety.fuzz.readers.checkpoint import CheckpointReader
-from tests.safety.fuzz.readers.history import CacheReader, DatabaseReader, JournalReader
+from tests.safety.fuzz.readers.history import DatabaseReader, JournalReader
 from tests.safety.fuzz.readers.images import ImageFolderReader
 from tests.safety.fuzz.readers.model_folder import ModelFolderReader
 from tests.safety.fuzz.readers.surrogate import SurrogateReader
@@ -37,7 +37,7 @@ from tests.safety.fuzz.readers.weights import WarmWeightsReader
 READERS: dict[str, type[Reader]] = {
     reader.name: reader
     for reader in (
-        *(SurrogateReader, CheckpointReader, ModelFolderReader, WarmWeightsReader, CacheReader),
+        *(SurrogateReader, CheckpointReader, ModelFolderReader, WarmWeightsReader),
         *(DatabaseReader, JournalReader, TableReader, ArraysReader),
         *(AttachedReader, ImageFolderReader),
     )

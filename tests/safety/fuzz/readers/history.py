@@ -1,18 +1,15 @@
-"""Past studies: the columnar cache beside a database, the database itself, a journal."""
+"""Past studies: a database, a journal."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import optuna
-import pyarrow as pa
-import pyarrow.parquet as pq
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -21,7 +18,6 @@ from surrogate_nas.errors import StorageError
 from tests.safety.fuzz.mutations import BYTES, Document, Mutation, Rng, deepen, dumps, on_json
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
 
-_META = b"surrogate_nas"
 _TRIALS = 12
 
 
@@ -54,109 +50,10 @@ def _checked(past: list[PastTask]) -> str:
     return READ if len(past) == 2 else REFUSED
 
 
-def _read(storage: str, cache: Any) -> list[PastTask]:
+def _read(storage: str) -> list[PastTask]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return read_history(storage, space=suggest, cache=cache)
-
-
-def _meta(data: bytes) -> Document:
-    table = pq.read_table(pa.BufferReader(data))
-    document: Document = json.loads(table.schema.metadata[_META])
-    return document
-
-
-def _written(table: pa.Table, **options: Any) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, **{"compression": "NONE", **options})
-    return bytes(sink.getvalue())
-
-
-def _with_meta(meta: Document, data: bytes) -> bytes:
-    table = pq.read_table(pa.BufferReader(data))
-    return _written(table.replace_schema_metadata({_META: dumps(meta)}))
-
-
-def _deepen_meta(data: bytes, rng: Rng) -> bytes:
-    table = pq.read_table(pa.BufferReader(data))
-    text = deepen(table.schema.metadata[_META], rng)
-    return _written(table.replace_schema_metadata({_META: text}))
-
-
-def _columns(data: bytes, rng: Rng) -> bytes:
-    """Other columns under the same metadata: types, numbers, lengths, nulls."""
-    table = pq.read_table(pa.BufferReader(data))
-    at = int(rng.integers(table.num_columns))
-    n = len(table)
-    others: tuple[Any, ...] = (
-        *(pa.array([float("nan")] * n), pa.array([2**62] * n), pa.array([-1] * n)),
-        *(pa.array([None] * n, pa.int64()), pa.array(["x"] * n), pa.array([[1]] * n)),
-        *(pa.array([1e308] * n), pa.array([True] * n), pa.array([b"\xff"] * n)),
-    )
-    name = table.schema.names[at]
-    action = int(rng.integers(4))
-    if action == 0:
-        table = table.set_column(at, name, others[int(rng.integers(len(others)))])
-    elif action == 1:
-        table = table.remove_column(at)
-    elif action == 2:
-        table = table.append_column("more", others[int(rng.integers(len(others)))])
-    else:
-        table = pa.concat_tables([table] * int(rng.integers(2, 5)))
-    return _written(table, row_group_size=int(rng.integers(1, 2 * n)))
-
-
-def _bomb(data: bytes, rng: Rng) -> bytes:
-    """Few bytes that unfold to a gigabyte: equal numbers, packed."""
-    table = pq.read_table(pa.BufferReader(data))
-    n = int(10 ** rng.uniform(5, 7))
-    arrays = [pa.array(np.ones(n), field.type, from_pandas=False) for field in table.schema]
-    large = pa.Table.from_arrays(arrays, schema=table.schema)
-    kind = ("NONE", "ZSTD", "SNAPPY", "GZIP")[int(rng.integers(4))]
-    return _written(large, compression=kind, use_dictionary=bool(rng.integers(2)))
-
-
-@final
-class CacheReader(Reader):
-    """``read_history`` with a spoilt file of its cache; the database is whole."""
-
-    name = "history cache"
-
-    @property
-    def mutations(self) -> Mapping[str, Mutation]:
-        """By name; a file's name always has the hash of its bytes."""
-        changes = on_json(_meta, _with_meta)
-        return {
-            **BYTES,
-            **{name.replace("JSON", "metadata"): change for name, change in changes.items()},
-            "metadata: nested": _deepen_meta,
-            "columns: others": _columns,
-            "columns: many equal numbers": _bomb,
-        }
-
-    def originals(self, folder: Path) -> dict[str, bytes]:
-        """The files of two studies; their database stays in the folder."""
-        _fill(f"sqlite:///{folder}/nas.db")
-        _read(f"sqlite:///{folder}/nas.db", folder)
-        found = sorted(folder.glob("history/*/*.parquet"))
-        (self._place,) = (folder / "history").iterdir()
-        return {f"{path.name.split('-')[0]}.parquet": path.read_bytes() for path in found}
-
-    def read(self, name: str, data: bytes, files: Mapping[str, bytes], folder: Path) -> str:
-        """Read; whatever is in the cache, past tasks have the database's names and no more trials.
-
-        Values are another matter: whoever makes the hash right may tell others.
-        """
-        for path in self._place.glob(f"{name.split('.')[0]}-*"):
-            path.unlink()
-        digest = hashlib.sha256(data).hexdigest()
-        spoilt = self._place / f"{name.split('.')[0]}-{digest}.parquet"
-        spoilt.write_bytes(data)
-        past = _read(f"sqlite:///{folder}/nas.db", folder)
-        assert {task.name for task in past} <= {"past 0", "past 1"}
-        assert all(len(task.params) == len(task.values) <= _TRIALS for task in past)
-        assert all(np.isfinite(task.values).all() for task in past)
-        return READ if spoilt.exists() else REFUSED
+        return read_history(storage, space=suggest)
 
 
 @final
@@ -180,7 +77,7 @@ class DatabaseReader(Reader):
         path = folder / "spoilt.db"
         path.write_bytes(data)
         try:
-            return _checked(_read(f"sqlite:///{path}", False))
+            return _checked(_read(f"sqlite:///{path}"))
         except StorageError:
             return REFUSED
 
@@ -211,7 +108,7 @@ class JournalReader(Reader):
         path = folder / "spoilt.journal"
         path.write_bytes(data)
         try:
-            return _checked(_read(str(path), False))
+            return _checked(_read(str(path)))
         except StorageError:
             return REFUSED
 
