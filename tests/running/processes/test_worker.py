@@ -118,7 +118,7 @@ def test_a_remote_trial_is_the_trial() -> None:
 def test_a_worker_cannot_ask_for_anything_else() -> None:
     """What is not a trial's is refused in the study's process."""
     trial = optuna.create_study().ask()
-    with pytest.raises(AssertionError):
+    with pytest.raises(StudyError, match="a question that a worker may ask"):
         answer(trial, Call("study"))
 
 
