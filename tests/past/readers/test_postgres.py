@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import optuna
+import pytest
 
 from surrogate_nas.past.history import read_history
 from surrogate_nas.past.readers.sql import SqlReader, engine_of, unwrapped
