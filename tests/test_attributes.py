@@ -30,15 +30,14 @@ WRITERS |= {
 }
 FUNCTIONS = {"set_study_system_attr": 1, "set_trial_system_attr": 2, "set_trial_user_attr": 2}
 """Functions of storage/optuna_private that write an attribute by its name."""
-HELPERS = {"number": 1, "_total": 1, "total": 0}
+HELPERS = {"number": 1, "total": 1}
 """Functions of results/ that read an attribute by its name."""
 GETTERS = re.compile(r"(get_)?(study|trial)_(user|system)_attrs")
 
 COMPUTED = {
     "space/draw": {"set_user_attr"},  # a trial without a study
     "past/readers/sql": {"_study"},  # only what its caller asks for
-    "results/summary": {"number", "_total"},  # helpers, whose calls are checked
-    "results/dashboard/figures": {"total"},
+    "results/summary": {"number", "total"},  # helpers, whose calls are checked
     "results/report/content": {"_numbers"},
     "running/objective": {"_train"},  # quantities of space.describe
     "running/processes/remote_trial": {"set_user_attr"},  # hands on what a worker says

@@ -8,17 +8,19 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file beside its place, then put it there in one step: no reader sees half of it.
+    """Write a file so that no reader ever sees half of it.
 
     Args:
-        path: Where; an existing file is replaced.
-        data: All of its contents.
-        durable: Whether to wait until the disk has it, so that it outlives a loss of power; for
-            what can be made anew that is not worth the wait.
+        path: Path of the file. An existing file is replaced.
+        data: Contents of the file.
+        durable: Whether to wait until the disk has the data, which then outlive a loss of power.
+            Files that can be made again are not worth the wait.
 
     Raises:
-        OSError: It cannot be written; what was there before still is.
+        OSError: The file cannot be written. An existing file is unchanged.
     """
+    # NOTE: the data go into another file of the same folder, as only a rename within one file
+    # system is a single step.
     beside = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with beside.open("xb") as file:

@@ -20,10 +20,10 @@ _MOST_SAID = 200
 
 
 def parse(text: str) -> Any:
-    """Parse standard JSON: no NaN or infinity, no name twice in an object.
+    """Parse standard JSON, without NaN or infinity, and with each name once in an object.
 
     Raises:
-        ValueError: It is not that, or it is nested too deeply.
+        ValueError: The text is no standard JSON, or it is nested too deeply.
     """
     try:
         return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
@@ -32,7 +32,7 @@ def parse(text: str) -> Any:
 
 
 def canonical(value: Any) -> str:
-    """Write JSON in the one form that checksums are taken of.
+    """Return a value as JSON in a form that is the same each time, for checksums.
 
     Raises:
         ValueError: A number is not finite.
@@ -42,7 +42,7 @@ def canonical(value: Any) -> str:
 
 
 def read_object(value: Any, where: str, fields: Collection[str]) -> dict[str, Any]:
-    """Return an object with just these fields."""
+    """Return an object that has the given fields and no others."""
     if not isinstance(value, dict):
         raise damaged(f"an object as {where}", value)
     missing, unknown = sorted(fields - value.keys()), sorted(value.keys() - set(fields))
@@ -87,7 +87,7 @@ def read_bool(value: Any, where: str) -> bool:
 
 
 def read_text(value: Any, where: str, most: int = MOST_TEXT) -> str:
-    """Return a string of at most so many characters."""
+    """Return a string of at most `most` characters."""
     if not isinstance(value, str) or len(value) > most:
         raise damaged(f"a text of at most {most} characters as {where}", value)
     return value
@@ -109,7 +109,7 @@ def read_as(kind: type[SurrogateNasError], what: str, fix: str) -> Iterator[None
 
 
 def damaged(expected: str, got: object) -> RecordError:
-    """Return the error for a value that should not be there."""
+    """Return the error for a value other than the expected one."""
     said = got if isinstance(got, str) else reprlib.repr(got)
     return RecordError(
         expected=expected[:_MOST_SAID],
@@ -119,10 +119,12 @@ def damaged(expected: str, got: object) -> RecordError:
 
 
 def _no_constant(name: str) -> Any:
+    """Refuse NaN and the infinities, which Python's parser accepts."""
     raise ValueError(f"{name} is not JSON")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, or refuse one in which a name occurs twice."""
     unique = dict(pairs)
     if len(unique) < len(pairs):
         raise ValueError("a name occurs twice in an object")

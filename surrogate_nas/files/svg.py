@@ -1,6 +1,6 @@
 """Pictures as SVG text: shapes, escaped words, and a table of choices for any architecture.
 
-Pictures stand on white, so that they read on any page; nothing is told by colour alone.
+Pictures stand on white, so that they can be read on any page. No meaning is in colour alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 INK, FAINT, PAPER = "#1c1c1c", "#6b7280", "#ffffff"
 _FONT = "DejaVu Sans, Verdana, Segoe UI, sans-serif"
 _CHARACTER = 0.62
-"""Width of a character of these fonts, in parts of the font size; most are narrower."""
+"""Width of a character of these fonts, as a share of the font size. Most are narrower."""
 _MOST_ROWS = 40
 _ROW = 24.0
 _MOST_CHARACTERS = 48
@@ -21,11 +21,11 @@ _JOINERS = "\u200c\u200d"
 
 @final
 class Drawing:
-    """An SVG picture under construction; units are pixels, the origin is at the top left.
+    """An SVG picture under construction. Units are pixels, and the origin is at the top left.
 
     Args:
-        title: What it shows, for those who do not see it.
-        words: The same at length.
+        title: Title of the picture, for people who do not see it.
+        words: Description of the picture, for the same people.
     """
 
     def __init__(self, title: str, words: str) -> None:
@@ -59,7 +59,7 @@ class Drawing:
     def path(
         self, steps: str, *, stroke: str, width: float = 1.5, dash: str = "", arrow: bool = False
     ) -> None:
-        """Draw a line along SVG path commands, with an arrowhead at its end if so wished."""
+        """Draw a line along SVG path commands, with or without an arrowhead at its end."""
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
         head = f' marker-end="url(#{"faint" if stroke == FAINT else "arrow"})"' if arrow else ""
         self._parts.append(
@@ -78,7 +78,7 @@ class Drawing:
         fill: str = INK,
         bold: bool = False,
     ) -> None:
-        """Write words, their baseline at y; any text is safe."""
+        """Write words with their baseline at y. The words are escaped, so any text is safe."""
         weight = ' font-weight="600"' if bold else ""
         self._parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}" '
@@ -98,23 +98,25 @@ class Drawing:
 
 
 def text_width(words: str, size: float = 12.0) -> float:
-    """Return about how wide words are, in pixels; seldom too little."""
+    """Return the estimated width of words in pixels, which is seldom too small."""
     return len(words) * _CHARACTER * size
 
 
 def shortened(words: str, most: int = _MOST_CHARACTERS) -> str:
-    """Return words, cut to a number of characters with an ellipsis at the end."""
+    """Return words of at most `most` characters, with an ellipsis where they were cut."""
     words = " ".join(words.split())
     return words if len(words) <= most else words[: most - 1] + "…"
 
 
 def choices_table(title: str, choices: Sequence[tuple[str, Any]], words: str) -> str:
-    """Return a picture of named choices, a row each; long ones and many ones are cut.
+    """Return a picture of a table with one row for each choice.
+
+    Long words are cut, and rows beyond the fortieth are counted in one line.
 
     Args:
-        title: Above the table.
-        choices: Names and values, in order.
-        words: The architecture in plain words, for those who do not see the picture.
+        title: Title above the table.
+        choices: Name and value of each choice, in order.
+        words: The architecture in plain words, for people who do not see the picture.
     """
     rows = [(shortened(name), shortened(_spelled(value))) for name, value in choices]
     left_out = len(rows) - _MOST_ROWS
@@ -136,6 +138,7 @@ def choices_table(title: str, choices: Sequence[tuple[str, Any]], words: str) ->
 
 
 def _spelled(value: Any) -> str:
+    """Return a value as people would write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -146,11 +149,12 @@ def _spelled(value: Any) -> str:
 
 
 def printable(words: str) -> str:
-    """Return words with a sign in the place of what cannot be seen, or has no form in XML.
+    """Return words without invisible characters and without characters that XML forbids.
 
-    Control characters, halves of characters, and signs that turn the direction of what comes after
-    them. The two joiners stay: some scripts are written with them.
+    A replacement sign stands in the place of control characters, of halves of characters, and of
+    signs that turn the direction of the text after them.
     """
+    # NOTE: the two joiners are invisible, but some scripts cannot be written without them.
     return "".join(
         sign if sign.isprintable() or sign in _JOINERS else " " if sign.isspace() else "�"
         for sign in words
@@ -158,6 +162,7 @@ def printable(words: str) -> str:
 
 
 def _arrowhead(name: str, fill: str) -> str:
+    """Return the definition of an arrowhead, to which lines refer by its name."""
     return (
         f'<marker id="{name}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
         f'markerHeight="7" markerUnits="userSpaceOnUse" orient="auto">'

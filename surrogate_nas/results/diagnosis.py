@@ -1,4 +1,4 @@
-"""Does the surrogate help this study? If not: what shows it, what was done, what to do."""
+"""Find out whether the surrogate helps a study, and say what to do if it does not."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from surrogate_nas.results.summary import StudySummary, number
 from surrogate_nas.screening.choice import IGNORED
 
 ENOUGH_TRAININGS = 12
-"""Predicted trainings before their rank correlation is judged: of surrogates with a true
-correlation of 0.6, then 8 % are wrongly called weak; with 8 trainings it would be 14 %."""
+"""Predicted trainings before their rank correlation is judged. Of surrogates with a true rank
+correlation of 0.6, 8 % are wrongly called weak then, compared to 14 % after 8 trainings."""
 
 LOW_CORRELATION = 0.2
-"""Spearman's rho below which predictions order less than 57 of 100 pairs of results rightly (for
-normal variables, by Kendall's tau); 74 % of surrogates that know nothing are below it by then."""
+"""Spearman's rho below which predictions order fewer than 57 of 100 pairs of results rightly, for
+normal variables by Kendall's tau. Of surrogates that know nothing, 74 % are below it by then."""
 
 ENOUGH_FOR_TRANSFER = 5
-"""Results before past tasks are said to be far away: the second is the control, the first look at
-an architecture that they did not choose, and a few more must agree with it."""
+"""Results before past tasks are said to be far away. The second result is the control, the first
+architecture that past tasks did not choose, and a few more results must agree with it."""
 
 ENOUGH_LOOKS = 3
-"""Trials in a row for which past tasks were left out before that is said: where good results
-differ by noise alone, a few of them speak against past tasks, and the next bad one for them."""
+"""Trials in a row without past tasks before that is said. If good results differ by noise alone, a
+few of them speak against past tasks, and the next bad result speaks for them again."""
 
 
 @final
@@ -33,11 +33,11 @@ class Finding:
     """One way in which the surrogate does not help.
 
     Args:
-        kind: "rank_correlation", "transfer" or "equal_results".
-        brief: In a few words, for a progress line.
-        shown: What shows it, with its numbers.
-        done: What the search does about it by itself.
-        advice: What its user can do.
+        kind: Kind of the finding: "rank_correlation", "transfer" or "equal_results".
+        brief: The finding in a few words, for a progress line.
+        shown: Evidence with its numbers, as a sentence.
+        done: Reaction of the search, as a sentence.
+        advice: Advice to the user, as a sentence.
     """
 
     kind: str
@@ -51,16 +51,20 @@ class Finding:
 
 
 def diagnose(summary: StudySummary) -> tuple[Finding, ...]:
-    """Return what speaks against the surrogate's help in a study; nothing before it can be known.
+    """Return the ways in which the surrogate does not help a study.
 
     Args:
         summary: The study in numbers.
+
+    Returns:
+        The findings. There are none before enough trials have finished to judge.
     """
     found = [_equal_results(summary), _low_correlation(summary), _far_from_past(summary)]
     return tuple(finding for finding in found if finding is not None)
 
 
 def _equal_results(summary: StudySummary) -> Finding | None:
+    """Return the finding that many trainings have one or two different results."""
     values = {trial.value for trial in summary.completed}
     if len(summary.completed) < ENOUGH_TRAININGS or len(values) > 2:
         return None
@@ -76,6 +80,7 @@ def _equal_results(summary: StudySummary) -> Finding | None:
 
 
 def _low_correlation(summary: StudySummary) -> Finding | None:
+    """Return the finding that predictions hardly rank the results."""
     n, rho = len(summary.predicted), summary.rank_correlation
     if n < ENOUGH_TRAININGS or math.isnan(rho) or rho >= LOW_CORRELATION:
         return None
@@ -100,6 +105,7 @@ def _low_correlation(summary: StudySummary) -> Finding | None:
 
 
 def _far_from_past(summary: StudySummary) -> Finding | None:
+    """Return the finding that the task resembles no past task."""
     if len(summary.completed) < ENOUGH_FOR_TRANSFER or not summary.ignores_past:
         return None
     looks = [number(trial, attributes.TRANSFER) for trial in summary.completed[-ENOUGH_LOOKS:]]

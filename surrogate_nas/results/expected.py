@@ -1,4 +1,4 @@
-"""What random search would have found by now: an expectation, as the surrogate sees the space."""
+"""Best values that random search would have found by now, as the surrogate predicts them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = (
     "base sampler such as TPE begins with random draws, too (its first ten trials), and does "
     "better than them later."
 )
-"""What the band between the two curves of :func:`expected_best` is, for those who look at it."""
+"""Explanation of the band between the two curves of :func:`expected_best`, for its readers."""
 
 
 @final
@@ -39,10 +39,10 @@ class ExpectedBest:
 
     Args:
         n: Numbers of draws, ascending, (k,).
-        at_word: The mean best of so many in the study's own units, if each architecture had
-            measured just what is predicted for it, (k,).
-        uncertain: The same, if it had measured that plus a normal error of the predicted
-            standard deviation, (k,).
+        at_word: Mean of the best of n draws if each architecture reached its predicted mean, in
+            the study's own units, (k,).
+        uncertain: Mean of the best of n draws if a normal error of the predicted standard
+            deviation is added to each prediction, (k,).
     """
 
     n: IntArray
@@ -57,19 +57,19 @@ def expected_best(
     *,
     maximize: bool,
 ) -> ExpectedBest | None:
-    """Return the expected best of 1 to n random draws, where there are n results.
+    """Return the expected best of 1 to n random draws for a study with n results.
 
-    The space is drawn from; the surrogate, given all of the study's results, says what each
-    architecture would have measured.
+    Architectures are drawn from the space, and the surrogate predicts each of them from all
+    results of the study.
 
     Args:
         trials: All trials of a study with one objective.
-        space: Its search space.
-        surrogate: What past tasks say; None learns from this study alone.
+        space: Search space of the study.
+        surrogate: Surrogate with past tasks, or None to learn from this study alone.
         maximize: Whether larger values are better.
 
     Returns:
-        None where there are too few results to say, or too many to say it fast.
+        The expectation; None with too few results to know it, or too many to find it quickly.
     """
     kind: Direction = "maximize" if maximize else "minimize"
     n_completed = sum(trial.state == TrialState.COMPLETE for trial in trials)
@@ -93,11 +93,17 @@ def expected_best(
 
 
 def mean_of_best(values: FloatArray, n: IntArray) -> FloatArray:
-    """Return the mean of the largest of n independent draws from values (m,), (k,) -> (k,).
+    """Return the mean of the largest of n independent draws from some values.
 
-    The k-th smallest of m values is the largest of n draws with probability
-    ``(k / m)^n - ((k - 1) / m)^n``.
+    Args:
+        values: Values to draw from, each with equal probability, (m,).
+        n: Numbers of draws, (k,).
+
+    Returns:
+        The mean for each number of draws, (k,).
     """
+    # NOTE: the k-th smallest of m values is the largest of n draws with probability
+    # (k / m)^n - ((k - 1) / m)^n.
     ascending = np.sort(values)
     below = np.arange(len(values) + 1) / len(values)
     powers = below[None, :] ** n[:, None]
@@ -105,6 +111,7 @@ def mean_of_best(values: FloatArray, n: IntArray) -> FloatArray:
 
 
 def _replays(space: SearchSpace, trial: FrozenTrial) -> bool:
+    """Return whether a trial's parameters are an architecture of the space."""
     try:
         space.from_params(trial.params)
     except SurrogateNasError:
@@ -113,5 +120,5 @@ def _replays(space: SearchSpace, trial: FrozenTrial) -> bool:
 
 
 def _draws(space: SearchSpace) -> list[dict[str, object]]:
-    """Parameters of random architectures, always the same."""
+    """Return the parameters of random architectures, the same each time."""
     return random_params(space.suggest, _N_DRAWS, np.random.default_rng(0))

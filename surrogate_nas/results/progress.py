@@ -1,4 +1,4 @@
-"""ProgressBar: one bar for a study, or plain lines where there is no terminal."""
+"""ProgressBar: one bar for a study, or plain lines if there is no terminal."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _REDRAW_SECONDS = 0.1
 
 @final
 class ProgressBar:
-    """Shows how a study goes: best so far, current epoch and loss, what was screened out, the end.
+    """Shows the progress of a study: best value, current epoch and loss, candidates, time left.
 
     Pass it to ``study.optimize(callbacks=[bar])``, and to ``Objective(progress=bar)`` for the
-    epochs of the current training. Instead of Optuna's ``show_progress_bar=True``, which still
-    works: use one of the two. On a terminal it is one line that is drawn anew; elsewhere one line
-    is printed for each finished trial. Where the surrogate does not help, it says so, once in
-    full and then in a few words in the line. Threads may share it.
+    epochs of the current training. It takes the place of Optuna's ``show_progress_bar=True``,
+    which still works. On a terminal it is one line that is drawn again and again. Elsewhere one
+    line is printed for each finished trial. If the surrogate does not help, the bar says so once
+    in full, and then in a few words in the line. Threads may share a bar.
 
     Args:
-        n_trials: Trials to come, as in ``study.optimize``.
-        in_all: Whether `n_trials` is of the study as a whole, trials of earlier runs and of other
-            workers included; interrupted ones never count.
-        style: "bar", "lines" or "quiet"; "auto" is a bar on a terminal, and lines elsewhere.
-        file: Where to write; by default standard error.
+        n_trials: Number of trials to come, as in ``study.optimize``.
+        in_all: Whether `n_trials` counts all trials of the study, with those of earlier runs and
+            of other workers. Interrupted trials never count.
+        style: "bar", "lines", "quiet", or "auto" for a bar on a terminal and lines elsewhere.
+        file: File to write to; by default standard error.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class ProgressBar:
         self._make_threaded()
 
     def _make_threaded(self) -> None:
+        """Set the parts that belong to one process."""
         self._lock = threading.RLock()
         self._began = time.monotonic()
         self._drawn = -math.inf
@@ -78,13 +79,13 @@ class ProgressBar:
     def epoch(
         self, trial_number: int, epoch: int, n_epochs: int, loss: float | None = None
     ) -> None:
-        """Tell the bar how a training goes.
+        """Take in the progress of a training.
 
         Args:
-            trial_number: Whose training it is.
-            epoch: The epoch that has just been trained, from 1.
-            n_epochs: Epochs in all.
-            loss: Its mean training loss, where that is known.
+            trial_number: Number of the trial.
+            epoch: Number of the epoch that has just been trained, from 1.
+            n_epochs: Number of all epochs.
+            loss: Mean training loss of the epoch, if it is known.
         """
         with self._lock:
             self._epochs[trial_number] = (epoch, n_epochs, loss)
@@ -92,14 +93,14 @@ class ProgressBar:
                 self._draw()
 
     def __call__(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Take a finished trial in."""
+        """Take in a finished trial."""
         if self._style == "quiet":
             return
         with self._lock:
             self._epochs.pop(trial.number, None)
             self._done = self._count(study)
             self._first = self._done - 1 if self._first is None else self._first
-            # With several objectives there is no best trial, and no single rank correlation.
+            # NOTE: with several objectives there is no best trial and no single rank correlation.
             single = len(study.directions) == 1
             self._summary = summarize(study) if single else None
             self._findings = diagnose(self._summary) if self._summary is not None else ()
@@ -113,7 +114,7 @@ class ProgressBar:
                 self._warn()
 
     def close(self) -> None:
-        """Leave the bar as it is; done by itself when the last trial has finished."""
+        """Leave the bar as it is. The bar does so itself after the last trial."""
         with self._lock:
             if self._bar is not None:
                 self._bar.close()
@@ -121,14 +122,14 @@ class ProgressBar:
 
     @property
     def words(self) -> str:
-        """What the bar says beside its count, most important first."""
+        """Words of the bar beside its count, the most important first."""
         said = [self._best_words, self._now_words, *(f.brief for f in self._findings)]
         said += [self._screened_words]
         return " · ".join(words for words in said if words)
 
     @property
     def seconds_left(self) -> float:
-        """Estimated seconds to the end; NaN before anything can be said."""
+        """Estimated seconds to the end, or NaN before there is any progress."""
         parts = sum(epoch / n_epochs for epoch, n_epochs, _ in self._epochs.values())
         here = self._done - (self._done if self._first is None else self._first) + parts
         left = max(self.n_trials - self._done - parts, 0.0)
@@ -136,24 +137,29 @@ class ProgressBar:
 
     @property
     def _is_bar(self) -> bool:
+        """Whether progress is a bar, and not lines."""
         return self._style == "bar" or (self._style == "auto" and self._out.isatty())
 
     @property
     def _out(self) -> TextIO:
+        """File to write to."""
         return sys.stderr if self._file is None else self._file
 
     def _count(self, study: optuna.Study) -> int:
+        """Return the number of finished trials that count."""
         if not self._in_all:
             return self._done + 1
         return sum(map(counts, study.get_trials(deepcopy=False)))
 
     @property
     def _best_words(self) -> str:
+        """The best value so far in words."""
         best = None if self._summary is None else self._summary.best
         return "" if best is None else f"best {best.value:.4g} (trial {best.number})"
 
     @property
     def _now_words(self) -> str:
+        """The current training in words."""
         if not self._epochs:
             return ""
         number, (epoch, n_epochs, loss) = max(self._epochs.items())
@@ -163,6 +169,7 @@ class ProgressBar:
 
     @property
     def _screened_words(self) -> str:
+        """The share of candidates that were not trained, in words."""
         summary = self._summary
         if summary is None or not summary.n_screened:
             return ""
@@ -171,7 +178,7 @@ class ProgressBar:
         return "" if share <= 0 else f"screened out {share:.1%} of {summary.n_screened:,}"
 
     def _draw(self) -> None:
-        """Draw the bar anew, cut to the terminal's width."""
+        """Draw the bar, cut to the width of the terminal."""
         if self._bar is None:
             self._bar = tqdm(
                 total=max(self.n_trials, self._done),
@@ -190,7 +197,7 @@ class ProgressBar:
         self._bar.set_description_str(bar if len(bar) <= width else bar[: width - 1] + "…")
 
     def _line(self, trial: FrozenTrial) -> str:
-        """One line for a finished trial."""
+        """Return the line for a finished trial."""
         values = "" if trial.values is None else " ".join(f"{value:.4f}" for value in trial.values)
         said = [f"trial {trial.number}: {trial.state.name.lower()} {values}".rstrip()]
         total = max(self.n_trials, self._done)
@@ -199,20 +206,21 @@ class ProgressBar:
         return " | ".join(words for words in said if words)
 
     def _warn(self) -> None:
-        """Say in full where the surrogate does not help, once for each way."""
+        """Print each new finding of the diagnosis in full."""
         for finding in self._findings:
             if finding.kind not in self._said:
                 self._said.add(finding.kind)
                 self._print(f"note: {finding}")
 
     def _print(self, words: str) -> None:
+        """Print a line, above the bar if there is one."""
         write: Callable[..., Any] = tqdm.write if self._is_bar else print
         write(words, file=self._out)
         self._out.flush()
 
 
 def _duration(seconds: float) -> str:
-    """Seconds in the unit that people would use."""
+    """Return seconds in the unit that people would use."""
     if math.isnan(seconds):
         return "?"
     if seconds < 90:

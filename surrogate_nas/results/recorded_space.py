@@ -1,4 +1,4 @@
-"""The search space of a stored study, as far as it is known: pictures, labels, parameters."""
+"""The search space of a stored study, for pictures, labels and parameters."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ def space_of(study: optuna.Study, space: SearchSpace | None = None) -> SearchSpa
 
     Args:
         study: Any Optuna study.
-        space: The search space, where the caller has it.
+        space: The search space, if the caller has it.
     """
     if space is not None:
         return space
     try:
         recorded = read_space(study.user_attrs.get(attributes.SPACE_RECORD))
     except (RecordError, MissingExtraError):
-        recorded = None  # anybody may store anything, and the space's domain may not be usable
+        # NOTE: other programs may store anything under that name, and the space's domain may not
+        # be usable here.
+        recorded = None
     return recorded or ParameterSpace(recorded_distributions(study))
 
 
 def recorded_distributions(study: optuna.Study) -> Distributions:
-    """Return the parameters of all trials, each with the last distribution it had."""
+    """Return the parameters of all trials, each with its distribution in the latest trial."""
     found: Distributions = {}
     for trial in study.get_trials(deepcopy=False):
         found.update(trial.distributions)
@@ -43,11 +45,11 @@ def recorded_distributions(study: optuna.Study) -> Distributions:
 
 
 def picture(space: SearchSpace, params: Mapping[str, Any], words: str) -> str:
-    """Draw a stored trial's architecture; a table of its parameters where the space cannot.
+    """Return a picture of a trial's architecture, or a table of its parameters.
 
     Args:
-        space: From :func:`space_of`.
-        params: The trial's parameters.
+        space: Search space from :func:`space_of`.
+        params: Parameters of the trial.
         words: The architecture in plain words.
     """
     if not isinstance(space, ParameterSpace):

@@ -1,4 +1,4 @@
-"""What a study has come to, in numbers; reads stored trials only."""
+"""A study in numbers, from its stored trials alone."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ class StudySummary:
     """A study in numbers.
 
     Args:
-        name: The study's name.
-        task: The task's name, or "" for a study of plain Optuna.
-        metric: The metric's name, or "value".
+        name: Name of the study.
+        task: Name of the task, or "" for a study of plain Optuna.
+        metric: Name of the metric, or "value".
         maximize: Whether larger values are better.
         completed: Trials with a value, in order.
-        n_failed: Trials that ended without one, pruned ones left out.
-        n_pruned: Trials stopped early by a pruner.
-        n_screened: Candidates that the surrogate or the limits had a look at, over all trials.
-        n_duplicates: Draws turned away because an equivalent trial existed.
-        n_infeasible: Draws turned away because they exceeded a limit.
-        predicted: Predictions of the completed trials that had one, (n,).
-        measured: What these reached, (n,).
-        stds: Standard deviations of the predictions, (n,).
-        transfer: Probability, by now, that past tasks say anything about this one; None without.
-        past_task_weights: How much each of them counts in the predictions, strongest first.
-        past_tasks_ignored: Those that count for nothing.
+        n_failed: Number of trials that ended without a value, pruned trials not counted.
+        n_pruned: Number of trials that a pruner stopped early.
+        n_screened: Number of candidates in the pools of all trials.
+        n_duplicates: Number of draws turned away because an equivalent trial existed.
+        n_infeasible: Number of draws turned away because they exceeded a limit.
+        predicted: Predictions for the completed trials that have one, (n,).
+        measured: Values of these trials, (n,).
+        stds: Standard deviations of these predictions, (n,).
+        transfer: Probability that past tasks say anything about this one, after the latest
+            suggestion. None without past tasks.
+        past_task_weights: Weight of each past task in the predictions, the heaviest first.
+        past_tasks_ignored: Names of the past tasks that count for nothing.
     """
 
     name: str
@@ -78,21 +79,24 @@ class StudySummary:
 
     @property
     def rank_correlation(self) -> float:
-        """Spearman's rho of predictions, each made before its training, and results; or NaN."""
+        """Spearman's rho of predictions, each made before its training, and results, or NaN."""
         return _rank_correlation(self.predicted, self.measured)
 
     @property
     def rank_correlations(self) -> tuple[tuple[int, float], ...]:
-        """The same after n of the predicted trainings, as (n, rho); at most 100 of them."""
+        """Rank correlation after n predicted trainings, as at most 100 pairs (n, rho)."""
         after = (_MIN_PAIRS + step for step in spaced(len(self.predicted) - _MIN_PAIRS + 1, 100))
         pairs = ((n, _rank_correlation(self.predicted[:n], self.measured[:n])) for n in after)
         return tuple((n, rho) for n, rho in pairs if not math.isnan(rho))
 
     def coverage(self, level: float) -> float:
-        """Return the share of results within the predictions' central interval, NaN without any.
+        """Return the share of results within the central interval of their predictions.
 
         Args:
-            level: Probability that a normal distribution gives the interval, in (0, 1).
+            level: Probability of the interval by a normal distribution, in (0, 1).
+
+        Returns:
+            The share, or NaN without any prediction.
         """
         if not self.predicted:
             return math.nan
@@ -108,16 +112,16 @@ class StudySummary:
 
     @property
     def ignores_past(self) -> bool:
-        """Whether there are past tasks, and all of them count for nothing."""
+        """Whether the study has past tasks and all of them count for nothing."""
         named = self.past_task_weights
         return bool(named) and set(named) <= set(self.past_tasks_ignored)
 
 
 def summarize(study: optuna.Study) -> StudySummary:
-    """Sum a study with one objective up.
+    """Return a study with one objective in numbers.
 
     Args:
-        study: Any Optuna study; what our sampler stored with it is counted, too.
+        study: Any Optuna study. Attributes that SurrogateSampler has stored are counted, too.
 
     Raises:
         StudyError: The study has several objectives.
@@ -132,7 +136,7 @@ def summarize(study: optuna.Study) -> StudySummary:
 
 
 def sum_up(study: optuna.Study, trials: Sequence[FrozenTrial]) -> StudySummary:
-    """Sum trials of a study with one objective up, as :func:`summarize` does all of them."""
+    """Return some trials of a study in numbers, as :func:`summarize` does with all of them."""
     # NOTE: a damaged storage may hold completed trials without their value.
     completed = tuple(t for t in trials if t.state == TrialState.COMPLETE and t.value is not None)
     predictions = [
@@ -153,9 +157,9 @@ def sum_up(study: optuna.Study, trials: Sequence[FrozenTrial]) -> StudySummary:
         completed=completed,
         n_failed=sum(t.state == TrialState.FAIL for t in trials),
         n_pruned=sum(t.state == TrialState.PRUNED for t in trials),
-        n_screened=_total(trials, attributes.N_CANDIDATES),
-        n_duplicates=_total(trials, attributes.N_DUPLICATES),
-        n_infeasible=_total(trials, attributes.N_INFEASIBLE),
+        n_screened=total(trials, attributes.N_CANDIDATES),
+        n_duplicates=total(trials, attributes.N_DUPLICATES),
+        n_infeasible=total(trials, attributes.N_INFEASIBLE),
         predicted=tuple(predicted for predicted, _, _ in guesses),
         measured=tuple(measured for _, measured, _ in guesses),
         stds=tuple(std for _, _, std in guesses),
@@ -166,7 +170,7 @@ def sum_up(study: optuna.Study, trials: Sequence[FrozenTrial]) -> StudySummary:
 
 
 def spaced(n: int, most: int) -> list[int]:
-    """Return at most so many of the places 0 to n - 1, evenly spaced, the last one included."""
+    """Return at most `most` of the places 0 to n - 1, evenly spaced, with the last one."""
     if n <= most:
         return list(range(max(n, 0)))
     return sorted({round(place) for place in np.linspace(0, n - 1, most).tolist()})
@@ -178,25 +182,27 @@ def number(trial: FrozenTrial, attr: str) -> float | None:
 
 
 def finite(found: Any) -> float | None:
-    """Return a finite number as it is, anything else as None: anybody may store anything."""
+    """Return a finite number as a float, and anything else as None."""
+    # NOTE: other programs may store anything under the name of an attribute.
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
         return None
     return float(found)
 
 
 def _weights(found: Any) -> dict[str, float]:
-    """The named numbers in a study's attribute: anybody may store anything."""
+    """Return the named numbers in a study's attribute."""
     named = found if isinstance(found, dict) else {}
     numbers = {str(name): finite(weight) for name, weight in named.items()}
     return {name: weight for name, weight in numbers.items() if weight is not None}
 
 
 def _names(found: Any) -> tuple[str, ...]:
-    """The names in a study's attribute."""
+    """Return the names in a study's attribute."""
     return tuple(str(name) for name in found) if isinstance(found, list) else ()
 
 
 def _rank_correlation(predicted: tuple[float, ...], measured: tuple[float, ...]) -> float:
+    """Return Spearman's rho, or NaN with too few or equal values."""
     constant = len(set(predicted)) < 2 or len(set(measured)) < 2
     if len(predicted) < _MIN_PAIRS or constant:
         return math.nan
@@ -206,9 +212,10 @@ def _rank_correlation(predicted: tuple[float, ...], measured: tuple[float, ...])
 
 
 def _value(trial: FrozenTrial) -> float:
+    """Return the value of a completed trial."""
     return math.nan if trial.value is None else trial.value
 
 
-def _total(trials: Sequence[FrozenTrial], attr: str) -> int:
-    """Sum of a count that sampling stored with each trial."""
+def total(trials: Sequence[FrozenTrial], attr: str) -> int:
+    """Return the sum of a count that the sampler has stored with each trial."""
     return sum(int(number(t, attr) or 0) for t in trials)

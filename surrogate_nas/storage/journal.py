@@ -1,4 +1,4 @@
-"""A journal file that holds whole lines only, whatever happens to whoever writes."""
+"""A journal file that holds whole lines only, whatever happens to its writers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from surrogate_nas.storage.optuna_private import journal_lock, journal_path
 
 @final
 class JournalFile(JournalFileBackend):
-    """Optuna's journal file, which a full disk or a lost machine leaves readable.
+    """Optuna's journal file, which stays readable after a full disk or a lost machine.
 
-    Optuna's own keeps what was written of a line when the disk is full, and the next line follows
-    on it: from then on nobody can read the study. Here half a line is taken away again, by the
-    one who wrote it, or by the next one who writes.
+    Optuna's own file keeps half a line when the disk becomes full, and the next line is appended
+    to that half. Nobody can read the study from then on. This file removes half a line, either
+    at once or before the next line is written.
     """
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write lines, all of them or none.
+        """Write all lines, or none of them.
 
         Raises:
-            OSError: There is no room.
+            OSError: The disk has no room for them.
         """
         lines = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
         with journal_lock(self), open(str(journal_path(self)), "rb+", buffering=0) as file:
@@ -40,7 +40,8 @@ class JournalFile(JournalFileBackend):
 
 
 def _end_of_lines(file: IO[bytes]) -> int:
-    """Return where the last whole line ends; cut off what follows it."""
+    """Return the place at which the last whole line ends, and remove anything behind it."""
+    # NOTE: read from the end, as the file may be large and its last line is short.
     end = size = file.seek(0, os.SEEK_END)
     while end:
         start = max(end - (1 << 16), 0)

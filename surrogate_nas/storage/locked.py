@@ -34,14 +34,14 @@ class LockedJournal(JournalStorage):
     """Optuna's journal storage whose running trials hold locks."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial; a running one has its lock at once."""
+        """Create a trial. A running one has its lock at once."""
         create = super().create_new_trial
         return _create(self, template_trial, lambda template: create(study_id, template))
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Set a trial's state; a trial has its lock before it runs, and until its end."""
+        """Set a trial's state. A trial has its lock before it runs, and until its end."""
         write = super().set_trial_state_values
         return _set_state(self, trial_id, state, lambda: write(trial_id, state, values))
 
@@ -51,7 +51,7 @@ class LockedJournal(JournalStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Return trials; waiting ones in the order in which they are to run."""
+        """Return trials. Waiting ones are in the order in which they are to run."""
         return _queued(super().get_all_trials(study_id, deepcopy, states), states)
 
 
@@ -60,14 +60,14 @@ class LockedDatabase(CachedDatabase):
     """Optuna's cached database whose running trials hold locks."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial; a running one has its lock at once."""
+        """Create a trial. A running one has its lock at once."""
         create = super().create_new_trial
         return _create(self, template_trial, lambda template: create(study_id, template))
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Set a trial's state; a trial has its lock before it runs, and until its end."""
+        """Set a trial's state. A trial has its lock before it runs, and until its end."""
         write = super().set_trial_state_values
         return _set_state(self, trial_id, state, lambda: write(trial_id, state, values))
 
@@ -77,12 +77,12 @@ class LockedDatabase(CachedDatabase):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Return trials; waiting ones in the order in which they are to run."""
+        """Return trials. Waiting ones are in the order in which they are to run."""
         return _queued(super().get_all_trials(study_id, deepcopy, states), states)
 
 
 def with_locks(storage: BaseStorage) -> BaseStorage:
-    """Return a storage whose running trials hold locks, where that is possible."""
+    """Return a storage whose running trials hold locks, or the same storage without them."""
     backend = backend_of(storage)
     if type(storage) is CachedDatabase and isinstance(backend, RDBStorage):
         return LockedDatabase(backend)
@@ -95,18 +95,16 @@ def holds_lock(storage: BaseStorage, trial_id: int) -> bool:
 
 
 def _queued(trials: list[FrozenTrial], states: Container[TrialState] | None) -> list[FrozenTrial]:
-    """Put the queue into order, if that is what was asked for.
-
-    Optuna takes trials from the queue as they are listed here. A repeat comes where the trial
-    was that it repeats, before the trials that were enqueued later.
-    """
+    """Return trials, with the queue in order if only the queue was asked for."""
+    # NOTE: Optuna takes trials from the queue in the order of this list. A repeat has the place
+    # of the trial that it repeats, before trials that were enqueued later.
     return sorted(trials, key=origin) if states == (TrialState.WAITING,) else trials
 
 
 def _create(
     storage: BaseStorage, template: FrozenTrial | None, create: Callable[[FrozenTrial | None], int]
 ) -> int:
-    """Create a trial from a template; without one it runs, and gets a lock."""
+    """Create a trial from a template, or a running trial with a lock if there is no template."""
     lock = _new_lock(storage) if template is None else None
     if lock is None:
         return create(template)
@@ -148,7 +146,7 @@ def _set_state(
 
 
 def _new_lock(storage: BaseStorage) -> RunningLock | None:
-    """Return a new lock; None where there is no place for it, or no locks."""
+    """Return a new lock, or None where files cannot be kept or locked."""
     folder = lock_folder(storage)
     if folder is None:
         return None

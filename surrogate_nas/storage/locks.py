@@ -25,15 +25,16 @@ if sys.platform != "win32":
     import fcntl
 
 _NAME = ("running-", ".lock")
-"""How the name of every lock's file begins and ends."""
+"""Beginning and end of the name of every lock's file."""
 _TRIES = 5
-"""How often a folder is made that others, who have just ended, remove."""
+"""Attempts to make a folder that other processes may remove as they end."""
 
 
 _open: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
 
 
 def _close_all() -> None:
+    """Close the files of all locks."""
     for file in list(_open):
         file.close()
 
@@ -70,14 +71,14 @@ class RunningLock:
             raise NoLocksError("files cannot be locked here")
 
     def release(self) -> None:
-        """Remove the lock and its file; again is no error."""
+        """Remove the lock and its file. Another call has no effect."""
         if not self._file.closed:
             _remove(self.path)
             self._file.close()
 
 
 def _remove(path: Path) -> None:
-    """Remove a lock's file, and its folder if that is for locks alone and empty."""
+    """Remove a lock's file, and its folder if that is empty and for locks alone."""
     with contextlib.suppress(OSError):  # others have locks there, or have removed it
         path.unlink(missing_ok=True)
         if path.parent.name.endswith("running"):
@@ -96,13 +97,19 @@ def _new_file(folder: Path) -> tuple[Path, IO[bytes]]:
 
 
 def take(file: IO[Any]) -> bool:
-    """Lock a file until it is closed; False if another process has, or locks do not work here."""
+    """Lock a file until it is closed.
+
+    Returns:
+        Whether the file is locked now. It is not if another process holds the lock, or if files
+        cannot be locked here.
+    """
     if sys.platform == "win32":
         return False
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
+    # NOTE: a file without a name was removed by its last holder, and its lock says nothing.
     return os.fstat(file.fileno()).st_nlink > 0
 
 
@@ -117,7 +124,7 @@ def taken_from_dead(trial: FrozenTrial) -> Iterator[bool]:
     """Hold all locks of a trial whose process has ended, and remove their files in the end.
 
     Yields:
-        Whether its process has ended: at least one of its locks is here, and none is held.
+        Whether its process has ended. Then at least one of its locks is here, and none is held.
     """
     paths = lock_paths(trial)
     with contextlib.ExitStack() as stack:
@@ -127,7 +134,7 @@ def taken_from_dead(trial: FrozenTrial) -> Iterator[bool]:
             try:
                 file = stack.enter_context(path.open("rb"))
             except OSError:
-                continue  # of another machine, or of a trial that has just ended
+                continue  # the lock of another machine, or of a trial that has just ended
             if take(file):
                 taken.append(path)
             else:
@@ -139,11 +146,9 @@ def taken_from_dead(trial: FrozenTrial) -> Iterator[bool]:
 
 
 def lock_paths(trial: FrozenTrial) -> list[Path]:
-    """Return the files of a trial's locks that exist on this machine.
-
-    The paths are another process's text: what is not named as a lock is not among them, so that
-    no other file is ever opened or removed.
-    """
+    """Return the files of a trial's locks that exist on this machine."""
+    # NOTE: another process wrote these paths. Files that are not named as locks are left out, so
+    # that no other file is ever opened or removed.
     named = [v for k, v in trial.system_attrs.items() if k == LOCK or k.startswith(QUEUE_LOCK)]
     paths = [Path(text) for text in named if isinstance(text, str)]
     begin, end = _NAME

@@ -1,4 +1,4 @@
-"""Open an Optuna storage, or say plainly why that does not work."""
+"""Open an Optuna storage, or raise an error that says why that does not work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_STORAGE = (
     *(ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
     *(RecursionError, DuplicatedStudyError, UpdateFinishedTrialError),
 )
-"""What comes out of an address that is none, and of the lines of a journal that was damaged."""
+"""Exceptions raised for malformed addresses and for damaged lines of a journal."""
 
 _SERVERS = ("postgresql", "mysql", "mariadb")
 
@@ -43,7 +43,7 @@ _FIXES = {
     "no space left": "make room on the disk; what was told before is kept",
     "disk is full": "make room on the disk; what was told before is kept",
 }
-"""What to do about what databases say."""
+"""Remedy for each message of a database that contains the key."""
 
 
 def open_storage(storage: StorageLike) -> BaseStorage:
@@ -55,7 +55,7 @@ def open_storage(storage: StorageLike) -> BaseStorage:
             PostgreSQL and MySQL wait for a server that is away for a while.
 
     Raises:
-        StorageError: It cannot be reached, or is of another version of Optuna.
+        StorageError: The storage cannot be reached, or is of another version of Optuna.
     """
     if isinstance(storage, str) and "://" not in storage:
         if not storage.endswith(_JOURNAL_ENDINGS):
@@ -75,10 +75,13 @@ def open_storage(storage: StorageLike) -> BaseStorage:
 
 
 def _opened(storage: StorageLike) -> BaseStorage:
-    """Open a storage; what is no URL is a journal file.
+    """Open a storage. A text that is no URL is the path of a journal file.
 
-    Optuna reads both at once, and meets addresses and files that are none with bare errors.
+    Raises:
+        OSError: The address is malformed, or the file is no journal.
+        StorageError: The tables are of another version of Optuna.
     """
+    # NOTE: Optuna reads tables and journals here, and raises bare errors for malformed ones.
     try:
         if isinstance(storage, str) and "://" not in storage:
             return LockedJournal(JournalFile(storage))
@@ -100,7 +103,7 @@ def _opened(storage: StorageLike) -> BaseStorage:
 
 @contextmanager
 def reachable(storage: StorageLike) -> Iterator[None]:
-    """Turn what databases and drivers raise while a storage is used into a StorageError."""
+    """Raise a StorageError in place of the errors of databases and drivers."""
     try:
         yield
     except (
@@ -125,7 +128,7 @@ def reachable(storage: StorageLike) -> Iterator[None]:
 
 
 def address_of(storage: BaseStorage) -> str | None:
-    """Return where a storage object is kept, without its password; None if that is unknown."""
+    """Return the address of a storage without its password, or None if it is unknown."""
     backend = backend_of(storage)
     url = getattr(backend, "url", None)
     if isinstance(url, str):

@@ -14,8 +14,8 @@ from surrogate_nas.errors import StorageError
 if TYPE_CHECKING:
     from surrogate_nas.storage.opening import StorageLike
 
-# The last @ ends the password: people forget to escape one inside it.
-# One stroke is left of two where an address was taken for a path.
+# NOTE: the last @ ends the password, as people forget to escape an @ inside it. An address that
+# was taken for a path has one stroke left of two.
 _PASSWORD = re.compile(r"^([^:/]*:?//?[^/:@]*:|[^/:@]+:(?!/))(.*)(@)")
 _PASSWORD_IN_QUERY = re.compile(
     r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)([^&]*)()", re.IGNORECASE
@@ -33,7 +33,7 @@ _TO_ESCAPE = {
 
 
 def masked(storage: StorageLike) -> str:
-    """Return how to name a storage to people: its URL without the password."""
+    """Return the name of a storage in messages: its URL without the password."""
     if not isinstance(storage, str):
         return "memory" if storage is None else type(storage).__name__
     for pattern in (_PASSWORD, _PASSWORD_IN_QUERY):
@@ -42,15 +42,17 @@ def masked(storage: StorageLike) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """Return a text in which every address is named as :func:`masked` does."""
+    """Return a text with every address in it as :func:`masked` returns it."""
     return _ADDRESS.sub(lambda found: masked(found[0]), text)
 
 
 def secrets_of(storage: StorageLike) -> set[str]:
-    """Passwords in an address, as they stand there and as drivers get them."""
-    address = storage
+    """Return the passwords in an address, both as written there and as drivers get them."""
+    address: object = storage
     if not isinstance(storage, str | None):
-        address = getattr(getattr(storage, "_backend", storage), "url", None)
+        from surrogate_nas.storage.optuna_private import backend_of
+
+        address = getattr(backend_of(storage), "url", None)
     if not isinstance(address, str):
         return set()
     found = [match for p in (_PASSWORD, _PASSWORD_IN_QUERY) for match in p.finditer(address)]
@@ -58,7 +60,12 @@ def secrets_of(storage: StorageLike) -> set[str]:
 
 
 def refuse_unescaped(storage: StorageLike) -> None:
-    """Explain a password that ends too early; drivers would repeat the rest of it as a host."""
+    """Refuse an address whose password holds a character that would have to be escaped.
+
+    Raises:
+        StorageError: The password ends too early in the driver's view.
+    """
+    # NOTE: a driver would take the rest of the password for a host, and repeat it in its message.
     found = _PASSWORD.search(storage) if isinstance(storage, str) else None
     odd = [sign for sign in _TO_ESCAPE if found and sign in found[2]]
     if odd:

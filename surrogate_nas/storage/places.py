@@ -11,9 +11,14 @@ from surrogate_nas.storage.optuna_private import backend_of, journal_path
 
 
 def folder_beside(storage: BaseStorage, what: str) -> Path | None:
-    """Return the default folder of files that belong to a storage: a folder beside its file.
+    """Return the default folder of files that belong to a storage, which is beside its file.
 
-    ``nas-artifacts`` beside ``nas.db`` for "artifacts"; None for a storage that is no file here.
+    Args:
+        storage: The storage.
+        what: Kind of the files. "artifacts" gives ``nas-artifacts`` beside ``nas.db``.
+
+    Returns:
+        The folder, or None for a storage that is no file on this machine.
     """
     backend = backend_of(storage)
     engine = getattr(backend, "engine", None)
@@ -27,10 +32,9 @@ def folder_beside(storage: BaseStorage, what: str) -> Path | None:
 
 
 def lock_folder(storage: BaseStorage) -> Path | None:
-    """Return the folder for the locks of running trials; None for a storage in memory.
+    """Return the folder for the locks of running trials, or None for a storage in memory.
 
-    It lies beside the storage's file. For a database server it is the user's cache folder, which
-    outlives a restart of the machine, as the temporary folder does not.
+    The folder is beside the storage's file. For a database server it is in the user's cache.
     """
     if isinstance(storage, InMemoryStorage):
         return None
@@ -39,6 +43,7 @@ def lock_folder(storage: BaseStorage) -> Path | None:
     beside = folder_beside(storage, "running")
     if beside is not None or (engine is not None and engine.url.get_backend_name() == "sqlite"):
         return beside
+    # NOTE: unlike the temporary folder, the cache outlives a restart of the machine.
     shared = os.environ.get("XDG_CACHE_HOME")
     cache = Path(shared) if shared else Path("~/.cache").expanduser()
     return cache / "surrogate_nas" / "running"

@@ -1,6 +1,6 @@
-"""Interrupted trials: put into the queue again, and found where their process has died.
+"""Put interrupted trials into the queue again, and find trials whose process has died.
 
-All functions write to the storage directly. They neither ask a sampler nor tell one.
+All functions write to the storage directly, without a call of the sampler.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ _OF_ONE_ATTEMPT = (
     *(FIXED_PARAMS, LOCK, WORKER, "completed_rung", "constraints", "artifacts:", "dashboard:"),
     *("tpe:relative_params", "gp:relative_params"),
 )
-"""How names of system attributes begin that belong to one attempt alone. The others, such as the
-generation of a genetic algorithm, belong to the sampler's suggestion, and the repeat has them."""
+"""Beginnings of the names of system attributes that belong to one attempt alone. All others, such
+as the generation of a genetic algorithm, belong to the suggestion, so the repeat has them."""
 
 _SUGGESTED = (
     *(N_CANDIDATES, N_DUPLICATES, N_INFEASIBLE, TRANSFER),
     *(PREDICTED_VALUE, PREDICTED_STD, PREDICTED_RANK, ACQUISITION),
 )
-"""User attributes that say how a trial was suggested. Its repeat has the same. The sampler writes
-the first of them last."""
+"""User attributes of the suggestion, which the repeat has, too. The sampler writes the first of
+them last."""
 
 
 def requeue(storage: BaseStorage, study_id: int, trial: FrozenTrial, attempt: int = 0) -> None:
-    """Put what a trial evaluates first in the queue of its study.
+    """Put the repeat of a trial first in the queue of its study.
 
     The repeat has the trial's parameters, and also the parameters that the sampler has chosen but
     the objective has not asked for. If the trial has none yet, the repeat draws them.
@@ -63,8 +63,8 @@ def requeue(storage: BaseStorage, study_id: int, trial: FrozenTrial, attempt: in
         storage: Storage of the study.
         study_id: Identity of the study in it.
         trial: Interrupted trial.
-        attempt: How often the evaluation has begun with the repeat, if processes have died in it;
-            0 keeps the trial's own count.
+        attempt: Number of the repeat among the attempts, if processes have died in them. 0 keeps
+            the trial's own count.
     """
     count = attempt or trial.user_attrs.get(ATTEMPT)
     user_attrs = {k: trial.user_attrs[k] for k in _SUGGESTED if k in trial.user_attrs}
@@ -76,7 +76,7 @@ def requeue(storage: BaseStorage, study_id: int, trial: FrozenTrial, attempt: in
     }
     params = planned(trial)
     if PLANNED_PARAMS in system_attrs and N_CANDIDATES not in user_attrs:
-        # NOTE: the sampler was interrupted between choosing and writing all of it down.
+        # NOTE: the sampler was interrupted after its choice, before all of it was written.
         system_attrs = {}
         params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
     if params:
@@ -91,8 +91,8 @@ def fail_dead(storage: BaseStorage, study_id: int, trial: FrozenTrial) -> bool:
     """Fail a trial whose process has died, and put its repeat into the queue.
 
     Returns:
-        Whether it is repeated. It is not if another process was faster, or if three processes
-        have died in its evaluation.
+        Whether the trial is repeated. It is not if another process was faster, or if three
+        processes have died in its evaluation.
     """
     attempt = _attempt(trial)
     is_given_up = attempt >= _MOST_ATTEMPTS
@@ -112,6 +112,7 @@ def fail_dead(storage: BaseStorage, study_id: int, trial: FrozenTrial) -> bool:
 
 
 def _attempt(trial: FrozenTrial) -> int:
+    """Return the number of a trial's attempt, from 1."""
     attempt = trial.user_attrs.get(ATTEMPT, 1)
     return attempt if isinstance(attempt, int) else 1
 
@@ -120,7 +121,7 @@ def recover(storage: BaseStorage, study_id: int) -> list[int]:
     """Fail the trials of a study whose process has died, and put their repeats into the queue.
 
     Returns:
-        The numbers of the trials that had been running.
+        Numbers of the trials that had been running.
     """
     trials = storage.get_all_trials(study_id, deepcopy=False)
     suspects = [t for t in trials if _is_unfinished(t) and lock_paths(t)]
@@ -135,7 +136,7 @@ def _is_unfinished(trial: FrozenTrial) -> bool:
 
 def _recover(storage: BaseStorage, study_id: int, trial: FrozenTrial) -> bool:
     """Fail a trial and put its repeat into the queue, if its process has died."""
-    # NOTE: who holds the lock of a dead trial is alone with it, and reads its state again.
+    # NOTE: one process at a time holds the lock of a dead trial. It reads the state once more.
     with taken_from_dead(trial) as is_dead:
         if not is_dead:
             return False

@@ -27,7 +27,7 @@ _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def origin(trial: BaseTrial | FrozenTrial) -> int:
-    """Return the number of the first trial that evaluated the same, which may be the trial."""
+    """Return the number of the first trial of the same evaluation, which may be the trial's."""
     number = trial.user_attrs.get(CONTINUES_TRIAL)
     if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < trial.number:
         return number
@@ -35,14 +35,14 @@ def origin(trial: BaseTrial | FrozenTrial) -> int:
 
 
 def is_repeat(trial: BaseTrial | FrozenTrial) -> bool:
-    """Return whether a trial evaluates again what an interrupted trial has begun."""
+    """Return whether a trial repeats an interrupted trial."""
     return origin(trial) != trial.number
 
 
 def effective_number(trial: BaseTrial | FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
     """Return the number that a trial would have if no trial had been interrupted.
 
-    It never changes: the repeats before a trial are there when the trial is created.
+    The number never changes, because the repeats before a trial exist when it is created.
 
     Args:
         trial: A trial of the study.
@@ -87,13 +87,13 @@ def whole_study(
 ) -> tuple[optuna.Study, FrozenTrial]:
     """Return a study and one of its trials as if no trial had been interrupted.
 
-    For Optuna's samplers and pruners, which read trials and their numbers from the study. What
-    they write goes to the real study.
+    Optuna's samplers and pruners read trials and their numbers from this study. Their writes go
+    to the real study.
 
     Args:
         study: The study.
         trial: The trial.
-        is_new: Whether to leave out what has been drawn for the trial.
+        is_new: Whether to leave out the parameters that have been drawn for the trial.
     """
     trials = stored_trials(study)
     if not any(map(is_repeat, trials)):
@@ -109,11 +109,9 @@ def whole_study(
 
 
 def should_prune(trial: BaseTrial) -> bool:
-    """Ask the pruner of a trial's study, as if no trial had been interrupted.
-
-    What an interrupted trial reported would count twice, and Hyperband deals trials to its
-    brackets by their numbers.
-    """
+    """Return the decision of the study's pruner as if no trial had been interrupted."""
+    # NOTE: reports of an interrupted trial would count twice, and Hyperband chooses the bracket of
+    # a trial by its number.
     if not isinstance(trial, optuna.Trial) or len(trial.study.directions) > 1:
         return trial.should_prune()
     study, whole = whole_study(trial.study, latest_trial(trial))
@@ -122,11 +120,11 @@ def should_prune(trial: BaseTrial) -> bool:
 
 @final
 class _WholeStorage:
-    """A storage whose lists of trials have no interrupted ones; everything else goes through.
+    """A storage whose lists of trials leave out interrupted ones. All other calls go through.
 
     Args:
-        storage: The real one.
-        new_id: Identity of the trial that is shown without what has been drawn for it.
+        storage: The real storage.
+        new_id: Identity of a trial to show without its drawn parameters, or None.
     """
 
     def __init__(self, storage: BaseStorage, new_id: int | None) -> None:
@@ -142,6 +140,7 @@ class _WholeStorage:
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
+        """Return the trials that no other trial repeats, under their effective numbers."""
         trials = self._storage.get_all_trials(study_id, deepcopy=deepcopy)
         number = _numbering(trials)
         kept = [t for t in without_interrupted(trials) if states is None or t.state in states]
@@ -154,6 +153,7 @@ def _numbering(trials: Sequence[FrozenTrial]) -> Callable[[BaseTrial | FrozenTri
     repeats = sorted(trial.number for trial in trials if is_repeat(trial))
 
     def number(trial: BaseTrial | FrozenTrial) -> int:
+        """Return the effective number of a trial."""
         first = origin(trial)
         return first - bisect_left(repeats, first)
 
@@ -161,7 +161,7 @@ def _numbering(trials: Sequence[FrozenTrial]) -> Callable[[BaseTrial | FrozenTri
 
 
 def _undrawn(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial without what has been drawn for it."""
+    """Return a trial without the parameters that have been drawn for it."""
     twin = copy.copy(trial)
     twin.params, twin.distributions = {}, {}
     attrs = trial.system_attrs
@@ -170,7 +170,7 @@ def _undrawn(trial: FrozenTrial) -> FrozenTrial:
 
 
 def _renumbered(trial: FrozenTrial, number: int) -> FrozenTrial:
-    """Return a trial under another number; its contents are shared."""
+    """Return a trial under another number, with shared contents."""
     if trial.number == number:
         return trial
     twin = copy.copy(trial)

@@ -1,8 +1,8 @@
-"""An Optuna database on a server, which may be away for a while.
+"""An Optuna database on a server that may be away for a while.
 
-Optuna's own class gives up when one connection breaks. This one waits and does again what was
-asked, and each write takes effect once: where an answer was lost, it finds out by a token, stored
-in the same transaction, whether the write was.
+Optuna's own class gives up when a connection breaks. This class waits and repeats the operation.
+Each write takes effect once: it stores a token in the same transaction. If the answer to a write
+was lost, the token says whether the write took effect.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ R = TypeVar("R")
 _logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 300.0
-"""How long an operation waits for a server that is away."""
+"""Longest time that an operation waits for a server that is away."""
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -63,7 +63,7 @@ _LIBPQ = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-"""A server that is gone without a word is noticed after a minute, not after two hours."""
+"""Settings with which a silent server is noticed after one minute instead of two hours."""
 _LIBPQ_DRIVERS = ("psycopg", "psycopg2")
 _FORGET_DEAD_CLIENTS = "set idle_in_transaction_session_timeout = '60s'"
 
@@ -72,14 +72,14 @@ _FORGET_DEAD_CLIENTS = "set idle_in_transaction_session_timeout = '60s'"
 class PatientDatabase(HookedDatabase):
     """An RDBStorage that outlasts restarts of its server, and times without a network.
 
-    An operation that fails by its connection is tried again until `patience_seconds` are over;
-    pauses grow from a tenth of a second to two. Trials are created once, and told once, however
-    often that was tried.
+    An operation whose connection fails is repeated until `patience_seconds` are over. Pauses grow
+    from a tenth of a second to two seconds. Each trial is created once and told once, however
+    many attempts that takes.
 
     Args:
-        url: A database URL.
-        name: How to name the database to people.
-        patience_seconds: How long to wait for the server.
+        url: Database URL.
+        name: Name of the database in messages.
+        patience_seconds: Longest time to wait for the server.
         engine_kwargs: See RDBStorage.
         more: Further arguments of RDBStorage, such as ``heartbeat_interval``.
     """
@@ -104,7 +104,7 @@ class PatientDatabase(HookedDatabase):
         self._watch_connections()
 
     def _dispose(self) -> None:
-        """Close all connections, of a database that may have failed to open, too."""
+        """Close all connections, even if the database has failed to open."""
         if (engine := vars(self).get("engine")) is not None:
             engine.dispose()
 
@@ -113,28 +113,27 @@ class PatientDatabase(HookedDatabase):
         self._watch_connections()
 
     def _watch_connections(self) -> None:
-        """Close connections with the database; have the server end those of clients that died.
-
-        Their transactions hold locks that all others wait for.
-        """
+        """Close connections with this object, and let the server end those of dead clients."""
         weakref.finalize(self, self.engine.dispose)
+        # NOTE: the transaction of a dead client holds locks that all others wait for.
         if self.engine.dialect.name != "postgresql":
             return
 
         @sa.event.listens_for(self.engine, "connect")
         def begin(connection: Any, _record: Any) -> None:
+            """Set the server's time limit for idle transactions of a connection."""
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(_FORGET_DEAD_CLIENTS)
             connection.autocommit = False
 
-        self.engine.dispose()  # connections made from here on are begun so
+        self.engine.dispose()  # connections made before have no such limit
 
     def wait_out(self, action: Callable[[], R]) -> R:
-        """Do something that may be repeated, again and again until the server answers.
+        """Return the result of a repeatable action, which is repeated until the server answers.
 
         Raises:
-            StorageError: It has not, for `patience_seconds`.
+            StorageError: The server has not answered for `patience_seconds`.
         """
         began: float | None = None
         pause = _FIRST_PAUSE_SECONDS
@@ -165,6 +164,7 @@ class PatientDatabase(HookedDatabase):
                 return result
 
     def _gone(self, cause: BaseException | None) -> StorageError:
+        """Return the error for a server that has not come back in time."""
         return StorageError(
             expected=f"the storage at {self._name} to answer within "
             f"{self._patience_seconds:.0f} s",
@@ -173,7 +173,7 @@ class PatientDatabase(HookedDatabase):
         )
 
     def create_stored(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
-        """Create a trial, once, with a token in its attributes."""
+        """Create a trial once, with a token among its attributes."""
         token = uuid.uuid4().hex
         signed = (
             create_trial(state=TrialState.RUNNING) if template is None else copy.copy(template)
@@ -188,9 +188,10 @@ class PatientDatabase(HookedDatabase):
     def prepare_stored(
         self, study_id: int, template: FrozenTrial | None, session: Session
     ) -> StoredTrial:
-        """Add a trial's rows, or find those of an attempt whose answer was lost.
+        """Add the rows of a trial, or find the rows of an attempt whose answer was lost.
 
-        Optuna calls this holding a lock on the study, for each of its own attempts, too.
+        Optuna holds a lock on the study when it calls this, and calls it for each of its own
+        attempts.
         """
         token = None if template is None else template.system_attrs.get(attributes.WRITE_TOKEN)
         if token in self._begun:
@@ -205,17 +206,18 @@ class PatientDatabase(HookedDatabase):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Change a trial's state, once; see RDBStorage."""
+        """Change a trial's state once; see RDBStorage."""
         token = uuid.uuid4().hex
         change = super().set_trial_state_values
         is_repeated = False
 
         def attempt() -> bool:
+            """Change the state, unless an earlier attempt has done it."""
             nonlocal is_repeated
             was_repeated, is_repeated = is_repeated, True
             if was_repeated and self._is_signed(trial_id, token):
                 return True
-            # One session a thread: what is added here is committed with the change, or not at all.
+            # NOTE: a thread has one session, so the token is committed with the change, or not.
             with self.session() as session:
                 self._sign(session, trial_id, state, token)
                 return change(trial_id, state, values)
@@ -223,13 +225,13 @@ class PatientDatabase(HookedDatabase):
         return self.wait_out(attempt)
 
     def _sign(self, session: Session, trial_id: int, state: TrialState, token: str) -> None:
-        """Add the token to a trial whose state may be changed."""
+        """Add the token to a trial, if its state may be changed."""
         trial = StoredTrial.find_or_raise_by_id(trial_id, session, for_update=True)
         if state is not TrialState.RUNNING or trial.state == TrialState.WAITING:
             self.add_system_attr(session, trial_id, attributes.WRITE_TOKEN, token)
 
     def _is_signed(self, trial_id: int, token: str) -> bool:
-        """Whether a write took effect whose answer was lost."""
+        """Return whether a write took effect although its answer was lost."""
         with self.session() as session:
             of_trial = StoredTrial.trial_id == trial_id
             return _signed(session, token).filter(of_trial).one_or_none() is not None
@@ -239,23 +241,24 @@ class PatientDatabase(HookedDatabase):
         return self.get_trial(trial_id).system_attrs
 
     def read_stored(self, trial: StoredTrial) -> FrozenTrial:
-        """Make a trial of its rows, without the token."""
+        """Return a trial from its rows, without the token."""
         return _without_token(super().read_stored(trial))
 
     def stale_ids(self, study_id: int) -> list[int]:
-        """Find trials without heartbeats; after an outage, when others had time for one."""
+        """Return the identities of running trials without recent heartbeats."""
+        # NOTE: right after an outage no worker had the time for a heartbeat.
         find = super().stale_ids
         stale = self.wait_out(lambda: find(study_id))
         grace = self.grace_period or 2 * (self.heartbeat_interval or 0)
         return [] if self.was_away_within(grace) else stale
 
     def was_away_within(self, seconds: float) -> bool:
-        """Whether the server was away not long ago, as far as is known here."""
+        """Return whether this process has noticed the server to be away lately."""
         return time.monotonic() - self._last_away < seconds
 
 
 def _signed(session: Session, token: str | None) -> sa.orm.Query[StoredTrial]:
-    """Ask for the trials whose last write has a token."""
+    """Return the query for trials whose last write has a token."""
     attribute = StoredSystemAttribute
     is_token = attribute.value_json == json.dumps(token)
     return (
@@ -266,7 +269,7 @@ def _signed(session: Session, token: str | None) -> sa.orm.Query[StoredTrial]:
 
 
 def _without_token(trial: FrozenTrial) -> FrozenTrial:
-    """Hide the token: it is nothing that samplers, or copies of a trial, should have."""
+    """Remove the token from a trial, as samplers and copies of the trial must not have it."""
     trial.system_attrs.pop(attributes.WRITE_TOKEN, None)
     return trial
 
@@ -274,10 +277,11 @@ def _without_token(trial: FrozenTrial) -> FrozenTrial:
 def _repeatable(
     method: Callable[Concatenate[PatientDatabase, P], R],
 ) -> Callable[Concatenate[PatientDatabase, P], R]:
-    """A method that has the same effect when it is called again."""
+    """Return a method that waits for the server, from one that may be called twice."""
 
     @functools.wraps(method)
     def patient(self: PatientDatabase, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the method until the server answers."""
         return self.wait_out(lambda: method(self, *args, **kwargs))
 
     return patient
@@ -309,31 +313,30 @@ for _name in REPEATABLE:
 
 
 def open_database(url: str, name: str, **more: Any) -> PatientDatabase:
-    """Open a database; make Optuna's tables where there are none.
+    """Open a database, and make Optuna's tables if there are none.
 
     Args:
-        url: Its URL.
-        name: How to name it to people.
+        url: Database URL.
+        name: Name of the database in messages.
         more: Further arguments of PatientDatabase.
 
     Raises:
-        SQLAlchemyError, StorageInternalError, ImportError: It cannot be opened.
-        RuntimeError: Its tables are of another version of Optuna.
+        SQLAlchemyError, StorageInternalError, ImportError: The database cannot be opened.
+        RuntimeError: The tables are of another version of Optuna.
     """
     return with_tables(lambda: PatientDatabase(url, name, **more))
 
 
 def with_tables(open_it: Callable[[], R]) -> R:
-    """Open a database that makes its tables; again, where others make the same at that moment.
-
-    Of several that do, all but one fail.
+    """Return the result of a function that makes tables, and repeat it if others interfere.
 
     Args:
-        open_it: Opens it.
+        open_it: Function that opens a database and makes its tables.
 
     Raises:
-        SQLAlchemyError: The last try failed, or one that others' tables do not explain.
+        SQLAlchemyError: The last attempt failed, or an attempt failed for another reason.
     """
+    # NOTE: if several processes make the same tables at once, all but one of them fail.
     for attempt in range(1, _TRIES_TO_MAKE_TABLES):
         try:
             return open_it()
@@ -345,8 +348,8 @@ def with_tables(open_it: Callable[[], R]) -> R:
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """Whether waiting can help against an error: the connection's, or one of the server's load."""
-    # A PendingRollbackError is what Optuna gets that asks again on a connection that has broken.
+    """Return whether an error is of the connection or of the server's load, so waiting helps."""
+    # NOTE: Optuna gets a PendingRollbackError if it asks again on a broken connection.
     transient = OperationalError | InterfaceError | PendingRollbackError | sa.exc.TimeoutError
     if isinstance(error, transient):
         return True
@@ -354,13 +357,13 @@ def may_pass(error: BaseException | None) -> bool:
 
 
 def words_of(error: BaseException | None) -> str:
-    """What a database or its driver said, in one line."""
+    """Return the message of a database or its driver in one line."""
     said = str(getattr(error, "orig", None) or error).strip()
     return f"{type(error).__name__}: {said.splitlines()[0].rstrip('.') if said else ''}"
 
 
 def _engine_kwargs(url: str) -> dict[str, Any]:
-    """How connections are made: those that broke while they were idle are found out."""
+    """Return settings with which broken connections are found before they are used."""
     parsed = sa.make_url(url)
     kwargs: dict[str, Any] = {"pool_pre_ping": True}
     if parsed.get_dialect().driver in _LIBPQ_DRIVERS:

@@ -15,11 +15,9 @@ PAGES = [
     *sorted((TOP / "docs").glob("*.md")),
 ]
 PLAIN = (
-    *("cli", "domains", "errors.py", "export", "past", "pretrained", "samplers", "screening"),
+    *("arrays.py", "attributes.py", "cli", "domains", "errors.py", "export", "files", "past"),
+    *("pretrained", "results", "samplers", "screening", "storage"),
     *(
-        "results/dashboard",
-        "results/evaluation",
-        "results/report",
         "space/draw.py",
         "surrogate",
         "tensors",

@@ -64,6 +64,9 @@ def intruders(source: str, of_optuna: set[str]) -> Iterator[str]:
             is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
             if not (is_own and node.attr in own):
                 yield ast.unparse(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr"):
+            names = [arg.value for arg in node.args[1:2] if isinstance(arg, ast.Constant)]
+            yield from (ast.unparse(node) for name in names if name in of_optuna)
         elif isinstance(node, ast.ClassDef):
             yield from overridden(node)
         elif isinstance(node, ast.Constant) and str(node.value).startswith("optuna."):
@@ -102,6 +105,7 @@ def test_no_other_module_uses_a_private_name_of_optuna(of_optuna: set[str]) -> N
         "study._storage",
         "self._study._storage.get_trial(0)",
         "trial._trial_id",
+        "getattr(storage, '_backend', storage)",
         "from optuna.storages import _CachedStorage",
         "from optuna.storages._rdb import models",
         "import optuna.storages._rdb",

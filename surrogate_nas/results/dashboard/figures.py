@@ -12,17 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from surrogate_nas import attributes
 from surrogate_nas.files.svg import printable, shortened
 from surrogate_nas.results.expected import ExpectedBest
-from surrogate_nas.results.summary import StudySummary, number, spaced
+from surrogate_nas.results.figure_data import (
+    ACCENT,
+    GREY,
+    INK,
+    PALE,
+    RHO_LIMITS,
+    BestFound,
+    PastTaskWeights,
+    PredictedMeasured,
+    RankCorrelation,
+    Screening,
+    best_found,
+    past_task_weights,
+    predicted_measured,
+    rank_correlation,
+    screening,
+)
+from surrogate_nas.results.summary import StudySummary
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_BLUE, _ORANGE, _GREY = "#1f4e79", "#c8541b", "#8a919c"
 _MOST_POINTS = 250
-_MOST_BARS = 60
 _MOST_TASKS = 20
 
 FIGURES = ("best-found", "predicted-measured", "rank-correlation", "past-tasks", "screening")
@@ -37,93 +51,85 @@ def figures(summary: StudySummary, expected: ExpectedBest | None) -> dict[str, g
         expected: Best values that random draws would have found, if the surrogate can tell.
     """
     made = (
-        _best_found(summary, expected) if summary.completed else None,
-        _predicted_measured(summary) if summary.predicted else None,
-        _rank_correlation(summary) if summary.rank_correlations else None,
-        _past_tasks(summary) if summary.past_task_weights else None,
-        _screening(summary) if summary.n_screened else None,
+        _best_found(best_found(summary, expected, _MOST_POINTS), summary.metric)
+        if summary.completed
+        else None,
+        _predicted_measured(predicted_measured(summary, _MOST_POINTS), summary.metric)
+        if summary.predicted
+        else None,
+        _rank_correlation(rank_correlation(summary)) if summary.rank_correlations else None,
+        _past_tasks(past_task_weights(summary, _MOST_TASKS))
+        if summary.past_task_weights
+        else None,
+        _screening(screening(summary), summary.n_screened) if summary.n_screened else None,
     )
     return {name: one for name, one in zip(FIGURES, made, strict=True) if one is not None}
 
 
-def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> go.Figure:
+def _best_found(found: BestFound, metric: str) -> go.Figure:
     """Return the figure of all results, the best so far, and the band of random draws."""
-    values = np.array([t.value for t in summary.completed], dtype=float)
-    at = np.array(spaced(len(values), _MOST_POINTS))
-    result = {"mode": "markers", "marker": {"color": _GREY, "size": 6}, "name": "result"}
-    best = {"mode": "lines", "line": {"color": _BLUE, "width": 3, "shape": "hv"}}
+    x = _whole(found.n)
+    result = {"mode": "markers", "marker": {"color": GREY, "size": 6}, "name": "result"}
+    best = {"mode": "lines", "line": {"color": INK, "width": 3, "shape": "hv"}}
     traces = [
-        {"x": _whole(at + 1), "y": _short(values[at]), **result},
-        {"x": _whole(at + 1), "y": _short(summary.bests[at]), **best, "name": "best so far"},
+        {"x": x, "y": _short(found.values), **result},
+        {"x": x, "y": _short(found.bests), **best, "name": "best so far"},
     ]
     said = ""
-    if expected is not None:
-        line = {"mode": "lines", "line": {"color": _ORANGE, "width": 1, "dash": "dash"}}
-        x, filled = _whole(expected.n), {"fill": "tonexty", "fillcolor": "rgba(200,84,27,0.15)"}
+    if (band := found.expected) is not None:
+        line = {"mode": "lines", "line": {"color": ACCENT, "width": 1, "dash": "dash"}}
+        x, filled = _whole(band.n), {"fill": "tonexty", "fillcolor": "rgba(200,84,27,0.15)"}
         name = "random draws, as predicted"
-        low = {"x": x, "y": _short(expected.at_word), **line, "showlegend": False}
-        high = {"x": x, "y": _short(expected.uncertain), **line, **filled, "name": name}
+        low = {"x": x, "y": _short(band.at_word), **line, "showlegend": False}
+        high = {"x": x, "y": _short(band.uncertain), **line, **filled, "name": name}
         traces = [low, high, *traces]
         said = "the band is an estimate; see the note"
-    figure = _figure("Best found", said, "trainings", _text(summary.metric), traces)
-    return figure.update_yaxes(range=_span(values))
+    figure = _figure("Best found", said, "trainings", _text(metric), traces)
+    return figure.update_yaxes(range=_range(found.limits))
 
 
-def _predicted_measured(summary: StudySummary) -> go.Figure:
+def _predicted_measured(found: PredictedMeasured, metric: str) -> go.Figure:
     """Return the figure of results against predictions, each made before its training."""
-    at = spaced(len(summary.predicted), _MOST_POINTS)
-    measured, predicted = np.array(summary.measured)[at], np.array(summary.predicted)[at]
-    ends = [
-        float(min(measured.min(), predicted.min())),
-        float(max(measured.max(), predicted.max())),
-    ]
     points = {
-        "x": _short(measured),
-        "y": _short(predicted),
+        "x": _short(found.measured),
+        "y": _short(found.predicted),
         "error_y": {
             "type": "data",
-            "array": _short(np.array(summary.stds)[at]),
-            "color": "#9bb3cc",
+            "array": _short(found.stds),
+            "color": PALE,
             "thickness": 1,
             "width": 0,
         },
         "mode": "markers",
-        "marker": {"color": _BLUE, "size": 7},
+        "marker": {"color": INK, "size": 7},
         "name": "training, ± 1 standard deviation",
     }
     diagonal = {
-        "x": _short(np.array(ends)),
-        "y": _short(np.array(ends)),
+        "x": _short(found.diagonal),
+        "y": _short(found.diagonal),
         "mode": "lines",
-        "line": {"color": _ORANGE, "dash": "dash"},
+        "line": {"color": ACCENT, "dash": "dash"},
         "name": "perfect prediction",
     }
-    rho = summary.rank_correlation
     said = "predicted before training"
     figure = _figure(
         "Predicted and measured",
-        said if math.isnan(rho) else f"rank correlation {rho:+.2f}, {said}",
-        f"measured {_text(summary.metric)}",
-        f"predicted {_text(summary.metric)}",
+        said if math.isnan(found.rho) else f"rank correlation {found.rho:+.2f}, {said}",
+        f"measured {_text(metric)}",
+        f"predicted {_text(metric)}",
         [points, diagonal],
     )
-    # NOTE: the first predictions of a study may be very uncertain. Axes that show their whole
-    # bars would press all points into a line, so the bars may leave the figure.
-    return figure.update_yaxes(range=_span(np.append(predicted, measured)))
+    return figure.update_yaxes(range=_range(found.limits))
 
 
-def _rank_correlation(summary: StudySummary) -> go.Figure:
+def _rank_correlation(found: RankCorrelation) -> go.Figure:
     """Return the figure of the rank correlation as trials come in, with a limit of chance."""
-    after = np.array([n for n, _ in summary.rank_correlations])
-    rho = np.array([value for _, value in summary.rank_correlations])
-    # NOTE: without any association the standard deviation of Spearman's ρ is 1 / sqrt(n - 1)
-    # (Kendall & Gibbons 1990), and 1.645 is the normal distribution's 95 % quantile.
-    chance = np.minimum(1.645 / np.sqrt(after - 1), 1.0)
-    dashed = {"mode": "lines", "line": {"color": _GREY, "dash": "dot", "width": 1}}
-    line = {"mode": "lines+markers", "line": {"color": _BLUE, "width": 2}, "marker": {"size": 4}}
+    dashed = {"mode": "lines", "line": {"color": GREY, "dash": "dot", "width": 1}}
+    line = {"mode": "lines+markers", "line": {"color": INK, "width": 2}, "marker": {"size": 4}}
+    name = "chance reaches this in 5 %"
     traces = [
-        {"x": _whole(after), "y": _short(rho), **line, "name": "rank correlation"},
-        {"x": _whole(after), "y": _short(chance), **dashed, "name": "chance reaches this in 5 %"},
+        {"x": _whole(found.n), "y": _short(found.rho), **line, "name": "rank correlation"},
+        {"x": _whole(found.n), "y": _short(found.chance), **dashed, "name": name},
     ]
     figure = _figure(
         "Does the surrogate rank this task?",
@@ -132,66 +138,53 @@ def _rank_correlation(summary: StudySummary) -> go.Figure:
         "Spearman's ρ",
         traces,
     )
-    return figure.update_yaxes(range=[-1.05, 1.05])
+    return figure.update_yaxes(range=_range(RHO_LIMITS))
 
 
-def _past_tasks(summary: StudySummary) -> go.Figure:
+def _past_tasks(found: PastTaskWeights) -> go.Figure:
     """Return the figure of the past tasks' weights in the predictions."""
-    weights = list(summary.past_task_weights.items())[:_MOST_TASKS][::-1]
-    ignored = set(summary.past_tasks_ignored)
+    both = list(zip(found.names, found.ignored, strict=True))
     bars = {
         "type": "bar",
         "orientation": "h",
-        "y": [_text(name) + (" (ignored)" if name in ignored else "") for name, _ in weights],
-        "x": _short(np.array([weight for _, weight in weights])),
+        "y": [_text(name) + (" (ignored)" if is_ignored else "") for name, is_ignored in both],
+        "x": _short(found.weights),
         "marker": {
-            "color": ["#d5d9df" if name in ignored else _BLUE for name, _ in weights],
-            "line": {"color": _BLUE, "width": 1},
+            "color": ["#d5d9df" if is_ignored else INK for _, is_ignored in both],
+            "line": {"color": INK, "width": 1},
         },
         "showlegend": False,
     }
     said = (
         ""
-        if summary.transfer is None
-        else f"with probability {summary.transfer:.2f} they say anything"
+        if found.transfer is None
+        else f"with probability {found.transfer:.2f} they say anything"
     )
     return _figure("What past tasks are worth here", said, "weight in the predictions", "", [bars])
 
 
-def _screening(summary: StudySummary) -> go.Figure:
+def _screening(found: Screening, n_screened: int) -> go.Figure:
     """Return the figure of the fate of candidates, by trial or by group of trials."""
-    trials = summary.completed
-    step = math.ceil(len(trials) / _MOST_BARS)
-    groups = [trials[start : start + step] for start in range(0, len(trials), step)]
-    names = [str(group[0].number) if step == 1 else f"{group[0].number}…" for group in groups]
-
-    def total(attr: str) -> list[int]:
-        """Return the sum of a trial attribute over each group."""
-        return [sum(int(number(t, attr) or 0) for t in group) for group in groups]
-
-    trained = [len(group) for group in groups]
-    screened = [
-        max(n - k, 0) for n, k in zip(total(attributes.N_CANDIDATES), trained, strict=True)
-    ]
+    names = [str(number) if found.size == 1 else f"{number}…" for number in found.numbers]
     parts = (
-        ("predicted to be worse", screened, _BLUE, ""),
-        ("an equivalent one was tried", total(attributes.N_DUPLICATES), "#a9cbe8", "/"),
-        ("beyond a limit", total(attributes.N_INFEASIBLE), "#f0d5a0", "x"),
-        ("trained", trained, _ORANGE, ""),
+        ("predicted to be worse", found.worse, INK, ""),
+        ("an equivalent one was tried", found.duplicates, "#a9cbe8", "/"),
+        ("beyond a limit", found.infeasible, "#f0d5a0", "x"),
+        ("trained", found.trained, ACCENT, ""),
     )
     bars = [
         {
             "type": "bar",
             "x": names,
-            "y": counts,
+            "y": list(counts),
             "name": name,
             "marker": {"color": fill, "pattern": {"shape": shape}},
         }
         for name, counts, fill, shape in parts
         if any(counts)
     ]
-    group = "trial" if step == 1 else f"first of {step} trials"
-    said = f"{summary.n_screened:,} candidates for {len(trials)} trainings"
+    group = "trial" if found.size == 1 else f"first of {found.size} trials"
+    said = f"{n_screened:,} candidates for {sum(found.trained)} trainings"
     figure = _figure("What was screened out, and why", said, group, "candidates", bars)
     return figure.update_layout(barmode="stack")
 
@@ -224,14 +217,9 @@ def _figure(title: str, said: str, x: str, y: str, traces: Iterable[dict[str, An
     return go.Figure(data=list(traces), layout=layout)
 
 
-def _span(values: Any) -> list[float] | None:
-    """Return an axis range around all finite values; None leaves the range to plotly."""
-    finite = np.asarray(values, dtype=float)
-    finite = finite[np.isfinite(finite)]
-    if not len(finite) or finite.min() == finite.max():
-        return None
-    room = 0.15 * (finite.max() - finite.min())
-    return [float(f"{end:.5g}") for end in (finite.min() - room, finite.max() + room)]
+def _range(limits: tuple[float, float] | None) -> list[float] | None:
+    """Return the ends of an axis with five digits; None leaves them to plotly."""
+    return None if limits is None else [float(f"{end:.5g}") for end in limits]
 
 
 def _text(words: str) -> str:

@@ -5,20 +5,29 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from surrogate_nas.arrays import FloatArray
 from surrogate_nas.files.svg import printable, shortened
 from surrogate_nas.results.expected import WORDS, ExpectedBest
+from surrogate_nas.results.figure_data import (
+    ACCENT,
+    GREY,
+    INK,
+    PALE,
+    RHO_LIMITS,
+    BestFound,
+    PredictedMeasured,
+    RankCorrelation,
+    best_found,
+    predicted_measured,
+    rank_correlation,
+)
 from surrogate_nas.results.summary import StudySummary, spaced
 
-if TYPE_CHECKING:
-    pass
-
 _SIZE_INCHES = (6.0, 3.6)
-_INK, _ACCENT, _GREY = "#1f4e79", "#c8541b", "#8a919c"
 _MOST_POINTS = 1000
 
 
@@ -39,11 +48,11 @@ def figures(summary: StudySummary, expected: ExpectedBest | None) -> list[Figure
     """
     made = []
     if summary.completed:
-        made.append(_best_found(summary, expected))
+        made.append(_best_found(best_found(summary, expected, _MOST_POINTS), summary.metric))
     if len(summary.predicted) > 1:
-        made.append(_predicted_measured(summary))
+        made.append(_predicted_measured(predicted_measured(summary, _MOST_POINTS), summary))
     if len(summary.rank_correlations) > 1:
-        made.append(_rank_correlation(summary))
+        made.append(_rank_correlation(rank_correlation(summary)))
     return made
 
 
@@ -62,8 +71,8 @@ def pareto(values: FloatArray, is_best: Sequence[bool], names: list[str]) -> Fig
         others = values[~best][keep]
         front = values[best]
         front = front[np.argsort(front[:, 0], kind="stable")]
-        axes.plot(*others.T, "o", color=_GREY, markersize=4, label="trial")
-        axes.plot(*front.T, "D-", color=_INK, label="no trial is better in both")
+        axes.plot(*others.T, "o", color=GREY, markersize=4, label="trial")
+        axes.plot(*front.T, "D-", color=INK, label="no trial is better in both")
         axes.set_xlabel(_label(names[0]), parse_math=False)
         axes.set_ylabel(_label(names[1]), parse_math=False)
 
@@ -72,73 +81,62 @@ def pareto(values: FloatArray, is_best: Sequence[bool], names: list[str]) -> Fig
     return Figure("Pareto front", _svg("pareto", draw), words)
 
 
-def _best_found(summary: StudySummary, expected: ExpectedBest | None) -> Figure:
+def _best_found(found: BestFound, metric: str) -> Figure:
     """Return the figure of all results, the best so far and the band of random draws."""
-    values = np.array([t.value for t in summary.completed], dtype=float)
-    at = np.array(spaced(len(values), _MOST_POINTS))
 
     def draw(axes: Any) -> None:
-        if expected is not None:
-            band = {"color": _ACCENT, "alpha": 0.18, "label": "random draws, expected"}
+        if (expected := found.expected) is not None:
+            band = {"color": ACCENT, "alpha": 0.18, "label": "random draws, expected"}
             axes.fill_between(expected.n, expected.at_word, expected.uncertain, **band)
-            axes.plot(expected.n, expected.at_word, "--", color=_ACCENT, linewidth=1)
-        axes.plot(at + 1, values[at], "o", color=_GREY, markersize=4, label="result")
-        axes.step(at + 1, summary.bests[at], where="post", color=_INK, lw=2, label="best so far")
+            axes.plot(expected.n, expected.at_word, "--", color=ACCENT, linewidth=1)
+        axes.plot(found.n, found.values, "o", color=GREY, markersize=4, label="result")
+        axes.step(found.n, found.bests, where="post", color=INK, lw=2, label="best so far")
         axes.set_xlabel("trainings")
-        axes.set_ylabel(_label(summary.metric), parse_math=False)
-        _zoom(axes.set_ylim, values)
+        axes.set_ylabel(_label(metric), parse_math=False)
+        axes.set_ylim(found.limits)
 
-    place = 1 + int(values.argmax() if summary.maximize else values.argmin())
-    words = f"The best of {len(values)} results was training {place}."
+    words = f"The best of {found.n_all} results was training {found.best_at}."
     return Figure(
         "Best found so far",
         _svg("best", draw),
-        f"{words} {WORDS}" if expected is not None else words,
+        f"{words} {WORDS}" if found.expected is not None else words,
     )
 
 
-def _predicted_measured(summary: StudySummary) -> Figure:
+def _predicted_measured(found: PredictedMeasured, summary: StudySummary) -> Figure:
     """Return the figure of results against predictions, each made before its training."""
-    at = spaced(len(summary.predicted), _MOST_POINTS)
-    measured, predicted = np.array(summary.measured)[at], np.array(summary.predicted)[at]
-    stds = np.array(summary.stds)[at]
 
     def draw(axes: Any) -> None:
-        bars = {"ecolor": "#9bb3cc", "elinewidth": 1, "markersize": 4, "color": _INK}
+        bars = {"ecolor": PALE, "elinewidth": 1, "markersize": 4, "color": INK}
         label = "training, ± 1 standard deviation"
-        axes.errorbar(measured, predicted, yerr=stds, fmt="o", label=label, **bars)
-        finite = measured[np.isfinite(measured)]
-        if len(finite):
-            ends = [float(finite.min()), float(finite.max())]
-            axes.plot(ends, ends, color=_ACCENT, linestyle="--", label="perfect prediction")
+        axes.errorbar(
+            found.measured, found.predicted, yerr=found.stds, fmt="o", label=label, **bars
+        )
+        if len(found.diagonal):
+            line = {"color": ACCENT, "linestyle": "--", "label": "perfect prediction"}
+            axes.plot(found.diagonal, found.diagonal, **line)
         axes.set_xlabel(_label(f"measured {summary.metric}"), parse_math=False)
         axes.set_ylabel("predicted before training")
-        # NOTE: the first predictions may be very uncertain, so their bars may leave the figure.
-        _zoom(axes.set_ylim, np.append(measured, predicted))
+        axes.set_ylim(found.limits)
 
-    rho = summary.rank_correlation
     words = (
         "Too few different predictions for a rank correlation."
-        if math.isnan(rho)
-        else f"Rank correlation {rho:.2f} over {len(summary.predicted)} trainings. The points are "
-        "the candidates that looked best, which is the hardest place to rank."
+        if math.isnan(found.rho)
+        else f"Rank correlation {found.rho:.2f} over {len(summary.predicted)} trainings. The "
+        "points are the candidates that looked best, which is the hardest place to rank."
     )
     return Figure("Predicted and measured", _svg("predicted", draw), words)
 
 
-def _rank_correlation(summary: StudySummary) -> Figure:
+def _rank_correlation(found: RankCorrelation) -> Figure:
     """Return the figure of the rank correlation as trials come in, with a limit of chance."""
-    n = np.array([n for n, _ in summary.rank_correlations])
-    rho = np.array([value for _, value in summary.rank_correlations])
+    n, rho = found.n, found.rho
 
     def draw(axes: Any) -> None:
-        # NOTE: without any association the standard deviation of Spearman's ρ is
-        # 1 / sqrt(n - 1) (Kendall & Gibbons 1990).
-        chance = np.minimum(1.645 / np.sqrt(n - 1), 1.0)
-        axes.plot(n, rho, "o-", color=_INK, markersize=3, label="rank correlation")
-        axes.plot(n, chance, ":", color=_GREY, label="chance reaches this in 5 %")
-        axes.axhline(0, color=_GREY, linewidth=0.8)
-        axes.set_ylim(-1.05, 1.05)
+        axes.plot(n, rho, "o-", color=INK, markersize=3, label="rank correlation")
+        axes.plot(n, found.chance, ":", color=GREY, label="chance reaches this in 5 %")
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        axes.set_ylim(RHO_LIMITS)
         axes.set_xlabel("predicted trainings")
         axes.set_ylabel("Spearman's ρ")
 
@@ -151,14 +149,6 @@ def _rank_correlation(summary: StudySummary) -> Figure:
 def _label(words: str) -> str:
     """Return words of bounded length without invisible characters."""
     return printable(shortened(words))
-
-
-def _zoom(set_limits: Callable[..., Any], values: FloatArray) -> None:
-    """Set limits around all finite values; equal values leave the limits to matplotlib."""
-    finite = values[np.isfinite(values)]
-    if len(finite) and finite.min() < finite.max():
-        room = 0.1 * (finite.max() - finite.min())
-        set_limits(float(finite.min() - room), float(finite.max() + room))
 
 
 def _svg(name: str, draw: Callable[[Any], None]) -> str:
