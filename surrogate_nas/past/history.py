@@ -62,6 +62,7 @@ def read_history(
     """
     del cache  # accepted so that lines written for earlier versions go on working
     chosen = _Selection(as_space(space))
+    # NOTE: a single name would otherwise be taken for the collection of its letters.
     names = {exclude} if isinstance(exclude, str) else set(exclude)
     opened = open_storage(storage)
     with reachable(storage), _without_garbage_collection():
@@ -161,6 +162,7 @@ class _Selection:
             return "it has several objectives"
         if not study.directions or study.directions[0] not in _DIRECTIONS:
             return "half-written, it has no direction"
+        # NOTE: a space of the same name may have gained a choice since. Then its trials decide.
         attrs = study.user_attrs
         if attrs.get(attributes.SPACE_FINGERPRINT, self._mark) == self._mark:
             return ""

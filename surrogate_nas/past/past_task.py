@@ -70,6 +70,7 @@ class PastTask:
                 fix=fix,
             )
         for index, value in enumerate(self.values):
+            # NOTE: a boolean is an int to Python, but no value that a training reached.
             number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
             if not number or not math.isfinite(value):
                 raise PastTaskError(
@@ -271,6 +272,7 @@ def as_observations(given: Given | None, direction: Direction) -> PastTask | Non
     if isinstance(given, optuna.Study):
         trials = given.get_trials(deepcopy=False)
         return from_trials(given.study_name, trials, _direction(given))
+    # An empty list has no trials and is none of the other forms, so it counts as no observations.
     trials = [t for t in given if isinstance(t, FrozenTrial)]
     if len(trials) == len(given):
         return from_trials("target", trials, direction)

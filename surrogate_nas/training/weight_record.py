@@ -132,6 +132,7 @@ class WeightRecord:
         data = read_bounded(weights_path(self.path), self.n_bytes)
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise ValueError("the hash of the weights is another one")
+        # NOTE: weights that are not finite would make the new network's loss so, from the start.
         tensors = safetensors.torch.load(data)
         for name in names:
             if tuple(tensors[name].shape) != self.shapes[name]:

@@ -128,6 +128,7 @@ class OptunaReader(StudyReader):
             StudyError: Its rows are damaged.
         """
         with readable(study):
+            # NOTE: not copied, as trials are only read here.
             trials = self._storage.get_all_trials(
                 study.study_id, deepcopy=False, states=(TrialState.COMPLETE,)
             )

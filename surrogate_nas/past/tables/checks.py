@@ -129,6 +129,7 @@ def check_units(
     if not low.any() or not high.any() or found.min() < 0 or found.max() > 100:
         return
     scaled, rest = 100 * found[low], found[high]
+    # NOTE: quantiles, because single networks that did not learn lie far below the others.
     bottom, top = np.quantile(rest, (0.1, 0.9))
     # NOTE: few percentages hardly show their range, so the margin is wider for them.
     margin = _MARGIN * (top - bottom) + _UNKNOWN_RANGE / len(rest)

@@ -201,6 +201,7 @@ def missing(
         source: Name of the table.
         taken: Names of columns whose purpose is known already.
     """
+    # NOTE: a column in use is no hint, however alike its name is.
     free = {name.lower(): name for name in present if name not in taken}
     hints = []
     for name in wanted:

@@ -136,6 +136,8 @@ def _layout(table: Table, options: TableOptions) -> _Layout:
         if name.startswith(prefix) and name != prefix
     }
     lower = {name.lower(): name for name in names}
+    # NOTE: one column may begin like an export's by chance. It is an export if the numbers and
+    # states of trials are there, too, or if Optuna would name every other column so.
     is_export = bool(prefixed) and (
         {"number", "state"} <= lower.keys() or all(_OPTUNA.fullmatch(name) for name in names)
     )

@@ -174,6 +174,8 @@ def _version(package: str) -> str:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write a file beside the old one, then put it in its place in one step."""
+    # NOTE: said before writing, because the system's own words name the file that is written
+    # beside the old one.
     fix = "create the folder first, or choose another path"
     if not path.parent.is_dir():
         raise SurrogateFileError(
@@ -238,6 +240,7 @@ def _ready_encoding(space: SearchSpace, saved: SavedSurrogate) -> Encoding:
     """
     name = type(space).__name__
     fix = "fit the surrogate again, or install the version of surrogate_nas that saved it"
+    # NOTE: a space may accept a forged configuration and still fail when it is drawn from.
     try:
         encoding = Encoding(space)
     except (ValueError, ArithmeticError) as error:

@@ -25,6 +25,7 @@ MAX_LEAVES = 4_096
 MAX_LEAF = 1e9
 """Magnitude of a leaf's value. Targets are standard scores, so fitted leaves stay far below."""
 
+# NOTE: numbers of bounded length, because a forged text may have one of a million digits.
 _WHOLES = re.compile(r"-?[0-9]{1,9}(?: -?[0-9]{1,9})*")
 _NUMBER = r"-?[0-9]{1,25}(?:\.[0-9]{0,25})?(?:e[-+]?[0-9]{1,4})?"
 _NUMBERS = re.compile(f"{_NUMBER}(?: {_NUMBER})*")
@@ -134,6 +135,7 @@ def write_trees(trees: Sequence[Tree], n_columns: int) -> str:
         n_columns: Columns of the rows that they were fitted to.
     """
     blocks = [_write_tree(tree, index) for index, tree in enumerate(trees)]
+    # NOTE: LightGBM finds each tree by the sizes of the ones before it.
     header = {
         **_FIXED_HEADER,
         "max_feature_idx": str(n_columns - 1),
@@ -235,6 +237,7 @@ def _is_binary_tree(left: Sequence[int], right: Sequence[int]) -> bool:
     # Each is the child of one node. NOTE: a cycle apart from the root would pass this first test.
     if sorted((*left, *right)) != [*range(-splits - 1, 0), *range(1, splits)]:
         return False
+    # NOTE: a list and no recursion, as a forged tree may be a chain of thousands of splits.
     waiting, reached = [0], 0
     while waiting:
         split = waiting.pop()
