@@ -9,9 +9,16 @@ from hypothesis import settings
 
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.results.dashboard import callback
+from tests.helpers.exports import without_programs
+from tests.helpers.mysql import mysql_server, mysql_url
+from tests.helpers.postgres import postgres_server, postgres_url
 
 __all__ = [  # for all tests
-    *("mysql_server", "mysql_url", "postgres_server", "postgres_url", "without_programs"),
+    "mysql_server",
+    "mysql_url",
+    "postgres_server",
+    "postgres_url",
+    "without_programs",
 ]
 
 # Networks this small are slower on two threads, much slower where tests run side by side.

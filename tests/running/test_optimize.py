@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 import warnings
 from pathlib import Path
@@ -167,8 +166,7 @@ def hang(trial: optuna.trial.BaseTrial) -> float:
 
 def test_a_training_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long after its own time limit its process is ended, and its trial fails."""
-    module = importlib.import_module("surrogate_nas.running.optimize")
-    monkeypatch.setattr(module, "_patience", lambda _objective: 8.0)
+    monkeypatch.setattr("surrogate_nas.running.concurrent._patience", lambda _objective: 8.0)
     study = with_queue(1, 0, 0)
 
     run_trials(study, hang, 3, n_concurrent=2)

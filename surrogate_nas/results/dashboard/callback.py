@@ -16,6 +16,7 @@ from typing import Any, final
 import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
+from sklearn import base as _early
 
 from surrogate_nas.errors import MissingExtraError
 from surrogate_nas.results.dashboard import publish as pages
@@ -25,6 +26,10 @@ from surrogate_nas.space import SearchSpace
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 
 _logger = logging.getLogger(__name__)
+
+# NOTE: pages are written at the end of the program, when scikit-learn can no longer be imported
+# for the first time: its pools of processes register functions for the end themselves.
+del _early
 
 _SHARE = 0.02
 _FIRST_COST_SECONDS = 1.0
