@@ -18,7 +18,10 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!surrogate_nas).*"),
     # Named in docstrings for readers of the code; not part of the reference.
     ("py:.*", r"surrogate_nas\.(surrogate\.(model|features)|domains\.images\.cell_graph)\b.*"),
-    ("py:.*", r"surrogate_nas\.(draw|screening\.(known_trials|objectives))\b.*"),
+    ("py:.*", r"surrogate_nas\.(space\.draw|screening\.(known_trials|objectives))\b.*"),
+    ("py:.*", r"surrogate_nas\.surrogate\.(past_fit|encoding)\b.*"),
+    ("py:.*", r"surrogate_nas\.running\.(observers|runnable)\b.*"),
+    ("py:class", r"surrogate_nas\.training\.warm_weights\.Start"),
     ("py:class", r"surrogate_nas\.domains\.images\.arrays\.Options"),
 ]
 

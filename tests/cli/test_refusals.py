@@ -34,7 +34,7 @@ __all__ = ["run", "verbosity"]  # fixtures
         (["search"], "required: --data"),
         (["show"], "one of the arguments FILE --storage is required"),
         (["search", *SMALL, "--data", "missing.npz"], "no file at missing.npz"),
-        (["search", *SMALL, "--data", "notes.txt"], "no file at notes.txt"),
+        (["search", *SMALL, "--data", "notes.txt"], "nothing at notes.txt"),
         (["search", *SMALL, "--metric", "acc"], "a metric among"),
         (["search", *SMALL, "--space", "graph"], "invalid choice: 'graph'"),
         (["search", *SMALL, "--trials", "0"], "'0' is not a whole number from 1"),
