@@ -31,6 +31,7 @@ __all__ = ["run", "verbosity"]  # fixtures
 
 OPTIONS = {
     "search": [
+        "--domain",
         "--data",
         "--metric",
         "--image-size",
@@ -62,6 +63,7 @@ OPTIONS = {
     ],
     "report": ["--storage", "--name", "--out"],
     "finalize": [
+        "--domain",
         "--data",
         "--metric",
         "--image-size",
@@ -79,6 +81,7 @@ OPTIONS = {
     ],
     "show": ["--storage", "--name"],
     "fit": [
+        "--domain",
         "--space",
         "--search-training",
         "--storage",
@@ -92,6 +95,7 @@ OPTIONS = {
         "--seed",
     ],
     "evaluate": [
+        "--domain",
         "--space",
         "--search-training",
         "--storage",
