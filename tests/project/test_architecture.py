@@ -78,3 +78,9 @@ def test_the_contracts_are_there() -> None:
     closed = {"space", "task", "domains", "past", "storage", "surrogate.encoding"}
     assert set(arrays_only["forbidden_modules"]) >= {f"surrogate_nas.{name}" for name in closed}
     assert domains["modules"] == ["surrogate_nas.domains.*"]
+    (by_name,) = [one for one in CONTRACTS if one.get("forbidden_modules") == domains["modules"]]
+    above = {"__init__", "cli", "domains", "spaces", "tasks"}
+    below = {room.removesuffix("/").removesuffix(".py") for room in rooms()} - above
+    assert set(by_name["source_modules"]) == {f"surrogate_nas.{name}" for name in below}
+    (training,) = [one for one in CONTRACTS if "optuna" in one.get("forbidden_modules", [])]
+    assert training["source_modules"] == ["surrogate_nas.training"]

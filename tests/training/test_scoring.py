@@ -6,14 +6,18 @@ import math
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import torch
+from optuna.trial import TrialState
 from torch import nn
 
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.metric import Metric
+from surrogate_nas.running.objective import Objective
 from surrogate_nas.training import scoring
 from surrogate_nas.training.trainer import Trainer
+from tests.helpers.domains.tiny.tagger_space import TaggerSpace
 from tests.helpers.tiny import tagger, tagging
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
 
@@ -48,6 +52,16 @@ def test_numbers_of_all_kinds_are_scores(value: object) -> None:
 def test_a_scorer_that_gives_no_number_is_named(value: object) -> None:
     with pytest.raises(TrainingError, match=r"number as the given.*Return a float from Gives\.co"):
         scored_by(value)
+
+
+def test_a_trial_fails_with_the_name_of_such_a_scorer() -> None:
+    task = tagging()
+    task.metric = Metric("given", "maximize", scorer=lambda: Gives("high"))
+    study = optuna.create_study(direction="maximize")
+    study.optimize(Objective(task, TaggerSpace(), TRAINER, dashboard=False), n_trials=1)
+    (trial,) = study.trials
+    assert trial.state is TrialState.FAIL
+    assert "'high' of type str from Gives" in trial.user_attrs["stop_reason"]
 
 
 def test_a_score_that_is_no_number_is_named() -> None:
