@@ -65,11 +65,7 @@ def intruders(source: str, of_optuna: set[str]) -> Iterator[str]:
             if not (is_own and node.attr in own):
                 yield ast.unparse(node)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr"):
-<<<<<<< HEAD
             names = [str(arg.value) for arg in node.args[1:2] if isinstance(arg, ast.Constant)]
-=======
-            names = [arg.value for arg in node.args[1:2] if isinstance(arg, ast.Constant)]
->>>>>>> 0e564e6 (Say in plain sentences how studies are stored, files read and results told; draw the figures of page and report from the same data)
             yield from (ast.unparse(node) for name in names if name in of_optuna)
         elif isinstance(node, ast.ClassDef):
             yield from overridden(node)
