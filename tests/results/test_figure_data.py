@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -25,7 +26,7 @@ from tests.helpers.stored_studies import searched, study_of
     [("maximize", [1, 3, 3, 4], 4), ("minimize", [1, 1, 0.5, 0.5], 3)],
 )
 def test_the_best_so_far_follows_the_direction(
-    direction: str, bests: list[float], best_at: int
+    direction: Literal["minimize", "maximize"], bests: list[float], best_at: int
 ) -> None:
     study = optuna.create_study(direction=direction)
     study.add_trials([create_trial(value=value) for value in (1.0, 3.0, 0.5, 4.0)])
