@@ -72,7 +72,7 @@ class ContinuedSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Restore the base's states, if need be, and forward."""
-        self._local.owes = False
+        self._local.owes = self._local.is_used = False
         if self._is_kept and (id_of(study) not in self._begun or is_repeat(trial)):
             self._begun.add(id_of(study))
             self._restore(study, trial)
@@ -82,6 +82,7 @@ class ContinuedSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> Distributions:
         """Forward; a repeat draws at once what it has fixed."""
+        self._local.is_used = True
         if not self._owes():
             return self.base.infer_relative_search_space(*_seen(study, trial))
         space, self._local.drawn = self._draw_fixed(study, trial)
@@ -105,6 +106,7 @@ class ContinuedSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Forward."""
+        self._local.is_used = True
         return self.base.sample_independent(*_seen(study, trial), param_name, param_distribution)
 
     def after_trial(
@@ -170,7 +172,10 @@ class ContinuedSampler(BaseSampler):
         kept = study_system_attrs(study).get(BASE_STATE)
         states, counters = packed(self.base), counters_of(study)
         before = kept if isinstance(kept, dict) else {"states": self._initial, "counters": {}}
-        if [states, counters] == [before.get("states"), before.get("counters")]:
+        # NOTE: proposals for a screening sampler advance the counters, but are not drawn here.
+        is_used = bool(getattr(self._local, "is_used", False))
+        is_advanced = is_used and counters != before.get("counters")
+        if states == before.get("states") and not is_advanced:
             return
         number = effective_number(trial, stored_trials(study))
         found = {"number": number, "states": states, "counters": counters}

@@ -26,6 +26,7 @@ import surrogate_nas as sn
 from surrogate_nas.running.optimize import continue_study
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape
+from surrogate_nas.storage.journal import JournalFile
 from tests.helpers.toys import ToySpace, ToyTask
 
 TRIALS = 5
@@ -190,6 +191,49 @@ def _child(reached: Connection, point: str, arguments: tuple[Any, ...]) -> None:
     _reached, _waits_at = reached, point
     optuna.Trial.report = _say_and_report  # type: ignore[assignment]
     run(*arguments)
+
+
+def _die_at(write: int, place: str) -> None:
+    """Run a study of a plain function, and end without a word before a certain write."""
+    n_written = 0
+    append = JournalFile.append_logs
+
+    def counted(journal: JournalFile, logs: list[dict[str, Any]]) -> None:
+        nonlocal n_written
+        n_written += 1
+        if n_written == write:
+            os.kill(os.getpid(), signal.SIGKILL)
+        append(journal, logs)
+
+    JournalFile.append_logs = counted  # type: ignore[method-assign]
+    run_plain(place)
+
+
+def run_plain(place: str | None) -> optuna.Study:
+    """Run a study of a function that is told at once."""
+    torch.set_num_threads(1)
+    study = new_study(place, "qmc")
+    continue_study(study, measured, 4)
+    return study
+
+
+def measured(trial: optuna.Trial) -> float:
+    """How many numbers an architecture has."""
+    found = ToySpace().suggest(trial)
+    trial.set_user_attr("note", found["width"])
+    return float(found["width"] * found["kernel"] + found["depth"])
+
+
+def die_at(write: int, place: str) -> bool:
+    """Run a study in a process that dies before a write to its storage.
+
+    Returns:
+        Whether it died; if not, it has not written so often.
+    """
+    process = _context().Process(target=_die_at, args=(write, place))
+    process.start()
+    process.join(120)
+    return bool(process.exitcode == -signal.SIGKILL)
 
 
 def _context() -> Any:

@@ -17,10 +17,12 @@ from tests.helpers.stopped_studies import (
     POINTS,
     STOPPED,
     TRIALS,
+    die_at,
     new_study,
     place,
     results,
     run,
+    run_plain,
     stop,
 )
 
@@ -29,6 +31,9 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
 
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
+FIRST_WRITE, LAST_WRITE = 40, 57
+"""Writes of the third trial of the plain function's study, and the creation of the fourth."""
+
 _whole: dict[Any, list[Any]] = {}
 
 
@@ -113,3 +118,15 @@ def test_a_study_that_is_stopped_again_and_again(tmp_path: Path) -> None:
     stop(INT, "building", storage)
     stop(KILL, "epoch 0", storage)
     assert results(run(storage)) == whole()
+
+
+def test_a_process_may_die_before_any_write(tmp_path: Path) -> None:
+    """A plain function, killed before each single write of its third trial."""
+    expected = results(run_plain(None))
+    n_deaths = 0
+    for write in range(FIRST_WRITE, LAST_WRITE + 1):
+        storage = place("journal", tmp_path / str(write))
+        Path(storage).parent.mkdir()
+        n_deaths += die_at(write, storage)
+        assert results(run_plain(storage)) == expected, write
+    assert n_deaths == LAST_WRITE + 1 - FIRST_WRITE
