@@ -205,7 +205,7 @@ def _die_at(write: int, place: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         append(journal, logs)
 
-    JournalFile.append_logs = counted  # type: ignore[method-assign]
+    JournalFile.append_logs = counted  # type: ignore[assignment]
     run_plain(place)
 
 
