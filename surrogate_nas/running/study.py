@@ -134,7 +134,7 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
             _check(study, words[attr], found.get(attr, "unknown"), mark)
     if attributes.SPACE_FINGERPRINT in found and attributes.TASK_FINGERPRINT in found:
         return False
-    # In this order: optuna-dashboard shows the first five, the others on further pages.
+    # NOTE: in this order: optuna-dashboard shows the first five, the others on further pages.
     marks = {
         attributes.TASK: task.name,
         attributes.METRIC: task.metric.name,

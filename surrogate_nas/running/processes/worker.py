@@ -43,7 +43,7 @@ def pipes(n_threads: int) -> tuple[IO[bytes], IO[bytes]]:
     Args:
         n_threads: Number of PyTorch's threads within an operation.
     """
-    # What networks print must not get between the messages.
+    # NOTE: what networks print must not get between the messages.
     outbox = os.fdopen(os.dup(1), "wb")
     inbox = os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)
@@ -64,7 +64,7 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
     """
     objective = as_objective(receive(inbox))
     orders = _Orders(outbox)
-    # Read beside the training: a training whose study is gone should end, and not in hours.
+    # NOTE: read beside the training: a training whose study is gone should end, and not in hours.
     threading.Thread(target=orders.read, args=(inbox, on_parent_gone), daemon=True).start()
     try:
         send(Ready(), outbox)

@@ -41,7 +41,7 @@ class Worker:
         module: str = "surrogate_nas.running.processes.worker",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        # A session of its own: Ctrl-C on the terminal is the study's to handle.
+        # NOTE: a session of its own: Ctrl-C on the terminal is the study's to handle.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _CODE.format(path=sys.path, module=module, n=n_threads)],
             stdin=subprocess.PIPE,

@@ -119,7 +119,8 @@ class BudgetedStudy(optuna.Study):
                 _requeue(self, trial)
             if not self._has_room():
                 return None
-            # Marked before it runs: there is no moment at which nobody would know whose it is.
+            # NOTE: marked before it runs: there is no moment at which nobody would know whose it
+            # is.
             marked = self._next_waiting()
             self._mark(marked)
             asked = super().ask(fixed_distributions)

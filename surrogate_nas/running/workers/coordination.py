@@ -169,18 +169,20 @@ class _Files(Coordination):
         return [trial for trial in trials if trial.system_attrs[attributes.WORKER] in gone]
 
     def _is_alive(self, name: str) -> bool:
-        # A name is somebody else's text: it must not lead out of the folder.
-        """Return whether a worker's own file is locked."""
+        """Return whether a worker may be alive: its own file is locked, or cannot be tried."""
+        # NOTE: a name is somebody else's text: it must not lead out of the folder.
         path = self._folder / f"{Path(name).name}.lock"
         try:
             with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 path.unlink(missing_ok=True)
                 return False
-        except BlockingIOError:
-            return True
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError:
+            # NOTE: without the right to open it, or without descriptors, nobody can know. A trial
+            # that another process trains must not be taken away.
+            return True
 
     def note(self, trial_id: int) -> None:
         """Do nothing: the worker's lock says enough."""
@@ -193,7 +195,7 @@ class _Files(Coordination):
             Path(str(self._own.name)).unlink(missing_ok=True)
             self._own.close()
             return
-        # Who has started the workers cleans up, unless others are still at it.
+        # NOTE: who has started the workers cleans up, unless others are still at it.
         with contextlib.suppress(OSError), self._locked("one-at-a-time.lock") as lock:
             path = Path(str(lock.name))
             others = [one for one in self._folder.iterdir() if one.name != path.name]
@@ -236,7 +238,7 @@ class _Server(Coordination):
         )
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(self._engine.connect())
-            # A holder that the network has swallowed must not hold it for ever.
+            # NOTE: a holder that the network has swallowed must not hold it for ever.
             if self._engine.name == "postgresql":
                 limit = (
                     f"set local idle_in_transaction_session_timeout = '{_LONGEST_CLAIM_SECONDS}s'"

@@ -126,7 +126,7 @@ def serve(inbox: IO[bytes], outbox: IO[bytes]) -> None:
         outbox: Pipe to it.
     """
     spec = receive(inbox)
-    # Until `work` listens to SIGTERM: a worker that is stopped before has nothing to lose.
+    # NOTE: until `work` listens to SIGTERM: a worker that is stopped before has nothing to lose.
     threading.Thread(target=_end_with, args=(inbox,), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         send(Ready(), outbox)

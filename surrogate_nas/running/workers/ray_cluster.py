@@ -22,7 +22,7 @@ from surrogate_nas.running.workers.worker import WorkerExit, WorkerSpec, work
 _logger = logging.getLogger(__name__)
 
 _KNOCK_SECONDS = 5.0
-# Ray's head speaks gRPC, and so HTTP/2, where both sides begin with a frame of settings.
+# NOTE: Ray's head speaks gRPC, and so HTTP/2, where both sides begin with a frame of settings.
 _HTTP2_SETTINGS = b"\x04"
 _HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _HTTP2_SETTINGS + b"\0" * 5
 
@@ -83,7 +83,7 @@ class RayCluster(Placement):
                 len(self._names),
             )
         device = "cuda" if self._needs["GPU"] else spec.device
-        # One process a worker, and none by Ray itself in the place of one that has died.
+        # NOTE: one process a worker, and none by Ray itself in the place of one that has died.
         remote = self._ray.remote(
             max_calls=1,
             max_retries=0,
@@ -112,7 +112,7 @@ class RayCluster(Placement):
         try:
             end = self._ray.get(reference)
         except (errors.RayTaskError, errors.RuntimeEnvSetupError) as error:
-            # It never came as far as `work`, which returns its errors.
+            # NOTE: it never came as far as `work`, which returns its errors.
             words = str(error).strip().splitlines()[-1]
             return WorkerExit(name, "failed", words, _not_started(words))
         except errors.RayError as error:
