@@ -54,7 +54,7 @@ def find(name: str, metrics: Mapping[str, Metric]) -> Metric:
 
     Args:
         name: The name.
-        metrics: Those that there are, by name.
+        metrics: Known metrics, by name.
 
     Raises:
         MetricError: There is no such metric.

@@ -206,7 +206,7 @@ class SearchSpace(abc.ABC):
     def config(self) -> dict[str, Any] | None:
         """Return the constructor's arguments as JSON has them.
 
-        None, the default, says that the space cannot be made anew from a file.
+        None, the default, says that the space cannot be rebuilt from a file.
         """
         return None
 

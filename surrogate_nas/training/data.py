@@ -192,7 +192,7 @@ def _given(batch: Batch) -> Batch:
 
 
 def ahead(make: Callable[[_Key], _Made], keys: Iterable[_Key], n_ahead: int) -> Iterator[_Made]:
-    """Yield ``make(key)`` for each key, in order, made by a thread up to so many in advance."""
+    """Yield ``make(key)`` for each key in order; a thread makes up to ``n_ahead`` in advance."""
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
         pending: deque[Future[_Made]] = deque()
         try:

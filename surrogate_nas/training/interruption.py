@@ -36,7 +36,7 @@ class StepHangs(BaseException):
 def terminable() -> Iterator[None]:
     """Raise Terminated on SIGTERM and KeyboardInterrupt on Ctrl-C, but not within a storage.
 
-    What a storage does is finished first: a database that is left in the middle of writing stays
+    A call of a storage is finished first. A database that is left in the middle of writing stays
     locked, and a journal that is left in the middle of reading would skip a line. Handlers that
     the process has set itself stay. Python handles signals in its main thread only; in other
     threads nothing changes.
@@ -91,9 +91,9 @@ def send_again(number: int) -> None:
 class Watchdog:
     """Raises StepHangs in the thread that trains when it has not come back in time.
 
-    Time is up a little after the time limit: a step that comes back ends the training itself. What
-    can be ended is Python code, an endless loop for example; in the main thread also what waits
-    for the system, such as a sleep, a lock or a socket. A call into native code, such as a kernel
+    Time is up a little after the time limit: a step that comes back ends the training itself.
+    Python code can be ended, an endless loop for example. In the main thread a wait for the system
+    can be, too, such as a sleep, a lock or a socket. A call into native code, such as a kernel
     that never ends, can only be ended together with its process; then one line in the log says so.
 
     Args:

@@ -29,7 +29,7 @@ def release(device: torch.device) -> None:
 def part_sizes(n_rows: int, n_parts: int) -> list[int]:
     """Cut a batch into parts whose sizes differ by at most one, none below LEAST_PART rows.
 
-    Fewer parts come back where there are too few rows for so many.
+    Fewer parts come back where there are too few rows for ``n_parts``.
     """
     n_parts = max(1, min(n_parts, n_rows // LEAST_PART))
     size, longer = divmod(n_rows, n_parts)

@@ -51,9 +51,8 @@ class StepSettings:
 class NetworkStep:
     """Updates a network by one batch after another.
 
-    On a GPU everything from the row numbers of a batch to the new weights is one recorded step,
-    except what the data or the task do on the host: streamed data, and augmentation that draws
-    from a generator on the CPU.
+    On a GPU one recorded step goes from the row numbers of a batch to the new weights. Work on the
+    host stays outside it: streamed data, and augmentation that draws from a generator on the CPU.
 
     Args:
         network: On its device.
@@ -104,7 +103,7 @@ class NetworkStep:
         self.use_parts(1)
 
     def use_parts(self, n_parts: int) -> None:
-        """Cut batches into so many parts from now on; their gradients are added up."""
+        """Cut batches into this number of parts from now on; their gradients are added up."""
         self.n_parts = n_parts
         self._run = self._compute
         if self._recorder is not None:

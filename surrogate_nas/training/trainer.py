@@ -52,9 +52,9 @@ class Trainer:
     """How a network is trained.
 
     Weight decay is decoupled from the gradient for both optimizers (Loshchilov & Hutter 2019,
-    "Decoupled weight decay regularization", Algorithms 1 and 2; multiplied by the learning rate,
-    as in PyTorch): each step multiplies kernels and weight matrices by
-    ``1 - learning_rate * weight_decay``. Biases and normalization layers do not decay.
+    "Decoupled weight decay regularization", Algorithms 1 and 2). As in PyTorch, each step
+    multiplies kernels and weight matrices by ``1 - learning_rate * weight_decay``. Biases and
+    normalization layers do not decay.
 
     Args:
         epochs: Passes over the training split.
@@ -169,9 +169,9 @@ class Trainer:
         Training ends early when a loss, summed over an epoch, or an output on the validation split
         is not finite, when the time is up, or when `on_epoch` says so.
 
-        Where memory runs out, batches are cut into parts whose gradients are added up: the same
-        batch, except that batch normalization takes its statistics, and class weights their mean,
-        over each part. Where two inputs are too many the stop reason is OUT_OF_MEMORY.
+        Where memory runs out, batches are cut into parts whose gradients are added up. Only batch
+        normalization and the mean of class weights see the difference, as they look at one part.
+        Where two inputs are too many the stop reason is OUT_OF_MEMORY.
 
         With a checkpoint a training that was killed goes on from the last epoch that was written,
         when it is called again with the same network, task and settings. On the CPU its result is

@@ -14,31 +14,6 @@ PAGES = [
     *(TOP / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md")),
     *sorted((TOP / "docs").glob("*.md")),
 ]
-PLAIN = (
-    *("arrays.py", "attributes.py", "cli", "domains", "errors.py", "export", "files", "past"),
-    *("pretrained", "results", "samplers", "screening", "storage"),
-    *(
-        "space/draw.py",
-        "surrogate",
-        "tensors",
-        "testing",
-    ),
-)
-"""Rooms and files whose docstrings have no faults any more."""
-
-MOST_LEFT = 41
-"""Faults that the docstrings of the other rooms may still have, together."""
-
-
-def faults_by_file() -> dict[Path, list[str]]:
-    return {
-        path: [f"{path.relative_to(TOP)}: {one}" for one in faults(docstring_blocks(path))]
-        for path in sorted(PACKAGE.rglob("*.py"))
-    }
-
-
-def is_plain(path: Path) -> bool:
-    return any(path.is_relative_to(PACKAGE / name) for name in PLAIN)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -46,12 +21,13 @@ def test_pages_are_plain(page: Path) -> None:
     assert faults(page_blocks(page.read_text(encoding="utf-8"))) == []
 
 
-def test_docstrings_are_plain_or_have_no_more_faults_than_before() -> None:
-    found = faults_by_file()
-    plain = [one for path in found if is_plain(path) for one in found[path]]
-    others = [one for path in found if not is_plain(path) for one in found[path]]
-    assert plain == []
-    assert len(others) <= MOST_LEFT, "\n".join(others)
+def test_docstrings_are_plain() -> None:
+    found = [
+        f"{path.relative_to(TOP)}: {one}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for one in faults(docstring_blocks(path))
+    ]
+    assert found == []
 
 
 def test_a_long_sentence_is_found() -> None:

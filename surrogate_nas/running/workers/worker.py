@@ -81,8 +81,8 @@ class WorkerExit:
 
     Args:
         name: Name of the worker.
-        how: "done" if the study has its trials, "stopped" if the worker was told to end, or "died"
-            if its process is gone. "failed" by an error that will meet other workers, too.
+        how: "done" if the study has its trials, "stopped" if the worker was told to end, "died" if
+            its process is gone, "failed" if other workers will meet its error.
         words: Details, such as an exit code.
         error: Error that was raised.
     """
