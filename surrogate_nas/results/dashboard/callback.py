@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import importlib
 import logging
 import os
 import threading
@@ -16,7 +17,6 @@ from typing import Any, final
 import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
-from sklearn import base as _early
 
 from surrogate_nas.errors import MissingExtraError
 from surrogate_nas.results.dashboard import publish as pages
@@ -26,10 +26,6 @@ from surrogate_nas.space import SearchSpace
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 
 _logger = logging.getLogger(__name__)
-
-# NOTE: pages are written at the end of the program, when scikit-learn can no longer be imported
-# for the first time: its pools of processes register functions for the end themselves.
-del _early
 
 _SHARE = 0.02
 _FIRST_COST_SECONDS = 1.0
@@ -187,6 +183,9 @@ class DashboardCallback:
         self.begin()
         if _is_in_memory(study):
             return
+        # NOTE: figures put off until the end of the program need scikit-learn, which can no longer
+        # be imported then: its pools of processes register functions for the end themselves.
+        importlib.import_module("sklearn.base")
         _stale[id(self)] = (self, study)
         if self._affords(self._last_cost):
             self._is_outdone |= not self._write(study, just_now)
