@@ -185,8 +185,7 @@ class DatasetSplit:
     def item(self, row: int) -> Item:
         """Return an item, or why it cannot be read. Nothing is raised: processes hand it on."""
         try:
-            # NOTE: a value, as a DataLoader would wrap what its process raises into a text of its
-            # own.
+            # NOTE: a value, as a DataLoader would wrap what its process raises into a new text.
             found = self.dataset[row]
         except Exception as error:  # the dataset is the user's, and raises whatever it likes
             return Unreadable(row, f"{type(error).__name__}: {error}")
