@@ -220,8 +220,8 @@ def stacked(images: Sequence[ByteArray], *, is_colored: bool) -> ByteArray:
     """Stack images, (n, height, width) or with channels first, (n, 3, height, width)."""
     if not is_colored:
         return np.stack(images)
+    # A grey image among coloured ones gets three equal channels.
     colored: list[Any] = [
-        # A grey image among coloured ones gets three equal channels.
         np.stack([i] * 3) if i.ndim == 2 else np.moveaxis(i, 2, 0) for i in images
     ]
     return np.stack(colored)
