@@ -187,6 +187,7 @@ class DashboardCallback:
         self.begin()
         if _is_in_memory(study):
             return
+        # Noted before the question of time, so that the program's end writes what is left.
         _stale[id(self)] = (self, study)
         if self._affords(self._last_cost):
             self._is_outdone |= not self._write(study, just_now)
@@ -291,6 +292,7 @@ class DashboardCallback:
 @atexit.register
 def flush_stale() -> None:
     """Write the figures that were put off, when the program ends."""
+    # A copy, as each `flush` removes its entry.
     for callback, study in list(_stale.values()):
         callback.flush(study)
 
@@ -309,6 +311,7 @@ def _with_result(
     found = list(trials)
     for place, trial in enumerate(found):
         if id_of(trial) == just_now[0] and trial.state == TrialState.RUNNING:
+            # A copy, because the trial belongs to the storage.
             done = copy.copy(trial)
             done.state = TrialState.COMPLETE
             done.values = [just_now[1]]

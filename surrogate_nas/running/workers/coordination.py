@@ -175,8 +175,7 @@ class _Files(Coordination):
         path = self._folder / f"{Path(name).name}.lock"
         try:
             with path.open("rb") as file:
-                # NOTE: a shared lock, or two that look at once would take each other for the
-                # worker.
+                # NOTE: shared, or two that look at once would take each other for the worker.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 path.unlink(missing_ok=True)
                 return False
