@@ -60,8 +60,8 @@ def content(study: optuna.Study, space: SearchSpace | None) -> dict[str, Any]:
         "name": study.study_name,
         "task": str(attrs.get(attributes.TASK, "")),
         "counts": _counts(trials),
+        # The space's own record is left out, as it is long and for programs.
         "attributes": {
-            # The space's own record is long, and for programs.
             k: _spelled(v) for k, v in sorted(attrs.items()) if k != attributes.SPACE_RECORD
         },
         "versions": {name: version(name) for name in _VERSIONS},
