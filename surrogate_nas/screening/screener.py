@@ -149,8 +149,7 @@ class Screener:
                 pool.add(chooser, "base", attrs)
             if has_say:
                 n_near_predicted = _fill(pool, trials.observed, rules)
-            # Without a say of the surrogate the base decides, unless all it proposed was turned
-            # away.
+            # Without the surrogate the base decides, unless all that it proposed was turned away.
             elif not pool.candidates:
                 pool.add_random(1)
         if not has_say or not pool.candidates:

@@ -169,6 +169,7 @@ class HookedDatabase(RDBStorage):
         """Write a system attribute of a trial within a transaction."""
         self._set_trial_attr_without_commit(session, StoredSystemAttribute, trial_id, name, value)
 
+    # Optuna calls the private names below, which lead to the public ones above.
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:

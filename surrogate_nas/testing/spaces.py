@@ -153,8 +153,7 @@ class SearchSpaceTestCase:
                 gradients = [p.grad for p in network.parameters() if p.grad is not None]
                 assert gradients, "no parameter has an effect on the output"
                 assert all(bool(gradient.isfinite().all()) for gradient in gradients)
-                # Batch normalization may refuse to train on one row, so that is tried in
-                # evaluation.
+                # Batch normalization may refuse to train on one row, so this is an evaluation.
                 one = tensors.call(network.eval(), self.inputs(shape, 1))
                 self.check_outputs(one, shape, 1)
 
