@@ -129,6 +129,7 @@ def concurrent(text: str) -> int | Literal["auto"]:
 
 def seed(text: str) -> int:
     """Return a seed that numpy accepts."""
+    # Optuna's samplers take seeds of 32 bits.
     return _whole(text, 0, 2**32 - 1)
 
 

@@ -302,5 +302,6 @@ def _finish(
     folder: Path | None,
 ) -> sn.FinalNetwork:
     """Return the final network, and say first that retraining takes a while."""
+    # Flushed, as nothing else is printed for minutes.
     print("Retraining the best architecture on training and validation data ...", flush=True)
     return sn.finalize(study, task, space, trainer, folder=folder)

@@ -155,6 +155,7 @@ def _print_study(address: str, name: str) -> None:
     from surrogate_nas.storage.opening import reachable
 
     study = load_study(address, name)
+    # Each of these reads asks the storage, which may have gone away since it was opened.
     with reachable(address):
         summary, attrs = sn.summarize(study), study.user_attrs
     print_summary(summary, None)
