@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser(shared.named_domain(argv)).parse_args(argv)
+        # After the arguments, whose mistakes need not wait for this import.
         import optuna
 
         # NOTE: the Objective says why a trial failed, and Optuna would add a traceback to Ctrl-C.

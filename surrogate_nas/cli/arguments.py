@@ -55,6 +55,7 @@ def add_data(parser: argparse.ArgumentParser, domain: domains.Domain) -> None:
     for option in domain.options:
         how: dict[str, Any] = {"metavar": option.metavar, "type": _KINDS[option.kind]}
         if option.metavar is None:
+            # A flag that is not given is None, which leaves the loader its own default.
             how = {"action": "store_const", "const": option.value}
         data.add_argument(option.flag, dest=option.argument, help=option.help, **how)
 
@@ -99,6 +100,7 @@ def task(arguments: argparse.Namespace) -> sn.Task:
 def space(arguments: argparse.Namespace) -> sn.SearchSpace:
     """Return the space that --space names."""
     domain = domains.named(arguments.domain)
+    # Given only if it was asked for, so that a space's own default stays.
     searched = {"search_training": True} if arguments.search_training else {}
     made: sn.SearchSpace = domain.get(domain.spaces[arguments.space])(**searched)
     return made
@@ -127,11 +129,13 @@ def concurrent(text: str) -> int | Literal["auto"]:
 
 def seed(text: str) -> int:
     """Return a seed that numpy accepts."""
+    # Optuna's samplers take seeds of 32 bits.
     return _whole(text, 0, 2**32 - 1)
 
 
 def _whole(text: str, low: int, high: int) -> int:
     """Return a whole number in [low, high], or raise the error that argparse shows."""
+    # `int` alone would also accept underscores, blanks and a plus sign.
     number = int(text) if text.removeprefix("-").isdecimal() else low - 1
     if not low <= number <= high:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")

@@ -90,6 +90,7 @@ def _past_tasks(arguments: argparse.Namespace) -> list[sn.PastTask]:
         past += _from_table(table, arguments, space)
     if arguments.shipped:
         past += sn.pretrained.history(space)
+    # Studies were left out while reading. Tables and the shipped history are all read.
     past = [task for task in past if task.name not in arguments.exclude]
     if not past:
         raise PastTaskError(
@@ -122,6 +123,7 @@ def _fit(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     """Leave each past task out in turn, and print what the others would have been worth."""
     past = _past_tasks(arguments)
+    # A line that is drawn over and over would fill a log.
     progress = _show_progress if sys.stderr.isatty() else None
     space = shared.space(arguments)
     print(sn.evaluate_history(past, space, seed=arguments.seed, progress=progress))
@@ -130,4 +132,5 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _show_progress(done: int, total: int) -> None:
     """Show the progress on one line, which is cleared at the end."""
     said = f"left out {done} of {total} past tasks" if done < total else ""
+    # Padded first, so that nothing of a longer line before stays.
     print(f"\r{said:<60}\r{said}", end="", file=sys.stderr, flush=True)

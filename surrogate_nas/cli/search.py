@@ -93,6 +93,7 @@ def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> No
         help="candidates to screen for each training; 1 switches screening off; default: "
         "%(default)s",
     )
+    # --workers and --concurrent are two ways to train several at once.
     at_once = what.add_mutually_exclusive_group()
     at_once.add_argument(
         "--workers",
@@ -188,6 +189,7 @@ def _search(arguments: argparse.Namespace) -> None:
     from surrogate_nas.storage.optuna_private import storage_of
     from surrogate_nas.storage.places import folder_beside
 
+    # First, so that a wrong address is told before the data are read.
     placement = _placement(arguments)
     task, space = shared.task(arguments), shared.space(arguments)
     study = sn.create_study(
@@ -196,6 +198,7 @@ def _search(arguments: argparse.Namespace) -> None:
         storage=arguments.storage,
         study_name=arguments.name or f"{task.name}-{arguments.space}",
         surrogate=arguments.surrogate,
+        # A function, because each trial makes its own sampler from a seed.
         base_sampler=lambda seed: base_sampler(arguments.base, seed),
         n_candidates=arguments.candidates,
         limits=dict(arguments.limit),
@@ -205,6 +208,7 @@ def _search(arguments: argparse.Namespace) -> None:
     device = trainer.device or ("cuda" if torch.cuda.is_available() else "cpu")
     where = device if placement is None else f"the Ray cluster at {arguments.ray}"
     print(f"{task!r}\nStudy {study.study_name!r} in {masked(arguments.storage)}, on {where}")
+    # A bar is for people at a terminal. Lines go where the other output goes, such as a log.
     shows_bar = sys.stderr.isatty()
     progress = sn.ProgressBar(
         arguments.trials,
@@ -213,6 +217,7 @@ def _search(arguments: argparse.Namespace) -> None:
         file=sys.stderr if shows_bar else sys.stdout,
     )
     pages = sn.DashboardCallback(space.for_task(task), artifacts=arguments.artifacts)
+    # No folder lies beside a database server, and then there are no checkpoints.
     checkpoints = arguments.checkpoints or folder_beside(storage_of(study), "checkpoints")
     objective = sn.Objective(
         task, space, trainer, checkpoints=checkpoints, dashboard=pages, progress=progress
@@ -266,6 +271,7 @@ def _run(
             study,
             objective,
             arguments.trials,
+            # "auto" is what run_workers does without a number.
             n_workers=arguments.workers if isinstance(arguments.workers, int) else None,
             callbacks=[progress],
             placement=placement,
@@ -296,5 +302,6 @@ def _finish(
     folder: Path | None,
 ) -> sn.FinalNetwork:
     """Return the final network, and say first that retraining takes a while."""
+    # Flushed, as nothing else is printed for minutes.
     print("Retraining the best architecture on training and validation data ...", flush=True)
     return sn.finalize(study, task, space, trainer, folder=folder)

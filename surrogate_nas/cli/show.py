@@ -56,6 +56,7 @@ def load_study(address: str, name: str) -> optuna.Study:
 
     storage = open_storage(address)
     with reachable(address):
+        # Optuna's own error would not say which studies there are.
         names = _names(storage)
         if name not in names:
             raise StudyError(
@@ -118,6 +119,7 @@ def print_dashboard(storage: str, study: optuna.Study) -> None:
     pictures = "" if folder is None else f" --artifact-dir {shlex.quote(os.path.relpath(folder))}"
     if importlib.util.find_spec("optuna_dashboard") is None:
         print("To look at it in a browser: pip install 'surrogate-nas[dashboard]', then")
+    # An environment's programs need not be on the path.
     beside = Path(sys.executable).parent / "optuna-dashboard"
     command = os.path.relpath(beside) if beside.exists() else "optuna-dashboard"
     print(f"Look at it: {command} {masked(storage)}{pictures}  (then open http://127.0.0.1:8080)")
@@ -141,6 +143,7 @@ def _show(arguments: argparse.Namespace) -> None:
             names = _names(storage)
         for name in names:
             print(name)
+        # Apart from the names, which another program may read.
         print(f"{len(names)} studies; --name sums one up", file=sys.stderr)
     else:
         _print_study(arguments.storage, arguments.name)
@@ -152,6 +155,7 @@ def _print_study(address: str, name: str) -> None:
     from surrogate_nas.storage.opening import reachable
 
     study = load_study(address, name)
+    # Each of these reads asks the storage, which may have gone away since it was opened.
     with reachable(address):
         summary, attrs = sn.summarize(study), study.user_attrs
     print_summary(summary, None)

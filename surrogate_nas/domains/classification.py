@@ -82,6 +82,7 @@ def _roc_auc(targets: Array, probabilities: Array) -> float:
 
 
 def _log_loss(targets: Array, probabilities: Array) -> float:
+    # Without the labels scikit-learn would count only the classes that these rows have.
     labels = np.arange(probabilities.shape[1])
     return float(_sklearn().log_loss(targets, _normalized(probabilities), labels=labels))
 

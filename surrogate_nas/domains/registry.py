@@ -99,6 +99,7 @@ class Domain:
 
 def names() -> tuple[str, ...]:
     """Return the names of all domains: the folders below this package."""
+    # NOTE: listed without an import, so a domain whose packages are missing has a name as well.
     folders = pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
     return tuple(sorted(folder.name for folder in folders if folder.ispkg))
 
@@ -145,6 +146,7 @@ def offered(face: Literal["tasks", "spaces"]) -> dict[str, tuple[Domain, str]]:
     for domain in usable():
         places = domain.tasks if face == "tasks" else domain.spaces.values()
         for place in places:
+            # The default domain comes first, and keeps a name that another one offers, too.
             found.setdefault(place.partition(":")[2], (domain, place))
     return found
 
@@ -156,6 +158,7 @@ def offer(face: Literal["tasks", "spaces"], name: str) -> Any:
         AttributeError: There is no such name.
         MissingExtraError: It needs a package that is not installed.
     """
+    # NOTE: Python and its tools ask a module for names such as `__path__`. These import no domain.
     if not name.startswith("_") and (at := offered(face).get(name)) is not None:
         domain, place = at
         return domain.get(place)
@@ -176,6 +179,7 @@ def domain_of_space(kind: type) -> tuple[Domain, str] | None:
     """Return the domain of a ready space, and the space's name on the command line."""
     for domain in usable():
         for short, place in domain.spaces.items():
+            # Names are compared first, so that no class of another name is imported.
             if place.endswith(f":{kind.__name__}") and domain.get(place) is kind:
                 return domain, short
     return None

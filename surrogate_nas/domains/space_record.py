@@ -62,6 +62,7 @@ def read_distributions(value: Any) -> Distributions:
             raise damaged("each parameter once", f"{name!r} twice")
         found[name] = distribution = _distribution(record["distribution"], f"range of {name!r}")
         if isinstance(distribution, CategoricalDistribution):
+            # Each choice becomes a column of the encoding, so all ranges together have one bound.
             n_choices += len(distribution.choices)
     if n_choices > MOST_COLUMNS:
         raise damaged(f"at most {MOST_COLUMNS} choices", f"{n_choices}")
@@ -71,6 +72,7 @@ def read_distributions(value: Any) -> Distributions:
 def write_space(space: SearchSpace) -> dict[str, Any] | None:
     """Return a ready space's class, arguments and shape; None for a space of another class."""
     name, config = type(space).__name__, space.config()
+    # NOTE: a user's class may have a ready space's name. Its arguments would make another space.
     if config is None or ready_space(name) is not type(space):
         return None
     return {"name": name, "config": config, **write_shape(space.reference)}

@@ -128,6 +128,7 @@ def finalize(
             got=f"one that ended after {outcome.epochs} epochs with: {outcome.stop_reason.value}",
             fix="lower the Trainer's learning rate, or give it more time or memory",
         )
+    # Before the export, which may fail: the test split is looked at only once.
     study.set_user_attr(attributes.TEST_VALUE, test_value)
     study.set_user_attr(attributes.TEST_TRIAL, best.number)
     final = FinalNetwork(

@@ -98,6 +98,7 @@ class GraphSource:
 
     def _encloses(self, node: fx.Node, inner: fx.Node) -> bool:
         """Return whether both are layers of one module and only `node` uses `inner`."""
+        # Each module has a paragraph of its own, so calls of two modules are not nested.
         both_layers = node.op == inner.op == "call_module"
         parents = {str(n.target).rpartition(".")[0] for n in (node, inner)}
         is_only_user = list(inner.users) == [node] and node.args == (inner,)
@@ -225,6 +226,7 @@ class GraphSource:
         last: dict[fx.Node, fx.Node] = {}
         for node in self._nodes:
             if not self._is_identity(node):
+                # Later calls overwrite earlier ones, so the last one stays.
                 last.update((source, node) for source in self._inputs(node))
         return last
 

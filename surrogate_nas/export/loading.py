@@ -94,6 +94,7 @@ def _built(
     most = sum(value.nbytes for value in wanted.values()) + _HEADER_BYTES
     weights = _read_weights(file, most)
     _require_fit(weights, wanted)
+    # Tensors on the meta device have no memory to copy to, so the weights take their place.
     network.load_state_dict(weights, assign=not is_own)
     return network
 

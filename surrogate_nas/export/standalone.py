@@ -179,6 +179,7 @@ class _Layers:
 
     def _bare_tensor(self, path: str) -> str:
         """Declare a parameter or buffer outside any layer, and return its attribute."""
+        # keep_vars, because otherwise a parameter looks like a buffer.
         value = self.network.state_dict(keep_vars=True).get(path)
         if value is None:
             raise unwritable("a constant tensor that is not among its weights")
@@ -219,6 +220,7 @@ def _prepare_source(preparation: nn.Module, raw: Tensors) -> str:
 
     lines = _indented(GraphSource(graph, called, arguments, constant).lines(), 1)
     made = [
+        # Python writes floats exactly, so the constants stay the same, bit for bit.
         f"{name} = torch.tensor({literal(constants[path].tolist())}, "
         f"dtype={constants[path].dtype})"
         for path, name in names.items()

@@ -74,6 +74,7 @@ def read_number(value: Any, where: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise damaged(f"a number from {low:g} to {high:g} as {where}", value)
     try:
+        # A whole number in JSON may have any number of digits, and a float cannot hold them all.
         return float(value)
     except OverflowError as error:
         raise damaged(f"a number from {low:g} to {high:g} as {where}", value) from error
@@ -110,6 +111,7 @@ def read_as(kind: type[SurrogateNasError], what: str, fix: str) -> Iterator[None
 
 def damaged(expected: str, got: object) -> RecordError:
     """Return the error for a value other than the expected one."""
+    # A damaged value may be huge, so it is cut before it enters a message.
     said = got if isinstance(got, str) else reprlib.repr(got)
     return RecordError(
         expected=expected[:_MOST_SAID],
@@ -125,6 +127,7 @@ def _no_constant(name: str) -> Any:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object, or refuse one in which a name occurs twice."""
+    # Readers differ in which of two they keep, so a checksum would not settle what was meant.
     unique = dict(pairs)
     if len(unique) < len(pairs):
         raise ValueError("a name occurs twice in an object")

@@ -141,6 +141,7 @@ class _Selection:
             results = reader.results(study)
         except StudyError as error:
             raise _left_out(f"damaged, {error.got}") from error
+        # Equal results rank nothing.
         if len(set(results.values)) < 2:
             raise _left_out("fewer than two different results")
         n = results.n_without_value

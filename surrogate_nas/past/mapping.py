@@ -120,6 +120,7 @@ class SpaceMapping:
         """Whether the space has all these values of a parameter."""
         found = self._found[name]
         types = set(map(type, values))
+        # The usual column is a range of floats, and two comparisons a value decide it.
         if isinstance(found, FloatDistribution) and found.step is None and types == {float}:
             return all(found.low <= value <= found.high for value in values)
         if not all(issubclass(kind, Hashable) for kind in types):
@@ -133,6 +134,7 @@ class SpaceMapping:
         own = self._value(name, value)
         if type(value) is not type(own) and not isinstance(value, int | float | np.generic):
             return False
+        # NaN is unequal to itself.
         return own is value or bool(own == value or own != own)
 
     def _is_exact(self, params: Params) -> bool:
@@ -246,6 +248,7 @@ def _always_active(space: SearchSpace) -> frozenset[str]:
         draw = Draw(random_chooser(rng))
         space.suggest(draw)
         names = frozenset(draw.distributions)
+        # What any draw lacks is conditional.
         always = names if always is None else always & names
     return always or frozenset()
 

@@ -109,6 +109,7 @@ def _far_from_past(summary: StudySummary) -> Finding | None:
     if len(summary.completed) < ENOUGH_FOR_TRANSFER or not summary.ignores_past:
         return None
     looks = [number(trial, attributes.TRANSFER) for trial in summary.completed[-ENOUGH_LOOKS:]]
+    # A trial that nobody predicted says nothing about past tasks.
     if any(look is not None and look >= IGNORED for look in looks):
         return None
     n = len(summary.past_task_weights)

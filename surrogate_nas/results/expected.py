@@ -76,6 +76,7 @@ def expected_best(
     if not _LEAST_RESULTS <= n_completed <= _MOST_RESULTS:
         return None
     try:
+        # The space may have changed since the first trials.
         known = [trial for trial in trials if _replays(space, trial)]
         results = from_trials("target", known, kind)
         if results is None or len(results) < _LEAST_RESULTS:
@@ -84,10 +85,12 @@ def expected_best(
         mean, std = surrogate.condition(results, direction=kind).predict(_draws(space))
     except SurrogateNasError:
         return None  # a study of another space, or of one that has changed: nothing is known
+    # Fixed seeds, so that a figure moves only if results come in.
     noise = np.random.default_rng(1).standard_normal((len(mean), _N_NOISES))
     measured = (mean[:, None] + std[:, None] * noise).ravel()
     sign = 1.0 if maximize else -1.0
     n = np.array(spaced(n_completed, _MOST_POINTS)) + 1
+    # The smallest of some values is the negative of the largest of their negatives.
     at_word, uncertain = (sign * mean_of_best(sign * one, n) for one in (mean, measured))
     return ExpectedBest(n, at_word, uncertain)
 

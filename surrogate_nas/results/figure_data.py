@@ -193,6 +193,7 @@ def screening(summary: StudySummary) -> Screening:
     return Screening(
         numbers=[group[0].number for group in groups],
         size=size,
+        # A trial without screening, such as an enqueued one, has no candidates.
         worse=[max(n - k, 0) for n, k in zip(screened, trained, strict=True)],
         duplicates=[total(group, attributes.N_DUPLICATES) for group in groups],
         infeasible=[total(group, attributes.N_INFEASIBLE) for group in groups],

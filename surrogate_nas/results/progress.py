@@ -64,6 +64,7 @@ class ProgressBar:
 
     def _make_threaded(self) -> None:
         """Set the parts that belong to one process."""
+        # It may be taken twice: after the last trial the bar is closed while the lock is held.
         self._lock = threading.RLock()
         self._began = time.monotonic()
         self._drawn = -math.inf
@@ -99,6 +100,7 @@ class ProgressBar:
         with self._lock:
             self._epochs.pop(trial.number, None)
             self._done = self._count(study)
+            # NOTE: earlier runs took none of this run's time, so the estimate begins here.
             self._first = self._done - 1 if self._first is None else self._first
             # NOTE: with several objectives there is no best trial and no single rank correlation.
             single = len(study.directions) == 1
@@ -130,6 +132,7 @@ class ProgressBar:
     @property
     def seconds_left(self) -> float:
         """Estimated seconds to the end, or NaN before there is any progress."""
+        # Running trainings count by the share of their epochs.
         parts = sum(epoch / n_epochs for epoch, n_epochs, _ in self._epochs.values())
         here = self._done - (self._done if self._first is None else self._first) + parts
         left = max(self.n_trials - self._done - parts, 0.0)
@@ -180,6 +183,7 @@ class ProgressBar:
     def _draw(self) -> None:
         """Draw the bar, cut to the width of the terminal."""
         if self._bar is None:
+            # tqdm keeps the line in its place, and all words in it are ours.
             self._bar = tqdm(
                 total=max(self.n_trials, self._done),
                 initial=self._done,

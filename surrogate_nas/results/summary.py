@@ -85,6 +85,7 @@ class StudySummary:
     @property
     def rank_correlations(self) -> tuple[tuple[int, float], ...]:
         """Rank correlation after n predicted trainings, as at most 100 pairs (n, rho)."""
+        # Each number is a sort of all results before it, so a long study gets a hundred.
         after = (_MIN_PAIRS + step for step in spaced(len(self.predicted) - _MIN_PAIRS + 1, 100))
         pairs = ((n, _rank_correlation(self.predicted[:n], self.measured[:n])) for n in after)
         return tuple((n, rho) for n, rho in pairs if not math.isnan(rho))
@@ -100,6 +101,7 @@ class StudySummary:
         """
         if not self.predicted:
             return math.nan
+        # A central interval ends at the quantiles (1 - level) / 2 and (1 + level) / 2.
         half = float(ndtri((1 + level) / 2)) * np.array(self.stds)
         error = np.abs(np.array(self.predicted) - np.array(self.measured))
         return float((error <= half).mean())
@@ -173,6 +175,7 @@ def spaced(n: int, most: int) -> list[int]:
     """Return at most `most` of the places 0 to n - 1, evenly spaced, with the last one."""
     if n <= most:
         return list(range(max(n, 0)))
+    # A set, since two places may round to the same number.
     return sorted({round(place) for place in np.linspace(0, n - 1, most).tolist()})
 
 

@@ -61,6 +61,7 @@ def attach_surrogate(
                 fix="check that the folder or bucket exists, and your rights there",
             ) from error
     record = {"artifact": identity, "sha256": digest, **place}
+    # NOTE: last, so that a record never names an artifact that is not there yet.
     study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
 
 
@@ -105,6 +106,7 @@ def attached_surrogate(
         got = f"a file with {digest[:16]}…"
         raise _refused(f"one with SHA-256 {str(record['sha256'])[:16]}… in {words}", got)
     with tempfile.TemporaryDirectory() as folder:
+        # NOTE: a copy of the bytes whose hash was compared, as the artifact may change.
         path = Path(folder) / "attached.surrogate"
         path.write_bytes(data)
         return MetaSurrogate.load(path, space=space)

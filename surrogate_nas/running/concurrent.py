@@ -78,6 +78,7 @@ class ConcurrentLoop(Loop):
         """Give every idle worker a trial, then wait for the next thing that happens."""
         while self._idle and self._n_to_start:
             self._start(self._idle.pop(0))
+        # No more workers than trials to come. One that starts takes seconds, and counts already.
         n_wanted = min(self._n_workers, self._n_to_start + len(self._training))
         while len(self._training) + len(self._starting) < n_wanted:
             self._starting.add(self._pool.add())
@@ -118,6 +119,7 @@ class ConcurrentLoop(Loop):
         if self._beats:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
+                # As in `study.optimize`, which does this before each trial.
                 optuna.storages.fail_stale_trials(self.study)
         self._n_to_start -= 1
         trial = self.study.ask()
@@ -134,6 +136,7 @@ class ConcurrentLoop(Loop):
         """
         if ended.error is not None:
             note_error(trial, ended.error)
+            # NOTE: asked before the study is told, or the trial would count among earlier ones.
             is_hopeless = is_bug(trial)
             self._finish(trial, state=TrialState.FAIL)
             if is_hopeless:
@@ -179,6 +182,7 @@ class ConcurrentLoop(Loop):
         if may_go_on and self._checkpoints is not None:
             frozen = stored_trial(self.study, trial)
             storage, study_id = storage_of(self.study), id_of(self.study)
+            # The trial has used its place, so its repeat needs another one.
             self._n_to_start += fail_dead(storage, study_id, frozen)
             return
         error = TrainingError(
@@ -224,6 +228,7 @@ def _reply(trial: optuna.Trial, call: Call) -> tuple[Any] | Exception:
     try:
         return (answer(trial, call),)
     except Exception as error:  # a worker's question may be as wrong as it likes
+        # NOTE: an error of the sampler belongs to the study, so it ends the study here.
         if call.name.startswith("suggest_"):
             raise
         return portable(error)

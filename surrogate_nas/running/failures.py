@@ -54,6 +54,7 @@ def is_bug(trial: optuna.trial.BaseTrial) -> bool:
         return True
     n_errors = 0
     for other in trial.study.get_trials(deepcopy=False):
+        # The trial itself is marked by now, and must not count as one of those before it.
         is_infeasible = attributes.INFEASIBLE in other.user_attrs and other.number != trial.number
         if other.state in (TrialState.COMPLETE, TrialState.PRUNED) and not is_infeasible:
             return False

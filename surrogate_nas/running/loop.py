@@ -42,6 +42,7 @@ class Loop(abc.ABC):
         with terminable(), in_loop(self.study):
             try:
                 with contextlib.ExitStack() as undo:
+                    # Whatever ends the loop early, Ctrl-C included, leads through this.
                     undo.callback(self._give_up)
                     self.begin()
                     while not self.is_over():

@@ -161,6 +161,7 @@ class Objective(Runnable):
             try:
                 for observer in observers:
                     observer.begun(evaluation)
+                # NOTE: after the observers. With checkpoints the lock lies in their folder.
                 self._check(trial)
                 try:
                     evaluation.value = self._attempt(evaluation, observers)
@@ -216,9 +217,12 @@ class Objective(Runnable):
             for observer in observers:
                 observer.epoch(evaluation, epoch, loss)
 
+        # NOTE: the training seeds the generators again. So it draws the same numbers however many
+        # the space draws here.
         with seeded(seed):
             network = evaluation.network = space.build(architecture, self.task)
             description = space.describe(architecture)
+        # Before the training, so that a trial that dies says what it was.
         trial.set_user_attr(attributes.ARCHITECTURE, space.summary(architecture))
         for name, number in description.items():
             trial.set_user_attr(name, number)
@@ -241,6 +245,7 @@ class Objective(Runnable):
 
     def for_worker(self) -> Objective:
         """Return this objective for a process that does not have the study."""
+        # Page and bar belong to the process that has the study.
         return replace(self, dashboard=False, progress=None)
 
     def on_device(self, device: str) -> Objective:
@@ -265,4 +270,5 @@ def _value(trial: optuna.trial.BaseTrial, outcome: Outcome) -> float:
         _logger.warning("Trial %d ended early: %s.", trial.number, text)
         if outcome.epochs > 0:
             raise optuna.TrialPruned(text)
+    # Without a whole epoch this is NaN, by which Optuna fails the trial.
     return outcome.value

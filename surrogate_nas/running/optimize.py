@@ -90,6 +90,7 @@ def optimize(
         return
     note_settings(runnable, study)
     callbacks = [*callbacks, *([] if runnable.pages is None else [runnable.pages])]
+    # Workers share the cores. Where their number is still to be measured, each has one thread.
     n_threads = max(1, min(torch.get_num_threads(), 1 if n == "auto" else cores() // n))
     with (
         terminable(),

@@ -89,12 +89,14 @@ def create_study(
             pruner=pruner or optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
+        # Only whoever begins a study writes the seed, which later calls may not know.
         if _mark(study, task, space) and seed is not None:
             study.set_user_attr(attributes.SEED, seed)
         if surrogate is None and attributes.SURROGATE_ARTIFACT in study.user_attrs:
             study.sampler = with_attached(sampler, study)
         else:
             _note_origin(study, surrogate, sampler.surrogate)
+        # Trials of dead processes come first in the queue, before anything is suggested.
         recover(storage_of(study), id_of(study))
     return study
 
@@ -130,6 +132,7 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
         attributes.TASK_FINGERPRINT: "task (data, split or metric)",
     }
     for attr, mark in marks.items():
+        # A study of trials without marks was begun elsewhere, and nobody knows what it is about.
         if attr in found or trials:
             _check(study, words[attr], found.get(attr, "unknown"), mark)
     if attributes.SPACE_FINGERPRINT in found and attributes.TASK_FINGERPRINT in found:
@@ -185,6 +188,7 @@ def _note_origin(
         else:
             digest = hashlib.sha256(Path(given).read_bytes()).hexdigest()
             source = f"file {Path(given).name}, SHA-256 {digest[:16]}…; {known}"
+    # A journal grows by each write, even of an equal value.
     if study.user_attrs.get(attributes.SURROGATE) != source:
         study.set_user_attr(attributes.SURROGATE, source)
 

@@ -146,6 +146,7 @@ class StrategySampler(BaseSampler):
             return {}
         params = self._draws.take(trial)
         if params is None:
+            # Nothing was chosen for this trial, so the caller has brought a space of its own.
             draw_in = _StrategyDraw(ParameterSpace(search_space), None)
             params = self._choose(draw_in, study, trial).candidate.params
             self._draws.take(trial)
@@ -159,6 +160,7 @@ class StrategySampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Draw at random: a parameter that the space does not know."""
+        # Not Python's own hash, which differs between processes.
         rng = self._draws.generator(study, trial, zlib.crc32(param_name.encode()), 1)
         return uniform(param_distribution, rng)
 

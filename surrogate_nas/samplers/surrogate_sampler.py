@@ -113,6 +113,7 @@ class SurrogateSampler(BaseSampler):
             raise SpaceError(
                 expected="n_candidates of at least 1", got=f"{n_candidates}", fix="use 256"
             )
+        # Checked now, because without a space the screener is made much later.
         as_acquisition(acquisition)
         if limits and n_candidates == 1:
             raise SpaceError(
@@ -165,6 +166,7 @@ class SurrogateSampler(BaseSampler):
         Raises:
             SurrogateMismatchError: The surrogate was fitted to another space.
         """
+        # Draws and base are shared, so the seed stays the same.
         other = copy.copy(self)
         space = self.space
         if space is None and surrogate is not None:
@@ -185,6 +187,7 @@ class SurrogateSampler(BaseSampler):
             return StrategySampler(space, self._given_base, seed=self._draws.seed)
         if isinstance(self._given_base, BaseSampler):
             return ContinuedSampler(copy.deepcopy(self._given_base))
+        # Seeds of Optuna's samplers have 32 bits.
         return ContinuedSampler(self._given_base(self._draws.seed % _SEEDS))
 
     def reseed_rng(self) -> None:

@@ -96,6 +96,7 @@ class TrialDraws:
                 # NOTE: the plan is stored before the others' plans are read. So of two workers
                 # that choose the same at the same time, at least one sees the other here.
                 taken = known_of(others(study, trial)).keys
+                # Where only a repeat is left the space is exhausted, and others may have it, too.
                 if choice.is_repeat or choice.candidate.key not in taken:
                     break
                 advance_counters(study, advanced)

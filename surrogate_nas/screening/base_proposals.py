@@ -134,6 +134,7 @@ def seeded(base: BaseSamplerLike, seed: int) -> BaseSampler:
         if isinstance(state, np.random.RandomState):
             state.seed(int(child.generate_state(1)[0]))
         else:
+            # A Generator cannot be seeded. It takes the state of a new one of its kind.
             state.bit_generator.state = type(state.bit_generator)(child).state
     return fresh
 

@@ -127,6 +127,7 @@ def _violations(trials: Sequence[FrozenTrial]) -> FloatArray:
     if not columns:
         return np.zeros((len(trials), 0))
     found = np.array(columns, dtype=float).T
+    # A constraint that could not be computed is taken to be violated.
     return np.where(np.isnan(found), np.inf, found)
 
 

@@ -63,6 +63,7 @@ class KnownTrials:
         kind: Direction = "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"
         curves = unfinished_trials(self.replayable, kind)
         known = {number for group in curves for number in group.numbers}
+        # A running trial whose curve leads to a value is not pending as well.
         pending = [params for number, params in self.pending.items() if number not in known]
         observed = from_trials("target", self.replayable, kind)
         return TargetTrials(observed, kind, pending, meta_features, curves)
@@ -121,6 +122,7 @@ class TrialReader:
             if read.is_replayable:
                 known.replayable.append(trial)
                 known.replayable_keys.append(read.key)
+        # Replaced as a whole, so trials that are no longer handed out are forgotten.
         self._finished = finished
         return known
 

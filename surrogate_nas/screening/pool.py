@@ -148,8 +148,10 @@ class Pool:
         draw = Draw(replay_chooser(self._fixed, choose))
         architecture = self._space.suggest(draw)
         key = self._space.canonical(architecture)
+        # Twins within a pool are not counted, since they save no training.
         if key in self._keys:
             return None
+        # NOTE: before the look at earlier trials, because a repeat must keep the limits, too.
         broken = self._limits.exceeded(draw.params, architecture)
         if broken:
             self.n_infeasible += 1
@@ -188,6 +190,7 @@ class Pool:
         # NOTE: a move of a fixed parameter would be undone, so fixed ones are left out here.
         free = [{n: v for n, v in p.items() if n not in self._fixed} for p in parents]
         added = tries = 0
+        # A good architecture may have few neighbours that were not tried, so this ends soon.
         while added < n and tries < 3 * n:
             parent = free[tries % len(free)]
             tries += 1

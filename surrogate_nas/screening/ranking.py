@@ -51,6 +51,7 @@ def best_of_pool(
         # NOTE: the pool climbs. Each step looks around the best that the last one has found.
         top = np.argsort(-score, kind="stable")[:N_PARENTS]
         first = len(pool.candidates)
+        # Differences of rounded multiples, so that the steps add up to the whole number.
         n_step = n_near_predicted * (step + 1) // _CLIMBS - n_near_predicted * step // _CLIMBS
         pool.add_neighbours([pool.candidates[i].params for i in top], n_step)
         added = [c.params for c in pool.candidates[first:]]

@@ -77,6 +77,7 @@ class Screener:
     def whole(self) -> WholeSpace | None:
         """All architectures, if they are no more than the wanted number of candidates."""
         if not self._is_listed:
+            # None is an answer, too, so another attribute says whether it was asked.
             self._whole = WholeSpace.of(self.space, self._limits, self.rules.size)
             self._is_listed = True
         return self._whole
@@ -141,12 +142,14 @@ class Screener:
         has_say, is_control = self._roles(trials, rules)
         n_near_predicted = 0
         if is_control:
+            # NOTE: a control is the median of random candidates, so its pool has no others.
             pool.add_random(rules.size)
         else:
             for chooser, attrs in propose(min(rules.mix.n_base, rules.size)):
                 pool.add(chooser, "base", attrs)
             if has_say:
                 n_near_predicted = _fill(pool, trials.observed, rules)
+            # Without the surrogate the base decides, unless all that it proposed was turned away.
             elif not pool.candidates:
                 pool.add_random(1)
         if not has_say or not pool.candidates:
@@ -162,12 +165,14 @@ class Screener:
     def _roles(self, trials: TargetTrials, rules: ScreeningRules) -> tuple[bool, bool]:
         """Return whether the surrogate has a say by now, and whether the trial is a control."""
         has_say = bool(self.surrogate.tasks) or trials.n_observed >= rules.n_startup
+        # Running trials count, or workers that start together would all train a control.
         n_before = trials.n_observed + len(trials.pending)
         return has_say, rules.is_control(self.surrogate, n_before)
 
     def _rules_of(self, attempt: int) -> ScreeningRules:
         """Return the settings of a first choice, or of a later one for the same trial."""
         if attempt >= MOST_CONTESTED:
+            # A pool of one random candidate, without any proposal or neighbour.
             return replace(self.rules, size=1, mix=PoolMix(0, 0.0, 0.0))
         if attempt:
             return replace(self.rules, size=min(self.rules.size, _CONTESTED_SIZE))
@@ -192,6 +197,7 @@ def _fill(pool: Pool, observed: PastTask | None, rules: ScreeningRules) -> int:
     pool.add_neighbours(_best(observed), int(rules.mix.near_observed * rules.size))
     room = max(rules.size - len(pool.candidates), 0)
     n_near_predicted = min(int(rules.mix.near_predicted * rules.size), room)
+    # At least one, as a pool must not stay empty.
     pool.add_random(max(room - n_near_predicted, 1))
     return n_near_predicted
 

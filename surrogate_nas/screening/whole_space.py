@@ -63,6 +63,7 @@ class WholeSpace:
                 n_infeasible += 1
                 continue
             key = space.canonical(architecture)
+            # The first of equivalent architectures stands for all of them.
             found.setdefault(key, Candidate(params, draw.distributions, key, "space"))
         return cls(list(found.values()), n_infeasible) if found else None
 

@@ -167,6 +167,7 @@ def uniform(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     if step is not None:
         # NOTE: a step is drawn, as rounding a real draw would make the ends half as likely.
         drawn = low + step * int(rng.integers(round((high - low) / step) + 1))
+        # The last step may lie above the end by a rounding error.
         return min(drawn, high)
     return from_unit(distribution, float(rng.random()))
 
@@ -177,6 +178,7 @@ def to_unit(distribution: BaseDistribution, value: Any) -> float:
         return float(distribution.to_internal_repr(value))
     numbers = numbers_of(distribution)
     low, high = float(numbers.low), float(numbers.high)
+    # A range of one number has no width to divide by.
     if high <= low:
         return 0.0
     if numbers.log:
@@ -195,6 +197,7 @@ def from_unit(distribution: BaseDistribution, unit: float) -> float | int:
     if numbers.step is not None:
         step = float(numbers.step)
         value = low + round((value - low) / step) * step
+    # Rounding, in exp and in the step, may lead just outside the range.
     value = min(max(value, low), high)
     return round(value) if isinstance(numbers, IntDistribution) else value
 
@@ -248,6 +251,7 @@ def moved(distribution: BaseDistribution, value: Any, rng: np.random.Generator) 
     if distribution.single():
         return value
     if isinstance(distribution, CategoricalDistribution):
+        # Categories have no order, so all others are equally near.
         others = [choice for choice in distribution.choices if choice != value]
         return others[int(rng.integers(len(others)))] if others else value
     spread = _STEP

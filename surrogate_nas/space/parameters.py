@@ -42,6 +42,7 @@ class ParameterSpace(SearchSpace):
         """Ask for every parameter."""
         if isinstance(self._space, Mapping):
             return {n: suggest_from(trial, n, d) for n, d in self._space.items()}
+        # What the function returns is its own affair. What it asked for is the architecture.
         self._space(trial)
         return trial.params
 
@@ -76,6 +77,8 @@ def as_space(space: SpaceLike) -> SearchSpace:
     is_dict = isinstance(space, Mapping) and all(
         isinstance(d, BaseDistribution) for d in space.values()
     )
+    # NOTE: a class can be called as well. `CellSpace` in place of `CellSpace()` must not pass for
+    # a function of a trial.
     if is_dict or (callable(space) and not isinstance(space, type)):
         return ParameterSpace(space)
     raise SpaceError(
@@ -103,6 +106,7 @@ def distributions(space: SearchSpace) -> Distributions:
     Raises:
         SpaceError: The space has no parameters, or a parameter's distribution changes.
     """
+    # NOTE: a seed of its own, so that every process finds the same parameters in the same order.
     rng = np.random.default_rng(0)
     found: Distributions = {}
     for _ in range(_PROBES):
@@ -126,5 +130,6 @@ def distributions(space: SearchSpace) -> Distributions:
 
 def fingerprint(found: Distributions) -> str:
     """Return a short hash of a space's parameters and ranges, equal across processes."""
+    # Sorted, so that the order in which a space asks plays no part.
     listed = {name: json.loads(distribution_to_json(d)) for name, d in sorted(found.items())}
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()[:16]

@@ -131,6 +131,7 @@ class SearchSpace(abc.ABC):
         By default the sorted values themselves; a space that knows of equivalent architectures
         says so here, and none of them is trained twice.
         """
+        # NOTE: values that JSON does not know are told apart by their text.
         return json.dumps(dict(sorted(architecture.items())), sort_keys=True, default=str)
 
     def describe(self, architecture: Architecture) -> dict[str, float]:
@@ -140,6 +141,7 @@ class SearchSpace(abc.ABC):
         with weights), counted on PyTorch's meta device: no memory, no arithmetic, no GPU. What
         cannot be counted is left out.
         """
+        # NOTE: a function that builds, because the counting decides on which device that happens.
         return count(
             lambda: self.build(architecture, self.reference),
             self.reference.input_shape,
@@ -217,15 +219,19 @@ class SearchSpace(abc.ABC):
         Raises:
             SpaceError: A parameter is missing or its value is not allowed.
         """
+        # The replay asks the second chooser only for what is missing or not allowed.
         return self.suggest(Draw(replay_chooser(params, _refuse(params))))
 
     @final
     def for_task(self, task: TaskShape) -> Self:
         """Return a copy whose :meth:`describe` counts for this task's shape."""
+        # NOTE: a copy, because one space may be used for several tasks at the same time. It is
+        # shallow, as only attributes that this method replaces differ.
         bound = copy.copy(self)
         named = task.shape if isinstance(task, _Shaped) else _NO_SHAPE
         bound.reference = ReferenceShape(tuple(task.input_shape), task.n_outputs, named)
         shown = task.example(1) if isinstance(task, _Exemplary) else None
+        # Descriptions are counted on the CPU or on the meta device, never on a GPU.
         bound._example = None if shown is None else tensors.on_cpu(shown)
         return bound
 

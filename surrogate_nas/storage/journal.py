@@ -33,6 +33,7 @@ class JournalFile(JournalFileBackend):
             file.seek(end)
             with contextlib.ExitStack() as undo:
                 undo.callback(file.truncate, end)
+                # A write without a buffer may take a part of the bytes only.
                 while lines:
                     lines = lines[file.write(lines) :]
                 os.fsync(file.fileno())

@@ -141,6 +141,7 @@ def taken_from_dead(trial: FrozenTrial) -> Iterator[bool]:
                 is_alive = True
         is_dead = bool(taken) and not is_alive
         yield is_dead
+        # While the locks are held, so that nobody takes a file that is about to be removed.
         for path in taken if is_dead else []:
             _remove(path)
 

@@ -85,6 +85,7 @@ def _opened(storage: StorageLike) -> BaseStorage:
     try:
         if isinstance(storage, str) and "://" not in storage:
             return LockedJournal(JournalFile(storage))
+        # A driver may be named behind the kind of database, after a plus sign.
         if isinstance(storage, str) and storage.split("://")[0].split("+")[0] in _SERVERS:
             return LockedDatabase(open_database(storage, masked(storage)))
         return with_locks(with_tables(lambda: get_storage(storage)))
@@ -117,6 +118,7 @@ def reachable(storage: StorageLike) -> Iterator[None]:
         refuse_unescaped(storage)
         wrapped = isinstance(error, optuna.exceptions.StorageInternalError)
         cause = words_of(error.__cause__ if wrapped and error.__cause__ else error)
+        # NOTE: drivers repeat the address in their messages, so their error is not chained either.
         for secret in secrets_of(storage):
             cause = cause.replace(secret, "***")
         fixes = [fix for sign, fix in _FIXES.items() if sign in cause.lower()]

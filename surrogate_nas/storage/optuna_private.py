@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import optuna
 import sqlalchemy as sa
@@ -39,11 +39,14 @@ def storage_of(study: optuna.Study) -> BaseStorage:
 
 def id_of(owner: optuna.Study | FrozenStudy | BaseTrial) -> int:
     """Return the number by which a storage knows a study or a trial."""
-    if isinstance(owner, FrozenTrial | optuna.Trial):
-        return owner._trial_id
-    if isinstance(owner, optuna.Study | FrozenStudy):
-        return owner._study_id
-    raise TypeError(f"a {type(owner).__name__} is in no storage")
+    # NOTE: HyperbandPruner shows samplers a study that refuses to be asked for its ``__class__``,
+    # which isinstance does.
+    kind = type(owner)
+    if issubclass(kind, FrozenTrial | optuna.Trial):
+        return cast(FrozenTrial | optuna.Trial, owner)._trial_id
+    if issubclass(kind, optuna.Study | FrozenStudy):
+        return cast(optuna.Study | FrozenStudy, owner)._study_id
+    raise TypeError(f"a {kind.__name__} is in no storage")
 
 
 def stored_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -169,6 +172,7 @@ class HookedDatabase(RDBStorage):
         """Write a system attribute of a trial within a transaction."""
         self._set_trial_attr_without_commit(session, StoredSystemAttribute, trial_id, name, value)
 
+    # Optuna calls the private names below, which lead to the public ones above.
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:

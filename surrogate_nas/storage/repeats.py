@@ -155,6 +155,7 @@ def _numbering(trials: Sequence[FrozenTrial]) -> Callable[[BaseTrial | FrozenTri
     def number(trial: BaseTrial | FrozenTrial) -> int:
         """Return the effective number of a trial."""
         first = origin(trial)
+        # Each earlier repeat has used a number that an uninterrupted study would not have given.
         return first - bisect_left(repeats, first)
 
     return number
@@ -164,6 +165,7 @@ def _undrawn(trial: FrozenTrial) -> FrozenTrial:
     """Return a trial without the parameters that have been drawn for it."""
     twin = copy.copy(trial)
     twin.params, twin.distributions = {}, {}
+    # TPE and the Gaussian process sampler keep what they have drawn at once in such attributes.
     attrs = trial.system_attrs
     twin.system_attrs = {k: v for k, v in attrs.items() if ":relative_params" not in k}
     return twin

@@ -156,6 +156,7 @@ class PatientDatabase(HookedDatabase):
                     raise self._gone(cause) from error
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                # After the pause, so that an outage counts up to its end.
                 self._last_away = time.monotonic()
             else:
                 if began is not None:
@@ -194,6 +195,7 @@ class PatientDatabase(HookedDatabase):
         attempts.
         """
         token = None if template is None else template.system_attrs.get(attributes.WRITE_TOKEN)
+        # Only an attempt that is not the first one can find rows of its own.
         if token in self._begun:
             of_study = StoredTrial.study_id == study_id
             found = _signed(session, token).filter(of_study).one_or_none()
@@ -227,6 +229,7 @@ class PatientDatabase(HookedDatabase):
     def _sign(self, session: Session, trial_id: int, state: TrialState, token: str) -> None:
         """Add the token to a trial, if its state may be changed."""
         trial = StoredTrial.find_or_raise_by_id(trial_id, session, for_update=True)
+        # A trial that was taken from the queue by another worker is not changed, and not signed.
         if state is not TrialState.RUNNING or trial.state == TrialState.WAITING:
             self.add_system_attr(session, trial_id, attributes.WRITE_TOKEN, token)
 

@@ -76,6 +76,7 @@ class Split:
     def take(self, rows: torch.Tensor) -> Batch:
         """Return raw inputs and targets of some rows, by their numbers (n,) on any device."""
         at = rows.to(self.device)
+        # Targets may lie on another device than the inputs.
         targets = tensors.take(self.targets, rows.to(tensors.device_of(self.targets)))
         return tensors.take(self.inputs, at), targets
 
@@ -83,8 +84,10 @@ class Split:
         """Yield what tells this part of a data set from others: shapes, types and all targets."""
         # NOTE: what is yielded for a tensor must never change: studies remember its hash.
         for name, shape, dtype in sorted(tensors.facts(self.inputs), key=lambda one: one[0]):
+            # A single tensor has no name, and must not leave a space in the hash.
             yield f"{name} {shape} {dtype}".lstrip().encode()
         yield from _numbers(self.targets)
+        # Targets are hashed whole. Inputs may be gigabytes, so a sample stands for them.
         yield from _numbers(self.take(evenly(len(self)))[0])
 
 
@@ -182,6 +185,7 @@ class DatasetSplit:
     def item(self, row: int) -> Item:
         """Return an item, or why it cannot be read. Nothing is raised: processes hand it on."""
         try:
+            # NOTE: a value, as a DataLoader would wrap what its process raises into a new text.
             found = self.dataset[row]
         except Exception as error:  # the dataset is the user's, and raises whatever it likes
             return Unreadable(row, f"{type(error).__name__}: {error}")
@@ -195,6 +199,7 @@ class DatasetSplit:
         yield f"{len(self)} items".encode()
         for part in (inputs, targets):
             for name, shape, dtype in sorted(tensors.facts(part), key=lambda one: one[0]):
+                # The first axis is the size of the sample, and says nothing about the items.
                 yield f"{name} {shape[1:]} {dtype}".lstrip().encode()
             yield from _numbers(part)
 
@@ -237,6 +242,7 @@ def joined(items: Sequence[Item]) -> Batch:
     read = [item for item in items if not isinstance(item, Unreadable)]
     try:
         inputs, targets = default_collate([pair for _, pair in read])
+        # NOTE: collating makes float64 of Python's numbers, and networks take float32.
         return tensors.in_float32(inputs), tensors.in_float32(targets)
     except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
         row, why = _odd_one(read)
@@ -252,6 +258,7 @@ def _odd_one(read: Sequence[tuple[int, tuple[Any, Any]]]) -> tuple[int, str]:
     first = read[0][1]
     for row, pair in read:
         try:
+            # The error of a whole batch does not say which item it means. A batch of two does.
             default_collate([first, pair])
         except (RuntimeError, TypeError, KeyError, ValueError, AttributeError):
             sides = [[tuple(getattr(part, "shape", ())) for part in one] for one in (pair, first)]
@@ -262,6 +269,7 @@ def _odd_one(read: Sequence[tuple[int, tuple[Any, Any]]]) -> tuple[int, str]:
 def evenly(length: int) -> torch.Tensor:
     """Return the row numbers, at most 64 and evenly spaced, that stand for a part."""
     count = min(length, _SAMPLED_ROWS)
+    # NOTE: in float32 row numbers above 2**24 would be rounded.
     return torch.linspace(0, length - 1, count, dtype=torch.float64).long()
 
 

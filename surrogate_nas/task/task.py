@@ -34,6 +34,7 @@ class _Derived:
         self._derive = derive
 
     def __get__(self, task: Task | None, owner: type[Task]) -> Any:
+        # NOTE: without a `__set__`, what a subclass or an instance assigns comes first.
         return self if task is None else self._derive(task)
 
 
@@ -43,6 +44,8 @@ def _derived(derive: Callable[[Task], Any]) -> Any:
 
 
 def _is_set(task: Task, name: str) -> bool:
+    # NOTE: looked up statically. An ordinary access would derive the value, and `shape` and
+    # `input_shape` derive from each other.
     return not isinstance(inspect.getattr_static(task, name), _Derived)
 
 
@@ -118,6 +121,7 @@ class Task(abc.ABC):
         digest = hashlib.sha256(f"{self.metric.name} {self.n_outputs}".encode())
         # NOTE: what is hashed of a task of plain tensors must never change: studies remember it.
         said = (tuple(self.input_shape), self.n_outputs)
+        # Names came later than the two sizes, so only what they add to these enters the hash.
         rest = {n: value for n, value in self.shape.items() if value not in said}
         if rest:
             digest.update(json.dumps(Shape(rest).to_json(), sort_keys=True).encode())
@@ -137,6 +141,7 @@ class Task(abc.ABC):
         are the first inputs of the training split. A task whose networks take more in training,
         such as the inputs of a decoder, adds that here.
         """
+        # A split of fewer than n rows is repeated.
         inputs, _ = self.train.take(torch.arange(n) % len(self.train))
         return self.prepare(inputs)
 
@@ -186,6 +191,7 @@ class Task(abc.ABC):
                 got=f"whole numbers as {', '.join(discrete)}",
                 fix=f"train with mixup=0, or override {type(self).__name__}.mix",
             )
+        # lerp(a, b, w) is a + w (b - a), so its last argument is the weight of `inputs`.
         mixed: Tensors = tensors.apply(lambda one, two: torch.lerp(two, one, share), inputs, other)
         return mixed
 
@@ -309,6 +315,7 @@ class Collecting:
 
     def update(self, outputs: Tensors, targets: Tensors) -> None:
         """Take one batch's outputs and targets, on any device."""
+        # NOTE: batches stay on their device until the end, since each copy makes a GPU wait.
         self._outputs.append(outputs)
         self._targets.append(targets)
 

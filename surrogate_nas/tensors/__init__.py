@@ -231,6 +231,7 @@ def largest_difference(one: Tensors, two: Tensors) -> float:
     first, second = named(one), named(two)
     if {n: t.shape for n, t in first.items()} != {n: t.shape for n, t in second.items()}:
         return math.nan
+    # NOTE: in float64, since the difference of two unsigned integers would wrap around.
     differences = [(first[n].double() - second[n].double()).abs() for n in first]
     return max((float(each.max()) for each in differences if each.numel()), default=0.0)
 

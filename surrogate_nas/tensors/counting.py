@@ -73,6 +73,7 @@ def _built_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
 
 def _built_on_cpu(build: Callable[[], nn.Module]) -> nn.Module:
     """Build a network for real, with the same weights each time, and touch no global generator."""
+    # No device is listed, because saving the state of a GPU's generator would start CUDA.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(0)
         return build().eval()
@@ -130,6 +131,8 @@ def _run_counted(network: nn.Module, inputs: Tensors, device: torch.device) -> d
         nonlocal depth
         depth += module.num_layers if isinstance(module, nn.RNNBase) else 1
 
+    # NOTE: hooks count runs, not modules. A layer that runs twice counts twice, and one that never
+    # runs does not count.
     hooks = [
         module.register_forward_hook(add_depth)
         for module in network.modules()

@@ -19,6 +19,7 @@ _SPACE: Distributions = {
     "width": IntDistribution(1, 8),
     "depth": IntDistribution(1, 4),
 }
+# TPE draws its first ten trials at random, so the later ones come from its model.
 _TRIALS = 14
 
 
@@ -72,6 +73,7 @@ class BaseSamplerTestCase(BasicSamplerTestCase, RelativeSamplerTestCase):
         """A new sampler object continues a study as the first one would have."""
         whole = _studied(self.screening(base_sampler, _SPACE))
         parted = _studied(self.screening(base_sampler, _SPACE), _TRIALS // 2)
+        # A new object, as in a new process. Nothing in memory may be missed.
         parted.sampler = self.screening(base_sampler, _SPACE)
         parted.optimize(_objective, n_trials=_TRIALS - _TRIALS // 2)
         assert _params(parted) == _params(whole)

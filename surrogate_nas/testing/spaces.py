@@ -89,6 +89,7 @@ class SearchSpaceTestCase:
 
     def test_keys_are_text_and_do_not_change(self, space: SearchSpace) -> None:
         """``canonical`` gives equal architectures equal keys, asked again or for another task."""
+        # A key must not depend on the shape, or equal trials of two tasks would not match.
         bound = space.for_task(ReferenceShape((1, 9, 9), 2))
         for params, architecture in _drawn(space):
             key = space.canonical(architecture)
@@ -144,6 +145,7 @@ class SearchSpaceTestCase:
                 network = space.build(architecture, shape)
                 assert isinstance(network, nn.Module)
                 outputs = tensors.call(network, self.inputs(shape, 3))
+                # Any scalar would do. The question is whether gradients arrive.
                 sums = [t.sum() for t in tensors.leaves(outputs) if t.is_floating_point()]
                 torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
                 self.check_outputs(outputs, shape, 3)
@@ -151,6 +153,7 @@ class SearchSpaceTestCase:
                 gradients = [p.grad for p in network.parameters() if p.grad is not None]
                 assert gradients, "no parameter has an effect on the output"
                 assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+                # Batch normalization may refuse to train on one row, so this is an evaluation.
                 one = tensors.call(network.eval(), self.inputs(shape, 1))
                 self.check_outputs(one, shape, 1)
 

@@ -112,6 +112,7 @@ class SurrogateTestCase:
         """A prediction does not depend on the other architectures of the call."""
         given = _results(as_space(space), "twelve")
         mean, std = surrogate.predict(candidates, given)
+        # The tolerance allows for the order of sums, which depends on the number of rows.
         for k in (0, 17):
             alone, alone_std = surrogate.predict([candidates[k]], given)
             np.testing.assert_allclose(alone, mean[[k]], rtol=1e-9)
@@ -170,6 +171,7 @@ class SurrogateTestCase:
             candidates, (seen, _values(searched, seen)), direction=direction
         )
         truth = _values(searched, candidates)
+        # A rank correlation of a few values says nothing.
         if len(set(truth)) < 5:
             pytest.skip("the space is too small to rank")
         assert spearmanr(mean, truth).statistic > self.learns
@@ -198,6 +200,7 @@ def _known(space: SearchSpace) -> tuple[Params, list[float]]:
 def _results(space: SearchSpace, name: str) -> Results | None:
     """Return results of one kind, by its name in _RESULTS."""
     params, values = _known(space)
+    # Each kind tempts a model to divide by 0, to overflow or to invert a singular matrix.
     found: dict[str, Results | None] = {
         "none": None,
         "one": (params[:1], values[:1]),

@@ -81,6 +81,7 @@ class TaskTestCase:
 
     def test_rows_are_prepared_one_by_one(self, task: Task) -> None:
         """``prepare`` treats a row alone as it treats it among others."""
+        # NOTE: statistics of a batch would make a prediction depend on the rows beside it.
         together = task.prepare(tensors.first(task.train.inputs, _ROWS))
         alone = task.prepare(tensors.first(task.train.inputs, 1))
         torch.testing.assert_close(alone, tensors.first(together, 1))
@@ -112,6 +113,7 @@ class TaskTestCase:
     @pytest.mark.parametrize("smoothing", [0.0, 0.1])
     def test_the_loss_is_a_scalar_with_a_gradient(self, task: Task, smoothing: float) -> None:
         """``loss`` is a finite scalar with a finite gradient."""
+        # Outputs take the place of a network, so that the loss alone is tested.
         outputs = _with_gradient(self.outputs(task, task.validation))
         loss = task.loss(outputs, task.validation.targets, smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -180,6 +182,7 @@ class TaskTestCase:
     def test_the_fingerprint_is_that_of_the_data(self, task: Task) -> None:
         """``fingerprint`` is equal in each call, and another one for other data."""
         assert task.fingerprint == task.fingerprint
+        # The merged task differs in nothing but its data.
         assert task.merged().fingerprint != task.fingerprint
 
     def test_the_preparation_module_does_what_prepare_does(self, task: Task) -> None:

@@ -67,6 +67,8 @@ class Checkpoint:
 
     def offer(self, saved: NamedTensors, progress: Progress) -> None:
         """Write the state after an epoch, unless that was done only just before."""
+        # NOTE: remembered even if it is not due, because `flush` writes it when the training is
+        # interrupted. The progress is a copy, since the training changes its own.
         self._pending = saved, replace(progress)
         if time.monotonic() >= self._next:
             self.flush()
@@ -84,6 +86,8 @@ class Checkpoint:
         began = time.monotonic()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            # NOTE: not forced to the disk, as that takes long. A power cut at worst costs the
+            # progress: the checksum finds a damaged file.
             write_whole(self._path, _encoded(saved, progress, self._identity), durable=False)
         except (OSError, ValueError) as error:
             _logger.warning("The checkpoint %s cannot be written: %s", self._path, error)
@@ -105,6 +109,7 @@ class Checkpoint:
         starts afresh, and writes its own over it.
         """
         try:
+            # A link to nowhere counts as a file, so that it is refused with a warning.
             if not os.path.lexists(self._path):
                 return None
             tensors, progress = read_checkpoint(self._path, self._identity, state)
@@ -126,6 +131,7 @@ def identity_of(network: nn.Module, about: Mapping[str, Any]) -> str:
         [name, list(tensor.shape), str(tensor.dtype)]
         for name, tensor in [*network.named_parameters(), *network.named_buffers()]
     ]
+    # Functions inside a module are printed with their address, another one in each process.
     modules = re.sub(r" at 0x[0-9a-f]+", "", repr(network))
     text = canonical([_SCHEMA, modules, shapes, dict(about)])
     return hashlib.sha256(text.encode()).hexdigest()
@@ -140,6 +146,8 @@ def read_checkpoint(
         TrainingError: It is damaged, too large, or of another training.
         OSError: It cannot be read.
     """
+    # Adam keeps two tensors for each weight. So weights and states are three times the weights,
+    # and the fourth time is room for the rest.
     most = 4 * sum(t.nbytes for t in state.fixed_tensors().values()) + _HEADER_BYTES
     bounded_size(path, most, lambda got: _damaged(f"{str(path)!r}: {got}"), follow_links=False)
     try:
@@ -151,6 +159,7 @@ def read_checkpoint(
     record = metadata.get("record", "")
     if metadata.get("schema") != _SCHEMA or metadata.get("digest") != _digest(record, tensors):
         raise _damaged(f"{str(path)!r}, whose checksum is wrong")
+    # After the checksum, because a damaged file may give any identity.
     if metadata.get("identity") != identity:
         raise TrainingError(
             expected="a checkpoint of this network, task and Trainer",
@@ -179,6 +188,7 @@ def _digest(record: str, tensors: NamedTensors) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        # As bytes, because NumPy has no bfloat16.
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -186,6 +196,7 @@ def _digest(record: str, tensors: NamedTensors) -> str:
 def _require_fit(tensors: NamedTensors, state: TrainingState) -> None:
     """Check names, shapes and types of what is about to be put into the training."""
     wanted = state.fixed_tensors() | state.random_states()
+    # An optimizer makes its states in its first step, so they may be missing.
     optional = {
         optimizer_name(index, key): torch.zeros(()) if key == "step" else param
         for index, param in enumerate(state.params)

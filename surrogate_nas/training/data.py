@@ -158,8 +158,11 @@ class Streamed(Source):
         """Yield a batch for each set of rows, the next ones already under way."""
         for (inputs, targets), arrival in ahead(self._send, self._gathered(rows), _AHEAD):
             if arrival is not None:
+                # NOTE: the device waits for the copy, and the host does not.
                 current = torch.cuda.current_stream(self._device)
                 current.wait_event(arrival)
+                # NOTE: the memory belongs to the stream that copied. This keeps it from giving the
+                # memory to a later batch while the training still reads it.
                 for tensor in (*tensors.leaves(inputs), *tensors.leaves(targets)):
                     tensor.record_stream(current)
             yield self._task.prepare(inputs), targets
@@ -168,6 +171,7 @@ class Streamed(Source):
         """Yield for each set of rows how to get its batch."""
         if isinstance(self._split, DatasetSplit):
             for batch in decoded(self._split, rows):
+                # A partial holds this batch, and a lambda would see the loop's latest one.
                 yield functools.partial(_given, batch)
         else:
             for some in rows:
@@ -181,6 +185,7 @@ class Streamed(Source):
             return (inputs, targets), None
         with torch.cuda.stream(self._stream):
             inputs, targets = (
+                # Only a copy from page-locked memory runs beside other work.
                 tensors.to_device(tensors.pinned(t), self._device, non_blocking=True)
                 for t in found
             )
@@ -203,6 +208,7 @@ def ahead(make: Callable[[_Key], _Made], keys: Iterable[_Key], n_ahead: int) -> 
             while pending:
                 yield pending.popleft().result()
         finally:
+            # A reader may stop early. The pool then waits for the one batch that is being made.
             for future in pending:
                 future.cancel()
 
@@ -211,10 +217,12 @@ def source(split: SplitLike, task: Task, device: torch.device) -> Source:
     """Return a split as it best gets to a device."""
     if isinstance(split, DatasetSplit):
         return Streamed(split, task, device)
+    # NOTE: under a lock, or two trainings that begin together would store a split twice.
     with _STORING:
         of_task = _stored.setdefault(task, {})
         at = (id(split), device)
         if at not in of_task:
+            # Not remembered, because the next training may find more free memory.
             if not _fits(split, device):
                 return Streamed(split, task, device)
             of_task[at] = _store(split, task, device)
@@ -248,5 +256,6 @@ def _fits(split: Split, device: torch.device) -> bool:
 def prepared_bytes(split: SplitLike, task: Task) -> int:
     """Return the size of what is kept of a split's prepared inputs, judged by the first one."""
     inputs, _ = split.take(torch.zeros(1, dtype=torch.long))
+    # Of a dataset that is decoded on demand only the batches under way are in memory.
     n_kept = min(len(split), _DECODED_ROWS * _AHEAD) if split.n_bytes == 0 else len(split)
     return n_kept * tensors.n_bytes(task.prepare(inputs))

@@ -98,5 +98,6 @@ def _collated(items: Sequence[Item]) -> Batch | _Refused:
 def _begin_worker(_number: int) -> None:
     """Let the training's process alone decide about Ctrl-C and SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A loader ends its processes by SIGTERM, which the training's handler would make an error.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)

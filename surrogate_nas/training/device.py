@@ -25,6 +25,7 @@ def find_device(name: str | None) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        # A name may be valid without the device being there.
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise TrainingError(
@@ -32,6 +33,7 @@ def find_device(name: str | None) -> torch.device:
             got=f"{name!r}: {str(error).splitlines()[0]}",
             fix="give the Trainer another device, or None for the GPU if there is one",
         ) from error
+    # With its number, as what is stored on "cuda" would not be found on "cuda:0".
     if device.type == "cuda" and ":" not in name:
         return torch.device("cuda", torch.cuda.current_device())
     return device

@@ -46,6 +46,7 @@ class GraphRecorder(Recorder):
             RuntimeError: Something in it cannot be captured.
         """
         graph = torch.cuda.CUDAGraph()
+        # A replay advances registered generators. Others would repeat their numbers.
         for generator in self._generators:
             graph.register_generator_state(generator)
         with _CAPTURING, self.aside():

@@ -124,6 +124,7 @@ class Watchdog:
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         for timer in self._timers:
             timer.cancel()
+        # NOTE: after this no interrupt begins, and one that had begun has been sent.
         with self._lock:
             self._is_over = True
         if self._has_signal and _SIGNAL is not None:
@@ -146,6 +147,8 @@ class Watchdog:
         with self._lock:
             if self._is_over:
                 return
+            # NOTE: a signal also ends a wait for the system. An exception from another thread is
+            # raised only when Python code runs again.
             if self._has_signal and _SIGNAL is not None and self._thread.ident is not None:
                 signal.pthread_kill(self._thread.ident, _SIGNAL)
             else:

@@ -82,9 +82,11 @@ class NetworkStep:
         generators = {"order": generator}
         draws_on_host = settings.augmentation > 0 and not task.augments_on_device
         if device.type == "cuda" and not draws_on_host:
+            # NOTE: the order of the rows is still drawn on the CPU, so it is equal on all devices.
             self._generator = torch.Generator(device).manual_seed(seed)
             generators["augmentation"] = self._generator
         self._takes_rows = data.is_resident and (device.type == "cpu" or not draws_on_host)
+        # Tensors, since a recorded step reads and writes what lies on the device.
         self._total = torch.zeros((), device=device)
         self._mix = torch.ones((), device=device)
         self._recorder = _recorder(device, [self._generator]) if settings.is_recorded else None
@@ -107,6 +109,7 @@ class NetworkStep:
         self.n_parts = n_parts
         self._run = self._compute
         if self._recorder is not None:
+            # A recording has the number of parts built in, so recordings begin afresh.
             self._run = RecordedStep(self._compute, self._network, self.state, self._recorder)
 
     def use_more_parts(self, batch_size: int) -> bool:
@@ -172,14 +175,18 @@ class NetworkStep:
         for size, part in zip(sizes, parts, strict=True):
             loss = self._loss(*part)
             if len(sizes) > 1:
+                # The mean of the batch is the mean of its parts, weighted by their rows.
                 loss = loss * (size / n_rows)
             loss.backward()  # type: ignore[no-untyped-call]
+            # NOTE: summed on the device. To read a loss in each step would make the host wait.
             self._total += loss.detach()
         self._updater.step()
 
     def _loss(self, inputs: Tensors, *targets: Tensors) -> torch.Tensor:
         """Return the loss of one part; of two sets of targets, if the inputs are mixed."""
         outputs = forward(self._network, inputs, self._task, targets[0])
+        # NOTE: classes as numbers cannot be mixed. The mixture of both losses is what cross
+        # entropy would give for mixed classes.
         losses = [self._task.loss(outputs, t, self._settings.label_smoothing) for t in targets]
         return losses[0] if len(losses) == 1 else torch.lerp(losses[1], losses[0], self._mix)
 

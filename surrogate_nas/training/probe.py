@@ -60,6 +60,7 @@ def _why_not(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | 
 
 
 def _is_mask(index: Any) -> bool:
+    # The number of true values decides the shape of the result, which a replay cannot change.
     return isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8)
 
 

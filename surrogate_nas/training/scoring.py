@@ -37,6 +37,7 @@ def score(network: nn.Module, task: Task, data: Source, device: torch.device) ->
         except MAYBE_OUT_OF_MEMORY as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise
+        # NOTE: outside the handler, where the error no longer keeps the failed pass in memory.
         release(device)
         batch = (batch + 1) // 2
 

@@ -91,6 +91,7 @@ class TrainingState:
             for key in OPTIMIZER_STATES:
                 name = optimizer_name(index, key)
                 if name in saved and self._optimizer.state[param].get(key) is None:
+                    # NOTE: in its parameter's memory layout, as the optimizer would make it.
                     made = torch.empty_like(
                         param if saved[name].shape == param.shape else saved[name]
                     )

@@ -87,6 +87,7 @@ class RecordedStep:
     def _record(self, shapes: tuple[Facts, ...], batch: tuple[Tensors, ...]) -> None:
         """Record the step for batches of this size, or note why that cannot be."""
         before = self._state.copy()
+        # NOTE: a replay reads the recorded addresses, so each batch is copied into these.
         buffers = [tensors.clone(part) for part in batch]
 
         def step() -> None:
@@ -103,6 +104,7 @@ class RecordedStep:
             self._state.restore(before)
         if refusal is not None:
             self.refusal = refusal
+            # Batches of all sizes are then trained alike.
             self._recorded.clear()
             _logger.warning("Training without a recorded step, as %s.", refusal)
 
@@ -115,6 +117,7 @@ class RecordedStep:
         try:
             self._recorded[shapes] = buffers, self._recorder.record(step)
         except RuntimeError as error:
+            # The training then cuts its batches into more parts, and records those.
             if is_out_of_memory(error):
                 raise
             return f"recording failed ({str(error).splitlines()[0]})"

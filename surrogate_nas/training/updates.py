@@ -45,8 +45,10 @@ class Schedule:
         n_steps = self.epochs * self.steps_per_epoch
         warmup = min(round(self.warmup_epochs * self.steps_per_epoch), n_steps // 4)
         if step < warmup:
+            # From 1, since a step with rate 0 would change nothing.
             return self.peak * (step + 1) / warmup
         if self.kind == "inverse_sqrt":
+            # Vaswani et al. 2017, section 5.3, scaled so that the warm-up ends at the peak.
             return self.peak * math.sqrt(max(warmup, 1) / (step + 1))
         progress = (step - warmup) / (n_steps - warmup)
         return self.peak * 0.5 * (1.0 + math.cos(math.pi * progress))
@@ -98,6 +100,7 @@ class Updater:
         self._rates = [group.rate for group in groups]
         self._decays = [decay * group.decay for group in groups]
         self._decaying = [
+            # Biases, and the scales of normalizations, have one axis and do not decay.
             [p.data for p in group.parameters if p.requires_grad and p.ndim > 1]
             for group in groups
         ]
@@ -115,6 +118,8 @@ class Updater:
         each = zip(self.optimizer.param_groups, self._decaying, self._decays, strict=True)
         for group, decaying, decay in each:
             if decaying and decay > 0:
+                # NOTE: decoupled from the gradient (Loshchilov & Hutter 2019), so neither momentum
+                # nor Adam's scaling changes it.
                 torch._foreach_mul_(decaying, 1.0 - group["lr"] * decay)
         self.optimizer.step()
 
@@ -138,6 +143,7 @@ def _checked(
         times = counts.pop(id(parameter), 0)
         if times > 1 or (times == 0 and parameter.requires_grad):
             raise _refused("each parameter in one group", f"{name!r} in {times}")
+    # What is left was counted in a group and is not in the network.
     if counts:
         raise _refused("the network's own parameters", f"{len(counts)} others")
     return tuple(groups)

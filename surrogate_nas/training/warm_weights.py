@@ -183,6 +183,7 @@ class WarmWeights:
         for _, size, path in sorted(found):
             if total <= self.max_bytes and n <= _MOST_ENTRIES:
                 return
+            # The record goes first, so that none stands there without its weights.
             path.with_suffix(".json").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             n, total = n - 1, total - size
@@ -240,6 +241,7 @@ def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
 
 def _head(own: Mapping[str, torch.Tensor]) -> str:
     """Return the beginning of the names of the last layer's tensors."""
+    # Tensors are in the order in which the network's modules were made, so the last is the head's.
     last = list(own)[-1] if own else ""
     return last.rpartition(".")[0] + "." if "." in last else last
 

@@ -146,8 +146,10 @@ def _read(x: Any, y: Any, x_name: str, y_name: str) -> tuple[Array, Array]:
 def _encoded(data: tuple[Array, Array], values: Array, what: str) -> Labeled:
     """Return images, and labels as positions among the sorted values (k,) of training."""
     images, labels = data
+    # Labels beyond int64 are uint64. Another split may hold only small ones, and be int64.
     if values.dtype.kind == "u" and labels.dtype.kind == "i" and labels.min() >= 0:
         labels = labels.astype(np.uint64)
+    # NOTE: NumPy takes True for 1, so only labels of one kind are compared.
     is_comparable = labels.dtype.kind == values.dtype.kind
     is_known = np.isin(labels, values) if is_comparable else np.zeros(len(labels), dtype=bool)
     if not is_known.all():
@@ -157,6 +159,7 @@ def _encoded(data: tuple[Array, Array], values: Array, what: str) -> Labeled:
             got=f"unknown {enumerated(unknown)}",
             fix="drop these rows, or add some of them to the training data",
         )
+    # Numbered by the classes of `x`, so all splits agree about what a number means.
     return images, np.searchsorted(values, labels)
 
 
@@ -174,6 +177,7 @@ def _split(
     rows = {"train": np.arange(len(targets))}
     for part, share in shares.items():
         rest = rows["train"]
+        # Of all rows, and not of what the part before has left over.
         size = math.ceil(share * len(targets))
         # NOTE: scikit-learn's errors about rare classes name no class, so these come first.
         can_be_split = min(size, len(rest) - size) >= len(names)
@@ -182,6 +186,7 @@ def _split(
         rows["train"], rows[part] = train_test_split(
             rest, test_size=size, stratify=targets[rest], random_state=seed
         )
+    # Stratification rounds to whole rows, so a rare class may still miss in a part.
     if any(len(np.unique(targets[taken])) < len(names) for taken in rows.values()):
         raise _too_few_rows(targets, names, len(shares) + 1)
     return {part: (images[taken], targets[taken]) for part, taken in rows.items()}

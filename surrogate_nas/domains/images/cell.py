@@ -116,6 +116,7 @@ class CellSpace(SearchSpace):
         modules: list[nn.Module] = [stem, nn.BatchNorm2d(channels)]
         modules.extend(Cell(graph, channels) for _ in range(depth))
         for before, size in itertools.pairwise(sizes):
+            # A feature map that is too small to be halved keeps its size.
             modules.append(Reduction(channels, stride=1 if size == before else 2))
             channels *= 2
             modules.extend(Cell(graph, channels) for _ in range(depth))
@@ -140,6 +141,7 @@ class CellSpace(SearchSpace):
             # NOTE: a cell that returns its input, or zeros, does so in any number of copies.
             if graph.output in ((), ((0, 0),)):
                 depth = self.min_depth
+        # The same network with another learning rate is another trial.
         training = sorted(self.training(architecture).items())
         settings = [("width", width), ("depth", depth), *training]
         return "|".join([cell, *(f"{name}={number!r}" for name, number in settings)])
@@ -165,11 +167,14 @@ class CellSpace(SearchSpace):
         tally.norm(channels)
         for stage, area in enumerate(pixels):
             if stage:
+                # The shortcut pools before it convolves, so all layers run at the stage's size.
                 _tally_reduction(tally, channels, area)
                 channels *= 2
             _tally_cells(tally, graph, channels, area, depth)
         tally.norm(channels)
         tally.head(channels, self.reference.n_outputs)
+        # The stem and the head are two layers, and each of the other stages begins with a
+        # reduction of two, so all of them are twice the number of stages.
         longest = 2 * self.n_stages + self.n_stages * depth * graph.longest_path
         return {**tally.described(longest), "cell_convolutions": float(len(graph.layers))}
 

@@ -58,6 +58,7 @@ class CellGraph:
     @functools.cached_property
     def paths(self) -> tuple[tuple[str, ...], ...]:
         """Operations on each path from input to output, without skip connections."""
+        # Entry i has the paths to source i. One path without operations reaches the input.
         reaching: list[list[tuple[str, ...]]] = [[()]]
         for op, inputs in self.layers:
             reaching.append([(*path, op) for path in _extend(inputs, reaching)])
@@ -98,6 +99,7 @@ class CellGraph:
             "most_conv_3x3": max(wide),
             "mean_pools": sum(pools) / len(pools),
             "most_pools": max(pools),
+            # Source 0 is the cell's input, which is no layer.
             "output_layers": len({source for _, source in self.output} - {0}),
             "mean_receptive_growth": 2 * sum(growths) / len(growths),
             "receptive_growth": 2 * max(growths),
@@ -155,6 +157,7 @@ def published_key(ops: tuple[str, ...]) -> str:
     Args:
         ops: The six operations, in the order of :data:`EDGES`.
     """
+    # Text of each node. "0" is the cell's input, and "#" is zero.
     nodes = ["0"]
     for end in range(1, 4):
         strings = []
@@ -166,6 +169,7 @@ def published_key(ops: tuple[str, ...]) -> str:
             else:
                 node = nodes[start]
                 strings.append(node if op == "skip_connect" else f"({node})@{op}")
+        # NOTE: a sum of zeros is "#+#" and thus not zero. The published rule has it so.
         nodes.append("+".join(sorted(strings)))
     return nodes[-1]
 
@@ -207,8 +211,10 @@ def _orders(layers: list[Layer], live: list[int]) -> Iterator[tuple[int, ...]]:
     for number in live:
         op, inputs = layers[number - 1]
         depth = 1 + max(shapes[source][0] for _, source in inputs)
+        # NOTE: a source stands as what it computes, since a number would name its weights.
         inner = sorted("p" * pools + shapes[source][1] for pools, source in inputs)
         shapes[number] = (depth, f"{op}({'+'.join(inner)})")
+    # The depth comes first, so in every order a convolution follows its inputs.
     ranked = sorted(live, key=shapes.__getitem__)
     alike = [tuple(group) for _, group in itertools.groupby(ranked, key=shapes.__getitem__)]
     for chosen in itertools.product(*(itertools.permutations(group) for group in alike)):

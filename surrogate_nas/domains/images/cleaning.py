@@ -37,6 +37,7 @@ def as_array(values: Any, what: str) -> Array:
         tensor = values.detach().cpu()
         return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     if isinstance(values, list | tuple):
+        # NumPy cannot read a tensor that lies on a GPU or has a gradient.
         items = [as_array(v, what) for v in values] if _holds_arrays(values) else values
         try:
             return np.asarray(items)
@@ -44,6 +45,7 @@ def as_array(values: Any, what: str) -> Array:
             raise _ragged([_shape(item) for item in items], what) from None
     _refuse_masked(values, what)
     array = np.asarray(values)
+    # Arrays of different shapes come as a vector of objects. As a list they get a clear error.
     if array.dtype == object and array.ndim == 1 and _holds_arrays(array[:1]):
         return as_array(list(array), what)
     return array
@@ -136,6 +138,8 @@ def as_images(values: Any, what: str) -> Array:
 
 def _refuse_other_forms(values: Any, what: str) -> None:
     """Refuse data sets that are no arrays, in the name of what they are."""
+    # NOTE: classes are known by their names, because the libraries need not be installed and take
+    # seconds to import.
     kinds = {cls.__name__ for cls in type(values).__mro__}
     modules = {cls.__module__.partition(".")[0] for cls in type(values).__mro__}
     if kinds & {"Dataset", "IterableDataset", "DataLoader"}:
@@ -162,6 +166,7 @@ def _is_path(value: Any) -> bool:
 def _require_finite(images: Array, what: str) -> None:
     # What float32 cannot hold would become infinite later on.
     limit = np.finfo(np.float32).max
+    # NaN is not smaller than any number, so this finds it as well.
     bad = ~(np.abs(images) <= limit) if images.dtype.kind == "f" else np.zeros(1, dtype=bool)
     if bad.any():
         first = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), images.shape))
@@ -209,6 +214,7 @@ def require_one_scale(parts: Mapping[str, Array]) -> None:
         # NOTE: a quantile, as one outlier says nothing about the scale of the others.
         scales[name] = float(np.quantile(np.abs(flat[::step].astype(np.float64)), 0.999))
     low, high = min(scales, key=scales.__getitem__), max(scales, key=scales.__getitem__)
+    # A split of zeros alone has no scale that could be compared.
     if scales[high] > _MOST_RATIO * scales[low] > 0:
         raise TaskError(
             expected="pixels of one scale in all splits",
@@ -219,6 +225,7 @@ def require_one_scale(parts: Mapping[str, Array]) -> None:
 
 def to_tensor(images: Array, pixel_type: PixelType) -> torch.Tensor:
     """Copy images into a contiguous tensor; True becomes 255."""
+    # NOTE: always a copy, or the tensor would follow later changes of the user's array.
     pixels = np.array(images, dtype=pixel_type, order="C")
     return torch.from_numpy(pixels * np.uint8(255) if images.dtype.kind == "b" else pixels)
 
@@ -305,6 +312,7 @@ def _decoded(labels: Array, what: str) -> Array:
 
 def _from_objects(labels: Array) -> Array:
     """Find the type that all objects share; leave a mixture as it is."""
+    # In this order: a bool is an int to Python, and whole numbers are floats as well.
     kinds: tuple[tuple[type, tuple[type, ...]], ...] = (
         (str, (str,)),
         (bool, (bool, np.bool_)),
@@ -325,6 +333,7 @@ def _from_objects(labels: Array) -> Array:
 
 
 def _from_floats(labels: Array, what: str) -> IntArray:
+    # Above 2**53 not every whole number is a float, so different labels may have become one.
     whole = np.isfinite(labels) & (np.abs(labels) < 2**53)
     whole[whole] = labels[whole] == np.round(labels[whole])
     if not whole.all():

@@ -86,6 +86,7 @@ class ConvNetSpace(SearchSpace):
         """Ask for the number of stages, each stage's choices, then the choices of all stages."""
         n_stages = trial.suggest_int("n_stages", 1, self.max_stages)
         chosen: dict[str, Any] = {"n_stages": n_stages}
+        # NOTE: missing stages are not asked for, so each parameter of a trial has an effect.
         for i in range(n_stages):
             chosen[f"blocks_{i}"] = trial.suggest_int(f"blocks_{i}", 1, self.max_blocks)
             chosen[f"width_{i}"] = parts.suggest_width(trial, f"width_{i}", self.widths)
@@ -116,6 +117,7 @@ class ConvNetSpace(SearchSpace):
         for stage, before, size in zip(stages, [sizes[0], *sizes], sizes, strict=False):
             kind = Kind(stage.kernel, stage.expansion, stage.has_gate, activation, normalization)
             stride = 1 if size == before else 2
+            # Only the first block of a stage changes the resolution and the channels.
             for block in range(stage.blocks):
                 modules.append(Block(kind, channels, stage.width, 1 if block else stride))
                 channels = stage.width
@@ -128,6 +130,7 @@ class ConvNetSpace(SearchSpace):
         Raises:
             SpaceError: The architecture is not of this space.
         """
+        # Read stage by stage, so values of stages that do not exist play no part.
         stages = [list(stage) for stage in self._read(architecture)]
         shared = [_activation(architecture), _normalization(architecture)]
         return json.dumps([stages, *shared, sorted(self.training(architecture).items())])
@@ -149,10 +152,12 @@ class ConvNetSpace(SearchSpace):
         tally.convolution(inputs, channels, 3, pixels[0])
         tally.norm(channels)
         for stage, before, area in zip(stages, [pixels[0], *pixels], pixels, strict=False):
+            # The first block enters at the size and the channels of the stage before.
             _tally_blocks(tally, stage, channels, before, area, times=1)
             channels = stage.width
             _tally_blocks(tally, stage, channels, area, area, times=stage.blocks - 1)
         tally.head(channels, self.reference.n_outputs)
+        # The stem and the head, and the convolutions of each block.
         return tally.described(2 + sum(s.blocks * (2 if s.expansion == 1 else 3) for s in stages))
 
     def features(self, architecture: Architecture) -> dict[str, float]:
@@ -164,6 +169,7 @@ class ConvNetSpace(SearchSpace):
             SpaceError: The architecture is not of this space.
         """
         stages = self._read(architecture)
+        # A stage counts once a block, so that a long stage weighs more than a short one.
         blocks = [stage for stage in stages for _ in range(stage.blocks)]
         n = len(blocks)
         return {
@@ -272,11 +278,14 @@ def _tally_blocks(
         tally.convolution(outputs, outputs, kernel, pixels, times=times)
         tally.norm(outputs, times=2 * times)
     else:
+        # The widening comes before the stride, so it runs at the size of the input.
         tally.convolution(inputs, wide, 1, before, times=times)
         tally.convolution(wide, wide, kernel, pixels, groups=wide, times=times)
         tally.convolution(wide, outputs, 1, pixels, times=times)
         tally.norm(wide, times=2 * times)
         tally.norm(outputs, times=times)
+    # A gate sees the mean of each channel, a map of one pixel. In an inverted bottleneck it lies
+    # between the last two convolutions, where the channels are wide.
     if stage.has_gate:
         gated = outputs if stage.expansion == 1 else wide
         hidden = gate_width(gated)

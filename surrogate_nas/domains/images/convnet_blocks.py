@@ -58,6 +58,7 @@ def conv_norm(
 ) -> list[nn.Module]:
     """Return a convolution and its normalization."""
     padding = kernel // 2
+    # The normalization has a shift of its own, so a bias would be redundant.
     convolution = nn.Conv2d(
         inputs, outputs, kernel, stride, padding=padding, groups=groups, bias=False
     )

@@ -96,6 +96,7 @@ def _read_arrays(path: Path) -> dict[str, Array]:
 
 def _require_plausible_size(archive: Any, path: Path) -> None:
     """Refuse an archive whose arrays are far larger than images would be."""
+    # NOTE: zeros compress a thousandfold, so a small archive may ask for any amount of memory.
     unfolded = sum(member.file_size for member in archive.infolist())
     if unfolded > max(_PLAIN_BYTES, _MOST_UNFOLDED * path.stat().st_size):
         raise ValueError(f"it unfolds to {unfolded:,} bytes")

@@ -91,6 +91,8 @@ def from_folder(
         for file, label in _listed(folder, left_out)
     ]
     left_out.warn()
+    # NOTE: sizes come from the files' headers. So images of different sizes, or too many of them,
+    # are refused before the pixels of any are decoded.
     sizes = {row.name: found for row in rows if (found := size_of(row.file)) is not None}
     if size is None:
         require_one_size(sizes)
@@ -123,6 +125,7 @@ class _Row:
 
 def _arrays(rows: list[_Row], kept: dict[_Row, Pixels]) -> dict[str, Any]:
     """Return the arguments of ``from_arrays``: images and labels of each split."""
+    # NOTE: where unreadable images are skipped, a class may lose all of its images.
     lost = {(row.part, row.label) for row in rows} - {(row.part, row.label) for row in kept}
     if lost:
         raise TaskError(
@@ -130,6 +133,7 @@ def _arrays(rows: list[_Row], kept: dict[_Row, Pixels]) -> dict[str, Any]:
             got=f"none in {enumerated(sorted({label for _, label in lost}))}",
             fix="repair the images, or remove the sub-folder",
         )
+    # All splits at once, so that equal pixels stay equal across them.
     images = in_bytes(list(kept.values()), [row.name for row in kept])
     is_colored = any(image.ndim == 3 for image in images)
     arrays: dict[str, Any] = {}
@@ -152,6 +156,7 @@ def _checked_size(image_size: int | tuple[int, int] | None) -> Size | None:
     if image_size is None:
         return None
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    # NOTE: True is an int to Python. So the type itself is compared below.
     is_pair = isinstance(size, tuple | list) and len(size) == 2
     if not is_pair or not all(type(n) is int and n >= 1 for n in size):
         raise TaskError(

@@ -95,6 +95,8 @@ def pixels_of(file: Path, image_size: Size | None) -> Pixels | None:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
             with Image.open(file, formats=list(_FORMATS)) as opened:
                 if image_size is not None and _n_pixels(opened) > MOST_PIXELS:
+                    # NOTE: a JPEG can be decoded at a fraction of its size. Other formats ignore
+                    # the request, and are refused below.
                     opened.draft(None, (max(image_size), max(image_size)))
                 if _n_pixels(opened) > MOST_PIXELS:
                     return None
@@ -218,6 +220,7 @@ def stacked(images: Sequence[ByteArray], *, is_colored: bool) -> ByteArray:
     """Stack images, (n, height, width) or with channels first, (n, 3, height, width)."""
     if not is_colored:
         return np.stack(images)
+    # A grey image among coloured ones gets three equal channels.
     colored: list[Any] = [
         np.stack([i] * 3) if i.ndim == 2 else np.moveaxis(i, 2, 0) for i in images
     ]

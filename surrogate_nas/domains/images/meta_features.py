@@ -81,6 +81,7 @@ def image_meta_features(
         *(float(size) for size in images.shape[1:]),
         *_pixel_numbers(sample.numpy()),
         _effective_dimension(coarse),
+        # Even places in a class are one half of the sample, odd ones the other.
         *_landmarks(coarse, labels[rows], ranks[rows] % 2 == 0),
     )
     return dict(zip(IMAGE_META_FEATURES, values, strict=True))

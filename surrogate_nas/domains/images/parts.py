@@ -174,6 +174,7 @@ class Tally:
             bias: Whether the convolutions have a bias.
             times: Number of such convolutions.
         """
+        # Each weight is multiplied once for each pixel of the output.
         weights = outputs * (inputs // groups) * kernel * kernel
         self.parameters += times * (weights + outputs * bias)
         self.macs += times * weights * pixels

@@ -93,6 +93,7 @@ def _stage(
     drawing.text(
         x + width / 2, middle - _HIGHEST / 2 - 8, stage.name, size=11, anchor="middle", bold=True
     )
+    # The words below may be wider than the blocks, which then stand in their middle.
     left = x + (width - blocks) / 2
     drawing.path(f"M{x:.1f} {middle:.1f}H{x + width:.1f}", stroke=FAINT, width=1)
     for number in range(stage.n_blocks):

@@ -118,10 +118,12 @@ class SqlReader(StudyReader):
             one = found.setdefault(trial, [])
             if kind is not None:
                 one.append(_value(value, kind))
+            # Rows come in the order of objectives, so a larger number tells of a missing value.
             if objective is not None and objective >= len(one):
                 raise ValueError(f"objective {objective} in a study with one objective")
         params: dict[int, dict[str, Any]] = {trial: {} for trial in found}
         for trial, name, value, text in rows:
+            # A trial may have completed between the two queries.
             if trial in params:
                 params[trial][_text(name)] = self._decode(text, float(value))
         kept = [i for i, one in found.items() if len(one) == 1 and math.isfinite(one[0])]
@@ -130,6 +132,7 @@ class SqlReader(StudyReader):
 
     def _decode(self, distribution: str, value: float) -> Any:
         """Return a parameter's value from the number that stands for it in the database."""
+        # Thousands of rows share a few distributions, and each text is read once.
         decoder = self._decoders.get(distribution)
         if decoder is None:
             decoder = json_to_distribution(distribution).to_external_repr

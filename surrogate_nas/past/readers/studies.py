@@ -132,6 +132,7 @@ class OptunaReader(StudyReader):
             trials = self._storage.get_all_trials(
                 study.study_id, deepcopy=False, states=(TrialState.COMPLETE,)
             )
+            # Storages do not promise an order.
             return _results(sorted(trials, key=lambda trial: trial.number))
 
 

@@ -91,6 +91,7 @@ def as_number(cell: Any) -> int | float | None:
     if not isinstance(plain, str):
         return None
     text = plain.strip()
+    # Longer texts of digits are names, such as hashes, and would not fit into 64 bits.
     if _WHOLE.fullmatch(text) and len(text) < 20:
         return int(text)
     if _REAL.fullmatch(text):
@@ -158,6 +159,7 @@ def plain_number(cell: Any) -> Any:
     A number of 16 or 32 bits becomes the number of fewest digits that it is the nearest to.
     """
     if isinstance(cell, np.float16 | np.float32):
+        # The shortest text of a narrow number is what somebody once wrote.
         return float(str(cell))
     return cell.item() if isinstance(cell, np.generic) else cell
 

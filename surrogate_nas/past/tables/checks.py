@@ -55,8 +55,10 @@ def better(name: str) -> Direction | None:
     larger, smaller = bool(words & _LARGER), bool(words & _SMALLER)
     if not larger and not smaller:
         larger = "score" in words
+    # Words of both kinds cancel each other.
     if larger == smaller:
         return None
+    # A negated loss is to be maximized, a negated score minimized.
     return "maximize" if larger != bool(words & _NEGATED) else "minimize"
 
 

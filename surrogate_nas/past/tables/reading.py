@@ -106,6 +106,7 @@ def read_csv(path: TablePath) -> Table:
                     for column, cell in zip(columns, row, strict=True):
                         column.append(known.setdefault(cell, cell))
                     numbers.append(start)
+            # A quoted cell may span lines, so rows are not counted but asked for their place.
             start = reader.line_num + 1
     except UnicodeDecodeError as error:
         raise _unusable(source, f"{error}", "save the file as CSV in UTF-8") from error
@@ -206,6 +207,7 @@ def _check_names(source: str, names: Sequence[str]) -> None:
 
 def _delimiter(data: bytes) -> str:
     """Return the separator that splits the header into most cells."""
+    # Only the header is asked, since cells may hold any of these signs.
     header = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8-sig")
     counts = {d: len(next(csv.reader([header], delimiter=d), [])) for d in _DELIMITERS}
     return max(_DELIMITERS, key=lambda d: counts[d])
@@ -216,6 +218,7 @@ def _data(path: TablePath) -> bytes:
     name = repr(os.fspath(path))
     fix = "give the path of a CSV file, or split a large table by task"
     data = read_bounded(path, MAX_BYTES, lambda got: _unusable(name, got, fix))
+    # NOTE: counted in the bytes, which bounds rows and cells before any is made an object.
     if data.count(b"\n") > _MOST_ROWS:
         raise _unusable(name, f"more than {_MOST_ROWS:,} lines", "split the table by task")
     n_cells = sum(data.count(sign) for sign in (b"\n", *(d.encode() for d in _DELIMITERS)))

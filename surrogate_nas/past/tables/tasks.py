@@ -144,6 +144,7 @@ def _layout(table: Table, options: TableOptions) -> _Layout:
     plain = {name: name for name in names if not _NAMELESS.fullmatch(name)}
     value = options.value
     if is_export and value not in table.columns:
+        # Exports differ in capitals: optuna-dashboard writes "Value".
         value = next((n for n in names if n.lower() == value.lower()), value)
     for wanted in (value, options.task):
         if wanted is not None and wanted not in table.columns:

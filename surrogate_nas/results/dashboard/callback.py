@@ -186,6 +186,7 @@ class DashboardCallback:
         # NOTE: figures put off until the end of the program need scikit-learn, which can no longer
         # be imported then: its pools of processes register functions for the end themselves.
         importlib.import_module("sklearn.base")
+        # Noted before the question of time, so that the program's end writes what is left.
         _stale[id(self)] = (self, study)
         if self._affords(self._last_cost):
             self._is_outdone |= not self._write(study, just_now)
@@ -290,6 +291,7 @@ class DashboardCallback:
 @atexit.register
 def flush_stale() -> None:
     """Write the figures that were put off, when the program ends."""
+    # A copy, as each `flush` removes its entry.
     for callback, study in list(_stale.values()):
         callback.flush(study)
 
@@ -308,6 +310,7 @@ def _with_result(
     found = list(trials)
     for place, trial in enumerate(found):
         if id_of(trial) == just_now[0] and trial.state == TrialState.RUNNING:
+            # A copy, because the trial belongs to the storage.
             done = copy.copy(trial)
             done.state = TrialState.COMPLETE
             done.values = [just_now[1]]

@@ -82,6 +82,7 @@ def _best_found(found: BestFound, metric: str) -> go.Figure:
         name = "random draws, as predicted"
         low = {"x": x, "y": _short(band.at_word), **line, "showlegend": False}
         high = {"x": x, "y": _short(band.uncertain), **line, **filled, "name": name}
+        # "tonexty" fills down to the trace before. Results come last and lie on the band.
         traces = [low, high, *traces]
         said = "the band is an estimate; see the note"
     figure = _figure("Best found", said, "trainings", _text(metric), traces)
@@ -172,6 +173,7 @@ def _screening(found: Screening, n_screened: int) -> go.Figure:
         ("beyond a limit", found.infeasible, "#f0d5a0", "x"),
         ("trained", found.trained, ACCENT, ""),
     )
+    # Patterns tell the parts apart where colours do not.
     bars = [
         {
             "type": "bar",

@@ -31,6 +31,7 @@ def merged(existing: str, ours: str) -> str:
     """Return a note with our part replaced, or put below the text of others."""
     marked = f"{BEGIN}\n\n{ours.strip()}\n\n{END}"
     if _OURS.search(existing):
+        # NOTE: as a function. In a text, backslashes would be read as references to groups.
         return _OURS.sub(lambda _: marked, existing, count=1)
     return f"{existing.rstrip()}\n\n{marked}" if existing.strip() else marked
 
@@ -80,6 +81,7 @@ def _state(study: optuna.Study, summary: StudySummary) -> str:
     test_value = finite(study.user_attrs.get(attributes.TEST_VALUE))
     if test_value is not None:
         lines.append(f"**Test value of the final network:** {test_value:.4g} (measured once)")
+    # Two spaces at its end break a line in Markdown.
     return "  \n".join(lines)
 
 

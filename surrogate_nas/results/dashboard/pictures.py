@@ -107,6 +107,7 @@ def has_picture(study: optuna.Study, trial: FrozenTrial) -> bool:
 def without_picture(study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that have no picture of ours yet."""
     attrs = study_system_attrs(study)
+    # The names of these attributes have the trial's identity behind their common beginning.
     told = [key for key in attrs if key.startswith(attributes.FINISHED_ARTIFACTS)]
     later = {key.removeprefix(attributes.FINISHED_ARTIFACTS).split(":")[0] for key in told}
     return [

@@ -110,6 +110,7 @@ def write(study: optuna.Study, space: SearchSpace, trials: Sequence[FrozenTrial]
     single = len(study.directions) == 1
     summary = sum_up(study, trials) if single else None
     if summary is not None:
+        # Any sampler may be in charge of the study. Most know no past tasks.
         surrogate = getattr(study.sampler, "surrogate", None)
         known = surrogate if isinstance(surrogate, MetaSurrogate) else None
         expected = expected_best(trials, space, known, maximize=summary.maximize)
@@ -125,6 +126,7 @@ def is_new(study: optuna.Study, n_finished: int) -> bool:
     worker, since, written = (lease.get(key) for key in ("worker", "since", "written"))
     if isinstance(written, int) and written >= n_finished:
         return False
+    # The other worker's clock may be ahead of this one's.
     busy = isinstance(since, int | float) and abs(time.time() - since) < _LEASE_SECONDS
     return not (busy and worker != _WORKER)
 
@@ -134,6 +136,7 @@ def wait_for_others(study: optuna.Study) -> None:
     until = time.monotonic() + _LEASE_SECONDS
     while time.monotonic() < until:
         lease = study_system_attrs(study).get(attributes.PUBLISHING)
+        # A lease that was released says what was written, and not since when.
         if not isinstance(lease, dict) or "since" not in lease or lease.get("worker") == _WORKER:
             return
         time.sleep(_WAIT_SECONDS)
@@ -197,6 +200,7 @@ def _save_note(study: optuna.Study, ours: str) -> None:
             return
         save_note(study, wanted)
         stored = get_note(study)
+        # NOTE: two workers at the same time may mix their notes, or leave two parts.
         if stored.count(BEGIN) == stored.count(END) == 1 and stored.startswith(wanted[:100]):
             return
 
@@ -218,6 +222,7 @@ def add_late_pictures(
     if artifacts is not None:
         remember_folder(study, folder)
     done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.params]
+    # The best first, as there may be more than are drawn.
     best = sorted(without_picture(study, done), key=lambda trial: _place(study, trial))
     for trial in best[:_MOST_LATE_PICTURES]:
         add_picture(study, trial, picture(space, trial.params, words_of(trial)), folder)

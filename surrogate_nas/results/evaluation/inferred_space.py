@@ -81,6 +81,7 @@ def _distribution(name: str, values: Sequence[Any]) -> BaseDistribution:
                 got=f"{len(values):,} of {name!r}",
                 fix=f"leave {name!r} out if it only names the architecture, or give the space",
             )
+        # By type first, since texts and numbers cannot be compared.
         return CategoricalDistribution(sorted(values, key=lambda v: (type(v).__name__, v or 0)))
     low, high = min(values), max(values)
     log = low > 0 and high / low >= _LOG_RATIO

@@ -78,6 +78,7 @@ def evaluate_history(
         require_shared(past, space)
     fitted = PastFit.of(space, past, seed=seed)
     _check(fitted.past)
+    # The same encoding, so that the cold start differs by the past tasks alone.
     cold = MetaSurrogate.empty(fitted.encoding)
     rng = np.random.default_rng(seed)
     large = [k for k, task in enumerate(fitted.past) if len(task) >= _FEWEST_PAIRS]
@@ -109,6 +110,7 @@ def _evaluate(
     counts = np.empty((repeats, 3))
     for repeat in range(repeats):
         part = rng.permutation(len(rows))[:n_pool]
+        # NOTE: both searches get the same pool, so that chance in the draw of it cancels out.
         pool = RecordedPool([params[i] for i in part], y[part], share, known)
         counts[repeat] = (
             pool.trainings(warm, rng),
@@ -148,6 +150,7 @@ def _after(
         return None
     found = []
     for _ in range(repeats):
+        # Unseen pairs alone are ranked, since those seen are known.
         order = rng.permutation(len(y))
         rest = order[n:]
         seen = [params[i] for i in order[:n]], y[order[:n]].tolist()

@@ -73,6 +73,7 @@ class RecordedPool:
             left[pick] = False
             if good[pick]:
                 return float(len(chosen))
+        # None of the good ones was found, so all of them are left.
         return len(chosen) + _expected(int(left.sum()), int(good.sum()))
 
     def _next(self, surrogate: MetaSurrogate, chosen: Sequence[int], left: IndexArray) -> int:

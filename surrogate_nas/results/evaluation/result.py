@@ -105,6 +105,7 @@ class HistoryEvaluation:
         """
         # NOTE: two or three tasks cannot show how much tasks differ, so the variance is a mix of
         # the observed one and an assumed one.
+        # In logarithms twice as many trainings are as far from 1 as half as many.
         logs = [math.log(task.cold / task.warm) for task in self.tasks]
         n, middle = len(logs), _mean(logs)
         seen = sum((one - middle) ** 2 for one in logs)
@@ -116,6 +117,7 @@ class HistoryEvaluation:
     def effect(self) -> TransferEffect:
         """Whether transfer helps or harms beyond chance."""
         _, low, high = self.factor
+        # The ratio and the difference are different means, and a verdict needs both.
         if low > 1 and self.saved > 0:
             return "helps"
         return "harms" if high < 1 and self.saved < 0 else "does not help"

@@ -134,6 +134,7 @@ def choices_of(
                 name,
                 space.label(name),
                 float(strength[k]),
+                # Trees that never split contribute nothing.
                 float(strength[k] / max(strength.sum(), 1e-300)),
                 importances.get(name) if len(effects) > 1 else None,
                 effects[0],
@@ -165,6 +166,7 @@ def _effects(
     ]
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) == sum(there) and len(set(numbers)) > _MOST_VALUES:
+        # Thirds of the trials, and not of the range, so that each group has enough of them.
         edges = np.quantile(np.array(numbers, dtype=float), [1 / 3, 2 / 3])
         words = [
             _range(value, edges) if is_there else "not there"

@@ -60,6 +60,7 @@ def content(study: optuna.Study, space: SearchSpace | None) -> dict[str, Any]:
         "name": study.study_name,
         "task": str(attrs.get(attributes.TASK, "")),
         "counts": _counts(trials),
+        # The space's own record is left out, as it is long and for programs.
         "attributes": {
             k: _spelled(v) for k, v in sorted(attrs.items()) if k != attributes.SPACE_RECORD
         },
@@ -109,6 +110,7 @@ def _several(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str, An
     front = {t.number for t in study.best_trials} if done else set()
     drawn = []
     if done:
+        # A figure has two axes, so further objectives are in the table alone.
         values = np.array([t.values for t in done], dtype=float)[:, :2]
         drawn.append(pareto(values, [t.number in front for t in done], [str(n) for n in names]))
     best_first = sorted(done, key=lambda t: (t.number not in front, t.number))
@@ -140,6 +142,7 @@ def _numbers(
     found = [(f"{best.value:.4g}", f"validation {metric}")]
     test_value = finite(study.user_attrs.get(attributes.TEST_VALUE))
     if test_value is not None:
+        # What counts in the end comes first.
         found.insert(0, (f"{test_value:.4g}", f"test {metric}, retrained, measured once"))
     for attr, words in _SIZES:
         value = number(best, attr)
@@ -157,6 +160,7 @@ def _rows(summary: StudySummary) -> tuple[list[dict[str, Any]], int]:
     if len(trials) > _MOST_ROWS:
         sign = -1.0 if summary.maximize else 1.0
         kept = sorted(trials, key=lambda t: sign * float(t.value or 0.0))[:_MOST_ROWS]
+        # The best are kept, and they stay in the order in which they were trained.
         trials = sorted(kept, key=lambda t: t.number)
     return [_row(trial) for trial in trials], len(summary.completed) - len(trials)
 

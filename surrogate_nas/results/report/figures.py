@@ -68,11 +68,14 @@ def pareto(values: FloatArray, is_best: Sequence[bool], names: list[str]) -> Fig
     def draw(axes: Any) -> None:
         best = np.array(is_best)
         keep = spaced(int((~best).sum()), _MOST_POINTS)
+        # Only trials behind the front are thinned out.
         others = values[~best][keep]
         front = values[best]
+        # In order, so that the line runs along the front.
         front = front[np.argsort(front[:, 0], kind="stable")]
         axes.plot(*others.T, "o", color=GREY, markersize=4, label="trial")
         axes.plot(*front.T, "D-", color=INK, label="no trial is better in both")
+        # A name with dollar signs is no formula.
         axes.set_xlabel(_label(names[0]), parse_math=False)
         axes.set_ylabel(_label(names[1]), parse_math=False)
 
@@ -172,4 +175,5 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
         axes.legend(frameon=False, fontsize=9)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None})
+    # The XML declaration before it must not stand inside a page.
     return text.getvalue()[text.getvalue().index("<svg") :]

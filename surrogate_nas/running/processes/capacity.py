@@ -108,6 +108,7 @@ def cores() -> int:
 def _quota() -> float:
     """Return the number of cores that a container is limited to."""
     try:
+        # Where there is no limit, the quota is the word "max", which is no number.
         quota, period = _QUOTA.read_text().split()
         return int(quota) / int(period)
     except (OSError, ValueError):
@@ -141,13 +142,16 @@ def probe(training: Training, order: Probe) -> Probed:
     """Train one architecture for a moment, and return what that took."""
     task, space = training.task, training.space
     chosen = _architecture(space.for_task(task), order.quantile)
+    # More epochs than can be trained, so that the time alone ends the probe.
     trainer = replace(training.trainer, time_limit_seconds=order.seconds, epochs=10**6)
     device = torch.device(trainer.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     with seeded(0):
         network = space.build(chosen, task)
     outcome = trainer.train(network, task, seed=0, groups=space.parameter_groups(network))
+    # Memory that PyTorch keeps is lost to other processes, even if no tensor lies in it.
     reserved = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
+    # The worker lives on and trains, or is probed again beside others.
     del network
     if device.type == "cuda":
         torch.cuda.empty_cache()

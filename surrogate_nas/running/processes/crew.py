@@ -80,6 +80,7 @@ def n_on_device(pool: WorkerPool, wanted: NConcurrent, at_most: int) -> int:
         at_most: Number beyond which workers have nothing to do.
     """
     workers = [_ready(pool)]
+    # A large architecture says how many fit into memory, and typical ones below how fast they are.
     probed = _probe(pool, workers, quantile=1.0)
     if not probed:
         warnings.warn(
@@ -88,6 +89,7 @@ def n_on_device(pool: WorkerPool, wanted: NConcurrent, at_most: int) -> int:
         return 1
     (large,) = probed
     each = float(CONTEXT_BYTES + large.reserved_bytes)
+    # The probe has counted its own context as taken, and is one of those that shall fit.
     fits = fitting(large.free_bytes + CONTEXT_BYTES, each)
     if wanted != "auto":
         n = _reduced(min(wanted, at_most), fits, f"{each / 2**20:,.0f} MiB on the device each")
@@ -99,9 +101,11 @@ def n_on_device(pool: WorkerPool, wanted: NConcurrent, at_most: int) -> int:
     while True:
         workers += [_ready(pool) for _ in range(n - len(workers))]
         probed = _probe(pool, workers, quantile=0.5)
+        # A failed probe gets the rate 0, so that a smaller number wins.
         rates[n] = sum(one.steps_per_second for one in probed)
         if not probed or 2 * n > limit or not worth_doubling(rates, n):
             break
+        # Each number costs seconds, so only powers of two are tried, as long as they pay.
         n *= 2
     n = best_rate(rates)
     for worker in workers[n:]:
@@ -132,6 +136,7 @@ def not_started(how: str) -> StudyError:
 
 def _probe(pool: WorkerPool, workers: Sequence[Worker], quantile: float) -> list[Probed]:
     """Let workers train for a moment, all at once; return nothing if one of them fails."""
+    # All orders go out before an answer is awaited, or the probes would not run side by side.
     for worker in workers:
         worker.send(Probe(_PROBE_SECONDS, quantile))
     found: list[Probed] = []

@@ -110,6 +110,7 @@ def portable(error: Exception) -> Exception:
     """Return an error that can be sent, with its traceback as a note."""
     trace = "".join(traceback.format_exception(error))
     try:
+        # Unpacked here, too. A failure at the other end would look like the worker's end.
         sent: Exception = cloudpickle.loads(packed(error))
     except Exception:  # a user's error may refuse to be copied, or to be made again
         sent = RuntimeError(f"{type(error).__name__}: {error}")

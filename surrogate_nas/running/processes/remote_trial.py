@@ -63,6 +63,7 @@ _PROPERTIES = frozenset({"params", "distributions", "user_attrs", "constraints",
 
 def answer(trial: optuna.Trial, call: Call) -> Any:
     """Answer a worker's question about its trial."""
+    # Not the trial's own method, which would count the reports of an interrupted trial twice.
     if call.name == "should_prune":
         return should_prune(trial)
     if call.name in _METHODS:

@@ -104,6 +104,7 @@ class _Orders:
                 self._received.put(receive(inbox))
         except (EOFError, OSError):
             self._received.put(None)
+            # An idle worker reads None by itself. A training has to be interrupted.
             if not self._is_idle.is_set():
                 on_gone()
 
@@ -131,6 +132,7 @@ class _Orders:
             raise KeyboardInterrupt
         if isinstance(answer, Exception):
             raise answer
+        # A tuple of one, or an answer of None would mean that the study is gone.
         return answer[0]
 
 

@@ -43,12 +43,14 @@ class Worker:
     ) -> None:
         # NOTE: a session of its own: Ctrl-C on the terminal is the study's to handle.
         self._process = subprocess.Popen(
+            # The process gets this one's path, so that it can import the same modules.
             [sys.executable, "-c", _CODE.format(path=sys.path, module=module, n=n_threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": str(n_threads), **(environment or {})},
             start_new_session=True,
         )
+        # NOTE: a thread writes, as a full pipe would stop the study until the worker reads.
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._outbox.put(packed_objective)
         for work in (lambda: self._read(self._process.stdout, events), self._write):
@@ -64,6 +66,7 @@ class Worker:
         if pipe is None:
             return  # as its type allows, though the process was started with one
         with contextlib.suppress(OSError), pipe:
+            # None ends the loop and closes the pipe, which tells the process to end.
             while (data := self._outbox.get()) is not None:
                 pipe.write(data)
                 pipe.flush()
@@ -114,6 +117,7 @@ class WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # All are told first, so that they write their checkpoints at the same time.
         for worker in self.workers:
             worker.close()
         until = time.monotonic() + _GRACE_SECONDS
@@ -143,5 +147,6 @@ class WorkerPool:
                 worker, message = self._events.get(timeout=seconds)
             except queue.Empty:
                 return None
+            # A worker that was removed may have left messages.
             if worker in self.workers:
                 return worker, message

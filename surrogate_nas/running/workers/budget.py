@@ -86,6 +86,7 @@ class BudgetedStudy(optuna.Study):
                 raise KeyboardInterrupt
             if study_system_attrs(self).get(attributes.STOPPED_RUN) == self._run:
                 raise BudgetMet
+            # NOTE: without the lock at first, or workers that wait would keep others away.
             if self._has_room():
                 trial = self._claimed(fixed_distributions)
                 if trial is not None:
@@ -128,6 +129,7 @@ class BudgetedStudy(optuna.Study):
                 self._mark(id_of(asked))
             if is_held():
                 return asked
+        # NOTE: the lock was lost meanwhile, so others may have claimed. The trial goes back.
         storage_of(self).set_trial_state_values(id_of(asked), TrialState.WAITING)
         return None
 

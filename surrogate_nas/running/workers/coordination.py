@@ -150,6 +150,7 @@ class _Files(Coordination):
         if sys.platform == "win32":
             raise OSError("files cannot be locked as workers need it on Windows")
         while True:
+            # The process that started the workers may have just removed the folder.
             self._folder.mkdir(exist_ok=True)
             with contextlib.ExitStack() as stack:
                 file = stack.enter_context((self._folder / name).open("ab"))
@@ -174,6 +175,7 @@ class _Files(Coordination):
         path = self._folder / f"{Path(name).name}.lock"
         try:
             with path.open("rb") as file:
+                # NOTE: shared, or two that look at once would take each other for the worker.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 path.unlink(missing_ok=True)
                 return False
@@ -199,6 +201,8 @@ class _Files(Coordination):
         with contextlib.suppress(OSError), self._locked("one-at-a-time.lock") as lock:
             path = Path(str(lock.name))
             others = [one for one in self._folder.iterdir() if one.name != path.name]
+            # NOTE: a list, so that each name is asked. That removes the files of dead workers, and
+            # only an empty folder can be removed.
             if not any([self._is_alive(one.stem) for one in others]):
                 path.unlink()
                 self._folder.rmdir()
@@ -220,6 +224,7 @@ class _Server(Coordination):
         self._engine: sa.Engine = self._backend.engine
         self._study_id = study_id
         self._dead_after = dead_after
+        # The row has to exist, or there is nothing to lock.
         storage.set_study_system_attr(study_id, attributes.LOCK, "")
 
     @contextlib.contextmanager
@@ -259,6 +264,7 @@ class _Server(Coordination):
     def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """See :class:`Coordination`. For a while after an outage no trial is dead."""
         ids = [id_of(trial) for trial in trials]
+        # NOTE: before the look for an outage, so that one during the question counts as well.
         alive = self._patiently(lambda: self._alive(ids)) if ids else set()
         backend = self._backend
         if isinstance(backend, PatientDatabase) and backend.was_away_within(self._dead_after):
@@ -274,6 +280,7 @@ class _Server(Coordination):
                     _HEARTBEATS.c.trial_id.in_(ids)
                 )
             ).all()
+        # NOTE: both times are the server's, so the machines' clocks need not agree.
         silence = timedelta(seconds=self._dead_after)
         return {row[0] for row in rows if now.replace(tzinfo=None) - row[1] <= silence}
 

@@ -104,6 +104,7 @@ def _sees(device: str) -> Mapping[str, str]:
     index = torch.device(device).index
     if torch.device(device).type != "cuda" or index is None:
         return {}
+    # The index counts the devices that this process itself may see.
     here = [name for name in os.environ.get(_VISIBLE, "").split(",") if name]
     return {_VISIBLE: here[index] if index < len(here) else str(index)}
 

@@ -82,6 +82,7 @@ class RayCluster(Placement):
                 "The Ray cluster has room for %d workers at once; others wait for it.",
                 len(self._names),
             )
+        # Ray shows a process only the GPUs that it may use, under new numbers.
         device = "cuda" if self._needs["GPU"] else spec.device
         # NOTE: one process a worker, and none by Ray itself in the place of one that has died.
         remote = self._ray.remote(
@@ -104,6 +105,7 @@ class RayCluster(Placement):
         waiting = list(self._names)
         done, _ = self._ray.wait(waiting, num_returns=1, timeout=max(seconds, 0.0))
         if done:
+            # The first call returns at the first end, and this one collects all that there are.
             done, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
         return [self._end(reference, self._names.pop(reference)) for reference in done]
 
@@ -171,6 +173,7 @@ def _connect(ray: ModuleType, address: str) -> bool:
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", "auto")
     _knock(address)
+    # Nothing is sent to Ray's makers unless the user wants that.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(address=address, logging_level="warning")
@@ -196,6 +199,7 @@ def _knock(address: str) -> None:
             answer = connection.recv(9)
     except (OSError, OverflowError) as error:
         raise _no_cluster(address, f"{type(error).__name__}: {error}") from error
+    # The fourth byte of a frame is its type.
     if answer[3:4] != _HTTP2_SETTINGS:
         raise _no_cluster(address, "somebody there who does not speak as Ray does")
 
@@ -233,6 +237,7 @@ def _no_room(needs: dict[str, float], nodes: list[dict[str, float]]) -> StudyErr
 def _n_on(node: dict[str, float], needs: dict[str, float]) -> int:
     """Return how many workers have room on a machine."""
     rooms = [node.get(kind, 0.0) / need for kind, need in needs.items() if need]
+    # 0.3 / 0.1 is a little less than 3 in floating point.
     return math.floor(min(rooms) + 1e-9)
 
 

@@ -198,6 +198,7 @@ class _View:
             if trial.state.is_finished() and trial.number not in self._seen:
                 self._seen.add(trial.number)
                 for callback in self.callbacks:
+                    # A copy, because the storage's own list must not be changed by a callback.
                     callback(self._study, copy.deepcopy(trial))
         if self._bar is not None and self._n_epochs:
             for trial in trials:
@@ -316,8 +317,10 @@ class WorkerLoop(Loop):
             trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
             for trial in self.study.get_trials(deepcopy=False)
         )
+        # A trial that finishes proves that workers can work, and the count begins again.
         self._n_deaths = 1 + (self._n_deaths if n_seen == self._n_seen else 0)
         self._n_seen = n_seen
+        # NOTE: an architecture is given up after three deaths, and each worker may have one.
         if self._n_deaths >= _DEATHS * max(_DEATHS, self._n_workers):
             raise TrainingError(
                 expected="workers that live as long as their trainings",

@@ -126,6 +126,7 @@ def _work(spec: WorkerSpec, stop: _Stop) -> None:
     objective = as_objective(given)
     if spec.device is not None:
         objective = objective.on_device(spec.device)
+    # All workers got copies of one sampler, and would draw the same numbers.
     sampler.reseed_rng()
     storage = spec.address.open()
     study_id = storage.get_study_id_from_name(spec.study_name)
@@ -145,6 +146,7 @@ def _work(spec: WorkerSpec, stop: _Stop) -> None:
         guarded = _Guarded(objective, stop, coordination)
         while True:
             try:
+                # Without a number of trials it ends by BudgetMet, which `ask` raises.
                 study.optimize(guarded)
                 break
             except Exception:  # Optuna raises several kinds for a trial that was given away
@@ -209,6 +211,7 @@ class _Stop:
         if is_in_storage(frame):
             send_again(number)
             return
+        # Once only: a second signal must not interrupt what is done about the first.
         self._may_raise = False
         raise Terminated(signal.Signals(number).name)
 
