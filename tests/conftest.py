@@ -10,6 +10,7 @@ from hypothesis import settings
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.results.dashboard import callback
 from tests.helpers.exports import without_programs
+from tests.helpers.forks import quick_processes
 from tests.helpers.mysql import mysql_server, mysql_url
 from tests.helpers.postgres import postgres_server, postgres_url
 
@@ -18,6 +19,7 @@ __all__ = [  # for all tests
     "mysql_url",
     "postgres_server",
     "postgres_url",
+    "quick_processes",
     "without_programs",
 ]
 

@@ -255,16 +255,19 @@ def ours(surrogate: MetaSurrogate | None = None) -> Callable[[int], BaseSampler]
     )
 
 
+@pytest.mark.no_cover
 def test_it_searches_better_than_its_base() -> None:
     assert bests(ours(), 40) > bests_of_tpe() + 0.5
 
 
+@pytest.mark.no_cover
 def test_good_past_tasks_save_most_trials() -> None:
     surrogate = MetaSurrogate.fit(synthetic.SPACE, synthetic.past_tasks())
 
     assert bests(ours(surrogate), 5) > bests_of_tpe()
 
 
+@pytest.mark.no_cover
 def test_misleading_past_tasks_do_no_lasting_harm() -> None:
     surrogate = MetaSurrogate.fit(synthetic.SPACE, synthetic.past_tasks(sign=-1.0))
 

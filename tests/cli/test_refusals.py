@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from surrogate_nas.attributes import INTERRUPTED
 from tests.helpers.command_line import SMALL, Run, run, stored, verbosity
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 __all__ = ["run", "verbosity"]  # fixtures
 

@@ -24,7 +24,7 @@ from surrogate_nas.storage.opening import open_storage
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from tests.helpers.command_line import SMALL, Run, run, stored, verbosity
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 __all__ = ["run", "verbosity"]  # fixtures
 

@@ -25,6 +25,8 @@ from surrogate_nas import attributes, domains
 from surrogate_nas.cli import main
 from tests.helpers.domains.tiny.tagging import drawn
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 FOLDER = Path(__file__).parents[1] / "helpers" / "domains"
 TRAINER = sn.Trainer(epochs=3, batch_size=16, augmentation=0.5, device="cpu")
 

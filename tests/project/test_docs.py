@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import surrogate_nas
 from surrogate_nas import pretrained, samplers, spaces, tasks, testing
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"
@@ -46,6 +47,8 @@ def test_the_code_of_a_page_runs(
 def test_the_blocks_on_extending_are_a_test_file_that_passes(tmp_path: Path) -> None:
     file = tmp_path / "test_mine.py"
     file.write_text("".join(blocks("extending")), encoding="utf-8")
+    # As few pairs of Optuna's suites as with the package's own samplers.
+    shutil.copy(TOP / "tests" / "samplers" / "conftest.py", tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", file],
         cwd=tmp_path,

@@ -15,6 +15,8 @@ from surrogate_nas.running.optimize import optimize
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.toys import ToySpace, ToyTask
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 class Terminal(io.StringIO):
     """A terminal that remembers what was written."""

@@ -25,6 +25,8 @@ from surrogate_nas.training import trainer as train_module
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.toys import ARCHITECTURE, Clock, ToySpace, ToyTask
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 TASK = ToyTask()
 SHORT = Trainer(epochs=2, batch_size=32)
 

@@ -21,7 +21,7 @@ from surrogate_nas.training.trainer import Trainer
 from tests.helpers.mortal import faulty
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 TASK = ToyTask()
 SPACE = ToySpace(dropout=0.5)

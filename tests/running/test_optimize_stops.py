@@ -18,7 +18,7 @@ from tests.helpers.kills import parent_of
 from tests.helpers.mortal import MortalSpace
 from tests.helpers.toys import ARCHITECTURE, ToyTask
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 SCRIPT = """
 import sys, optuna, torch, surrogate_nas as sn

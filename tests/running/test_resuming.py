@@ -21,7 +21,7 @@ from tests.helpers.killed_studies import EPOCHS, TRIALS, new_study, objective
 from tests.helpers.kills import start
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 fcntl = pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
 FAIL, COMPLETE, WAITING = TrialState.FAIL, TrialState.COMPLETE, TrialState.WAITING

@@ -26,7 +26,7 @@ from tests.helpers.stopped_studies import (
     stop,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
 

@@ -14,7 +14,7 @@ from optuna.testing.pytest_samplers import (
 
 from surrogate_nas.testing import BaseSamplerTestCase
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 MULTI: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),

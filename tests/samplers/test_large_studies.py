@@ -24,7 +24,7 @@ from surrogate_nas.surrogate.model.posterior import Posterior
 from surrogate_nas.surrogate.target_model import MOST_OBSERVED, MOST_PENDING
 from tests.helpers import synthetic
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 SPACE = ParameterSpace(synthetic.SPACE)
 

@@ -40,6 +40,7 @@ from tests.helpers.toys import ToySpace
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
+    pytest.mark.usefixtures("quick_processes"),
 ]
 
 
@@ -81,12 +82,14 @@ def mutating(space: Any = synthetic.SPACE, seed: int = 0, **options: Any) -> Str
 # Optuna's suites
 
 
+@pytest.mark.no_cover
 class TestAlone(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
         return lambda: StrategySampler(None, MutateBest(n_startup=2), seed=0)
 
 
+@pytest.mark.no_cover
 class TestAsBase(BaseSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture
     def base_sampler(self) -> Callable[[int], BaseSampler]:
@@ -140,7 +143,7 @@ def test_a_study_continues_in_another_process(tmp_path: Path) -> None:
         check=True,
         timeout=240,
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
     for base in (False, True):

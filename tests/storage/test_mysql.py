@@ -19,7 +19,11 @@ from tests.helpers.mysql import MySqlServer
 from tests.helpers.toys import ToySpace
 from tests.helpers.worker_studies import patient_study, width, workers_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.* workers share .* CPU cores")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.* workers share .* CPU cores"),
+    pytest.mark.usefixtures("quick_processes"),
+]
 
 
 def slow_width(trial: optuna.Trial) -> float:

@@ -14,7 +14,7 @@ from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.testing import Surrogate, SurrogateTestCase
 from tests.helpers.nets import PAST, SPACE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 Pair: TypeAlias = tuple[SpaceLike, Surrogate]
 

@@ -25,7 +25,7 @@ from tests.helpers.nets import (
     unrelated,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 
 @pytest.fixture(scope="module")

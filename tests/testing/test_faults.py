@@ -28,7 +28,7 @@ from surrogate_nas.testing import (
 from tests.helpers import synthetic
 from tests.helpers.toys import ToyTask, accuracy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 SHAPE = ReferenceShape((3, 17, 12), 5)
 

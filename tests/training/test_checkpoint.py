@@ -25,6 +25,8 @@ from surrogate_nas.training.updates import Updater
 from tests.helpers.kills import TASK, TRAINER, build, digest, kill_after, start
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"optimizer": "adamw", "schedule": "inverse_sqrt"},

@@ -19,6 +19,8 @@ from surrogate_nas.training import trainer as train_module
 from surrogate_nas.training.trainer import Outcome, StopReason, Trainer, seeded
 from tests.helpers.toys import ARCHITECTURE, Clock, ToySpace, ToyTask
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 TASK = ToyTask()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import copy
-import importlib
 import logging
 import os
 import threading
@@ -183,9 +182,7 @@ class DashboardCallback:
         self.begin()
         if _is_in_memory(study):
             return
-        # NOTE: figures put off until the end of the program need scikit-learn, which can no longer
-        # be imported then: its pools of processes register functions for the end themselves.
-        importlib.import_module("sklearn.base")
+        _import_what_figures_need()
         # Noted before the question of time, so that the program's end writes what is left.
         _stale[id(self)] = (self, study)
         if self._affords(self._last_cost):
@@ -294,6 +291,15 @@ def flush_stale() -> None:
     # A copy, as each `flush` removes its entry.
     for callback, study in list(_stale.values()):
         callback.flush(study)
+
+
+def _import_what_figures_need() -> None:
+    """Import scikit-learn, which figures that are put off until the end of the program need."""
+    # NOTE: at the end it can no longer be imported for the first time, because its pools of
+    # processes register functions for the end themselves. Processes that only train spare it.
+    from sklearn import base
+
+    del base
 
 
 def _is_in_memory(study: optuna.Study) -> bool:

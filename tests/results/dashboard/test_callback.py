@@ -25,6 +25,8 @@ from surrogate_nas.training.trainer import Trainer
 from tests.helpers.stored_studies import stored_figures
 from tests.helpers.toys import ToySpace, ToyTask
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 TASK, SPACE, TRAINER = ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=32)
 
 

@@ -18,7 +18,7 @@ from surrogate_nas.running.study import create_study
 from tests.helpers.stored_studies import stored_figures
 from tests.helpers.toys import ToySpace, ToyTask
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 N_EACH = 4
 WORKER = f"""

@@ -15,7 +15,7 @@ from surrogate_nas.training.trainer import Trainer
 from tests.helpers.broken import NoNetworks
 from tests.helpers.toys import ToySpace, ToyTask
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 OBJECTIVE = Objective(ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=32, device="cpu"))
 

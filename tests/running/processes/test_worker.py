@@ -25,7 +25,7 @@ from surrogate_nas.running.processes.messages import (
 from surrogate_nas.running.processes.remote_trial import Call, RemoteTrial, answer, study_name
 from surrogate_nas.running.processes.worker import run, serve
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 
 @contextmanager

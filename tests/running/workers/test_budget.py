@@ -18,7 +18,7 @@ from surrogate_nas.running.workers.budget import BudgetedStudy, BudgetMet, fail_
 from surrogate_nas.running.workers.coordination import coordinate
 from tests.helpers.worker_studies import KINDS, address, new_study, opened
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 COMPLETE, FAIL, RUNNING, WAITING = (
     TrialState.COMPLETE,

@@ -16,7 +16,7 @@ from surrogate_nas.running.workers.run import run_workers
 from surrogate_nas.storage.opening import open_storage
 from tests.helpers.postgres import PostgresServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
 
 
 def slow(trial: optuna.Trial) -> float:

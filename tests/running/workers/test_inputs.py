@@ -19,6 +19,8 @@ from surrogate_nas.running.workers.local import _sees
 from tests.helpers.toys import ToySpace, ToyTask
 from tests.helpers.worker_studies import new_study, width
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 @pytest.mark.parametrize("number", [0, -2, 1.5, True, "3"])
 @pytest.mark.parametrize("name", ["n_trials", "n_workers"])

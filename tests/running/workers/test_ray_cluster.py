@@ -37,6 +37,8 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         patch.setenv("PYTHONPATH", str(_ROOT), prepend=os.pathsep)
+        # NOTE: a cluster starts a dozen processes of its own, which coverage would slow down.
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         from ray.cluster_utils import Cluster
 
         node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _MEMORY}

@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores"),
     pytest.mark.filterwarnings("ignore:SQLite writes for one"),
+    pytest.mark.usefixtures("quick_processes"),
 ]
 
 

@@ -21,7 +21,11 @@ from tests.helpers.mortal import MortalSpace
 from tests.helpers.toys import ARCHITECTURE, ToyTask
 from tests.helpers.worker_studies import address, new_study, opened
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*workers share .* CPU cores"),
+    pytest.mark.usefixtures("quick_processes"),
+]
 
 SCRIPT = """
 import sys, torch, surrogate_nas as sn
