@@ -83,7 +83,7 @@ def written(space: SearchSpace, params: Architecture, task: sn.Task, folder: Pat
     space = space.for_task(task)
     with seeded(0):
         network = space.build(params, task)
-    sn.Trainer(epochs=4, batch_size=8, device="cpu").train(network, task)
+    sn.Trainer(epochs=8, batch_size=8, device="cpu").train(network, task)
     record: dict[str, Any] = write_network(space, params, space.from_params(params), task)
     write_folder(folder, Contents(network, task, record, {}))
     with torch.no_grad():

@@ -57,6 +57,7 @@ def test_every_row_of_the_table_is_read(space: sn.SearchSpace) -> None:
     assert sum(len(task) for task in pretrained.history(space)) == len(rows)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("space", SPACES, ids=lambda s: type(s).__name__)
 def test_the_surrogate_that_ships_is_the_one_fitted_to_the_history(
     space: sn.SearchSpace,
@@ -71,6 +72,7 @@ def test_the_surrogate_that_ships_is_the_one_fitted_to_the_history(
     np.testing.assert_allclose(std, std_again, atol=1e-9)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("space", SPACES, ids=lambda s: type(s).__name__)
 def test_it_ranks_a_task_that_it_was_not_fitted_to(space: sn.SearchSpace) -> None:
     *others, left_out = pretrained.history(space)
@@ -80,6 +82,7 @@ def test_it_ranks_a_task_that_it_was_not_fitted_to(space: sn.SearchSpace) -> Non
     assert spearmanr(mean, left_out.values).statistic > 0.3
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "space",
     [

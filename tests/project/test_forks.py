@@ -33,11 +33,29 @@ def test_pipes_arguments_environment_folder_and_exit_code(tmp_path: Path) -> Non
     assert done.stderr == "wrong\n"
 
 
-def test_an_error_is_told_and_is_exit_code_1() -> None:
-    done = python("1 / 0")
+@pytest.mark.parametrize(
+    ("code", "said"), [("1 / 0", "ZeroDivisionError"), ("raise SystemExit('why')", "why\n")]
+)
+def test_an_error_is_told_and_is_exit_code_1(code: str, said: str) -> None:
+    done = python(code)
 
     assert done.returncode == 1
-    assert "ZeroDivisionError" in done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_them_as_they_end_python(number: signal.Signals) -> None:
+    code = "import time; print('on', flush=True); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == -number
+    assert ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
 
 
 def test_torch_is_there_already() -> None:

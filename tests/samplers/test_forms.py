@@ -114,6 +114,7 @@ def test_values_that_are_not_finite_teach_nothing() -> None:
 # Conditional spaces
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_a_conditional_space_is_searched_well(direction: str) -> None:
     study = studied(sampler(ToySpace(), n_candidates=32), toy, 25, direction=direction)
@@ -127,6 +128,7 @@ def test_a_conditional_space_is_searched_well(direction: str) -> None:
 # Limits
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(5))
 def test_nothing_beyond_a_limit_is_suggested(seed: int) -> None:
     space = ConvNetSpace().for_task(ToyTask())

@@ -126,6 +126,7 @@ def test_a_large_space_is_not_listed_to_find_out() -> None:
     assert WholeSpace.of(as_space(conditional), Limits(space, None), 13) is not None
 
 
+@pytest.mark.no_cover
 def test_of_equivalent_architectures_the_first_stands() -> None:
     """Cells whose live part is the same are one."""
     space = sn.spaces.CellSpace(widths=(8,), max_depth=1)

@@ -51,6 +51,7 @@ def test_each_task_is_judged_by_the_others_alone(alike: HistoryEvaluation) -> No
         assert set(task.weights) == set(names) - {task.name}
 
 
+@pytest.mark.no_cover
 def test_tasks_of_shuffled_values_do_not_help() -> None:
     past = [shuffled(task, seed) for seed, task in enumerate(past_tasks(n_tasks=4))]
     found = evaluate_history(past, SPACE, repeats=REPEATS)
@@ -62,6 +63,7 @@ def test_tasks_of_shuffled_values_do_not_help() -> None:
     assert sum(task.remark == "not predicted by the others" for task in found.tasks) >= 3
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("how", ["values", "direction"])
 def test_a_task_predicted_in_reverse_is_to_be_checked(how: str) -> None:
     past = past_tasks(n_tasks=5)
@@ -77,6 +79,7 @@ def test_a_task_predicted_in_reverse_is_to_be_checked(how: str) -> None:
     assert "check its direction" in str(found)
 
 
+@pytest.mark.no_cover
 def test_losses_are_judged_as_losses() -> None:
     past = past_tasks(n_tasks=2)
     losses = [PastTask(t.name, t.params, [-v for v in t.values], "minimize") for t in past]
@@ -84,6 +87,7 @@ def test_losses_are_judged_as_losses() -> None:
     assert found.tasks == evaluate_history(past, SPACE, repeats=1).tasks
 
 
+@pytest.mark.no_cover
 def test_the_space_is_inferred_where_it_is_not_given() -> None:
     past = past_tasks(n_tasks=3)
     for task in past:
@@ -176,6 +180,7 @@ def test_fewer_than_two_tasks_are_refused() -> None:
     assert "finish another study" in caught.value.fix
 
 
+@pytest.mark.no_cover
 def test_tasks_of_few_pairs_are_not_left_out_themselves() -> None:
     small, *large = past_tasks(n_tasks=3)
     tiny = PastTask("tiny", small.params[:9], small.values[:9])
@@ -209,6 +214,7 @@ def test_parameters_that_are_no_plain_values_are_refused() -> None:
         evaluate_history([*past_tasks(n_tasks=2), PastTask("odd", odd, list(range(10)))], SPACE)
 
 
+@pytest.mark.no_cover
 def test_verdicts_on_real_tables_are_sensible() -> None:
     table = pandas.read_parquet(shared_table("transnas_micro"))
     names = [column.removeprefix("val__") for column in table if column.startswith("val__")]

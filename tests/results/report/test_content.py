@@ -136,6 +136,7 @@ def test_odd_names_of_parameters_do_no_harm(name: str, tmp_path: Path) -> None:
     assert "Which choices mattered" in page.text
 
 
+@pytest.mark.no_cover
 def test_thousands_of_trials_make_a_page_of_less_than_three_megabytes(tmp_path: Path) -> None:
     """In seconds, with the best of them in the table."""
     rng = np.random.default_rng(0)

@@ -64,6 +64,7 @@ def masses(fitted: PastBasis) -> list[float]:
     ]
 
 
+@pytest.mark.no_cover
 def test_the_prior_learns_what_past_tasks_say_of_each_other() -> None:
     alike = tasks(np.tile([[1.0, 0.5, 0.0]], (8, 1)))
     # Half of the tasks want the opposite: they say much, but their mean says nothing.
