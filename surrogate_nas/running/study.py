@@ -13,7 +13,7 @@ import optuna
 
 from surrogate_nas import attributes, pretrained
 from surrogate_nas.domains.space_record import write_space
-from surrogate_nas.errors import StudyError
+from surrogate_nas.errors import SpaceError, StudyError
 from surrogate_nas.running.attached import with_attached
 from surrogate_nas.running.set_aside import set_aside_waiting
 from surrogate_nas.samplers.surrogate_sampler import BaseLike, SurrogateSampler
@@ -72,12 +72,7 @@ def create_study(
         SurrogateFileError: The surrogate cannot be read, or none ships for this space.
         SurrogateMismatchError: The surrogate belongs to another space.
     """
-    if pruner is not None and not isinstance(pruner, optuna.pruners.BasePruner):
-        raise StudyError(
-            expected="a pruner of Optuna, as an object",
-            got=repr(pruner),
-            fix="write for example pruner=optuna.pruners.MedianPruner()",
-        )
+    _check_arguments(space, pruner)
     space = space.for_task(task)
     sampler = SurrogateSampler(
         space,
@@ -108,6 +103,28 @@ def create_study(
         recover(storage_of(study), id_of(study))
         set_aside_waiting(study)
     return study
+
+
+def _check_arguments(space: object, pruner: object) -> None:
+    """Refuse arguments of a class that Optuna or the first trial would stumble over.
+
+    Raises:
+        SpaceError: The space is none that builds networks.
+        StudyError: The pruner is no object of Optuna's.
+    """
+    if not isinstance(space, SearchSpace):
+        raise SpaceError(
+            expected="a SearchSpace, which builds networks for the task",
+            got=repr(space),
+            fix="pass for example surrogate_nas.spaces.CellSpace(); a function or a dict is a "
+            "space of SurrogateSampler alone",
+        )
+    if pruner is not None and not isinstance(pruner, optuna.pruners.BasePruner):
+        raise StudyError(
+            expected="a pruner of Optuna, as an object",
+            got=repr(pruner),
+            fix="write for example pruner=optuna.pruners.MedianPruner()",
+        )
 
 
 def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:

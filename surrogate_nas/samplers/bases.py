@@ -48,8 +48,11 @@ def as_base(given: Any) -> BaseLike:
         if issubclass(given, Strategy):
             return _strategy(given)
         raise _refused(f"the class {given.__name__}")
-    if isinstance(given, BaseSampler | Strategy) or callable(given):
+    if isinstance(given, BaseSampler | Strategy):
         return given
+    if callable(given):
+        function: Callable[[int], BaseSampler] = given
+        return function
     raise _refused(repr(given))
 
 

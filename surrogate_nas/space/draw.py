@@ -250,7 +250,8 @@ def uniform(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
         drawn = math.exp(rng.uniform(math.log(low - 0.5), math.log(high + 0.5)))
         return storable(numbers, round(drawn))
     if isinstance(numbers, IntDistribution):
-        return storable(numbers, low + step * _below(1 + (high - low) // step, rng))
+        n = 1 + (numbers.high - numbers.low) // numbers.step
+        return storable(numbers, numbers.low + numbers.step * _below(n, rng))
     if step is not None:
         # NOTE: a step is drawn, as rounding a real draw would make the ends half as likely.
         drawn = low + step * int(rng.integers(round((high - low) / step) + 1))

@@ -7,7 +7,6 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, final
 
 import numpy as np
@@ -68,7 +67,7 @@ def check_function(space: Callable[[optuna.trial.BaseTrial], Any]) -> None:
             break
         seconds = min(seconds, _called(space)[1])
     reasons = []
-    if isinstance(found, Real | np.number) and not isinstance(found, bool):
+    if isinstance(found, int | float | np.number) and not isinstance(found, bool):
         reasons.append("returns a number, as an objective does")
     if seconds > _SLOW_SECONDS:
         reasons.append(f"takes {seconds:.2g} seconds")

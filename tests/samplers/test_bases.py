@@ -63,3 +63,9 @@ def test_a_class_of_pruners_is_refused() -> None:
     pruner: Any = optuna.pruners.MedianPruner
     with pytest.raises(StudyError, match=r"MedianPruner\(\)"):
         sn.create_study(ToyTask(), ToySpace(), pruner=pruner)
+
+
+@pytest.mark.parametrize("space", [SMALL, small, ToySpace, None])
+def test_a_study_of_networks_needs_a_space_that_builds_them(space: Any) -> None:
+    with pytest.raises(SpaceError, match="space of SurrogateSampler alone"):
+        sn.create_study(ToyTask(), space)

@@ -83,7 +83,8 @@ def test_a_choice_is_found_again_after_a_storage_has_kept_it(choices: tuple[Any,
 
 @unusual
 def test_what_is_no_choice_is_not_found() -> None:
-    distribution = CategoricalDistribution(([16], [16, 32]))
+    choices: Any = ([16], [16, 32])
+    distribution = CategoricalDistribution(choices)
 
     assert place_of(distribution, [32]) is None
     assert place_of(distribution, "[16]") is None
