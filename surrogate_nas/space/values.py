@@ -91,6 +91,8 @@ def as_asked(distribution: BaseDistribution, value: Any) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         place = place_of(distribution, value)
         return value if place is None else distribution.choices[place]
+    if isinstance(distribution, IntDistribution) and type(value) is int:
+        return storable(distribution, value)
     return value
 
 

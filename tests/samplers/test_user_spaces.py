@@ -128,7 +128,7 @@ def hopeless(trial: optuna.trial.BaseTrial) -> None:
 
 
 def test_a_space_that_refuses_everything_is_an_error_that_says_so() -> None:
-    with pytest.raises(SpaceError, match=r"TrialPruned in \d+ draws"):
+    with pytest.raises(SpaceError, match=r"TrialPruned in \d+ random draws"):
         searched(hopeless, float, 1)
 
 

@@ -50,9 +50,7 @@ def pruning(trial: optuna.trial.BaseTrial) -> None:
 
 
 @objectives
-@pytest.mark.parametrize(
-    ("objective", "said"), [(number, "returns a number"), (slow, "takes 0.0")]
-)
+@pytest.mark.parametrize(("objective", "said"), [(number, "returns a number"), (slow, "takes 0.")])
 def test_an_objective_is_warned_of_after_a_handful_of_calls(
     objective: Callable[[Any], Any], said: str
 ) -> None:
