@@ -195,7 +195,7 @@ INFEASIBLE: Final = _user(
 )
 """Reason why the network could not be trained at all."""
 TRAINER_CHANGES: Final = _user("trial", "trainer_changes", "str", "running.objective", "people")
-"""Settings of the trainer that are not those that the study was begun with, from what to what."""
+"""Settings of the trainer that the study was not begun with, from what to what."""
 WARM_SHARE: Final = _user("trial", "warm_share", "float", "running.objective", "people")
 """Share of the first weights that were taken from earlier networks."""
 WARM_FROM: Final = _user("trial", "warm_from", "str", "running.objective", "people")

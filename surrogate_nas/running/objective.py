@@ -77,7 +77,7 @@ class Objective(Runnable):
     - Failed, if no epoch ended, or by an error in building or running the network.
     - Failed without any training, if it was enqueued and exceeds a limit of the sampler.
 
-    If the trainer's settings are not those that the study was begun with, a warning in the log
+    If the study was begun with other settings of the trainer, a warning in the log
     says which, and the attribute ``trainer_changes`` of each trial records them.
 
     On KeyboardInterrupt (Ctrl-C, or SIGTERM during training) the trial fails and its parameters

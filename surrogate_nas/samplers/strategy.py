@@ -127,7 +127,7 @@ class StrategySampler(BaseSampler):
         """Return in words which limits an architecture exceeds; nothing if it keeps all.
 
         Args:
-            params: Parameters of any trial. Of those that are none of the space nothing is known.
+            params: Parameters of any trial, which may be none of the space: these keep all limits.
         """
         return "" if self._draw_in is None else self._draw_in.limits.beyond(params)
 

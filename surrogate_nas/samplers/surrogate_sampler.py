@@ -193,7 +193,7 @@ class SurrogateSampler(BaseSampler):
         """Return in words which limits an architecture exceeds; nothing if it keeps all.
 
         Args:
-            params: Parameters of any trial. Of those that are none of the space nothing is known.
+            params: Parameters of any trial, which may be none of the space: these keep all limits.
         """
         return "" if self._screener is None else self._screener.limits.beyond(params)
 

@@ -104,7 +104,7 @@ class Limits:
         """Return in words which limits an architecture exceeds; nothing if it keeps all.
 
         Args:
-            params: Parameters of any trial. Of those that are none of the space nothing is known.
+            params: Parameters of any trial, which may be none of the space: these keep all limits.
         """
         try:
             names = self.exceeded(params, self._space.from_params(params))
