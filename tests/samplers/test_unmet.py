@@ -35,7 +35,7 @@ def early(trial: optuna.Trial) -> float:
 
 
 def same(trial: optuna.Trial) -> float:
-    return further(trial) - trial.params["more"]
+    return float(further(trial) - trial.params["more"])
 
 
 @pytest.mark.parametrize("is_strategy", [False, True])

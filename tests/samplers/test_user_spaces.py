@@ -29,11 +29,15 @@ def searched(
     return studied(chosen, lambda trial: value(space(trial)), n_trials, storage=storage)
 
 
+TUPLES: Any = ((16,), (16, 32))
+LISTS: Any = ([8], [8, 8], {"k": 3})
+
+
 def widths(trial: optuna.trial.BaseTrial) -> list[Any]:
     return [
-        trial.suggest_categorical("widths", ((16,), (16, 32))),
-        trial.suggest_categorical("more", ([8], [8, 8], {"k": 3})),
-        trial.suggest_categorical("last", ([8], [8, 8], {"k": 3})),
+        trial.suggest_categorical("widths", TUPLES),
+        trial.suggest_categorical("more", LISTS),
+        trial.suggest_categorical("last", LISTS),
     ]
 
 
