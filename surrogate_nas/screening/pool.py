@@ -122,8 +122,8 @@ class Limits:
             params: Parameters of the architecture.
             architecture: The architecture, where it is at hand.
         """
-        # NOTE: a rule that builds the network is not asked here. A build that ends its process would
-        # end the study with it.
+        # NOTE: a rule that builds the network is not asked here. A build that ends its process
+        # would end the study with it.
         is_built = type(self._space).describe is SearchSpace.describe and not self._limits
         if is_built and not self.is_quick:
             return False

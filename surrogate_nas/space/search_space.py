@@ -154,9 +154,9 @@ class SearchSpace(abc.ABC):
         there are others. By default it is degenerate if :meth:`describe` counts no parameters, or
         if a ``describe`` of the space's own gives a ``depth`` of 0.
 
-        A space that overrides it is asked about every candidate, so it should be quick. The default
-        is asked about the chosen candidate alone, and only where that builds no network: if the
-        space has a ``describe`` of its own, or if there are limits.
+        A space that overrides it is asked about every candidate, so it should be quick. The
+        default is asked about the chosen candidate alone, and only where that builds no network:
+        if the space has a ``describe`` of its own, or if there are limits.
         """
         described = self.describe(architecture)
         # NOTE: the depth that this class counts leaves out layers of a user's own.
