@@ -172,7 +172,8 @@ class StrategySampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Warn if the objective has asked for something else than what was suggested."""
-        if self._is_given:  # an inferred space follows the objective
+        # NOTE: an inferred space follows the objective, and a trial may end before it has asked.
+        if self._is_given and state == TrialState.COMPLETE:
             self._draws.warn_of_unmet(trial)
 
     def sample_independent(

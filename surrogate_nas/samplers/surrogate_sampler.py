@@ -224,7 +224,8 @@ class SurrogateSampler(BaseSampler):
     ) -> None:
         """Forward to the base sampler; the surrogate sees the result at its next suggestion."""
         self._base.after_trial(study, trial, state, values)
-        if self._screener is not None:  # an inferred space follows the objective
+        # NOTE: an inferred space follows the objective, and a trial may end before it has asked.
+        if self._screener is not None and state == TrialState.COMPLETE:
             self._draws.warn_of_unmet(trial)
 
     def infer_relative_search_space(

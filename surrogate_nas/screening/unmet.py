@@ -6,17 +6,14 @@ the objective's own parameters are then sampled as if there were no screening.
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from optuna.trial import FrozenTrial
 
 from surrogate_nas import attributes
+from surrogate_nas.space.draw import contains
 
-_CLOSE = 1e-9
-"""Relative difference of numbers that a database may have rounded."""
 _MOST_NAMED = 5
 
 
@@ -28,8 +25,7 @@ class Unmet:
     Args:
         suggested: Names that were suggested and never asked for.
         asked: Names that the objective asked for and the space does not have.
-        elsewhere: Names that both have, with another value than the suggested one: their ranges
-            differ.
+        elsewhere: Names that both have, where the objective's range lacks the suggested value.
     """
 
     suggested: tuple[str, ...]
@@ -53,10 +49,10 @@ class Unmet:
 def unmet(trial: FrozenTrial) -> Unmet | None:
     """Return the names that did not meet in a trial; None if all did, or nothing was suggested.
 
-    An objective may ask for further parameters, and may end before it has asked for all.
+    An objective may ask for further parameters.
 
     Args:
-        trial: A trial that has ended.
+        trial: A trial that has completed. Another one may have ended before it has asked for all.
     """
     plan = trial.system_attrs.get(attributes.PLANNED_PARAMS)
     fixed = trial.system_attrs.get(attributes.FIXED_PARAMS, {})
@@ -67,18 +63,13 @@ def unmet(trial: FrozenTrial) -> Unmet | None:
     elsewhere = tuple(
         name
         for name, value in plan.items()
-        if name in trial.params and name not in fixed and not _is_same(value, trial.params[name])
+        if name in trial.params
+        and name not in fixed
+        and not contains(trial.distributions[name], value)
     )
     if elsewhere or (suggested and asked):
         return Unmet(suggested if asked else (), asked if suggested else (), elsewhere)
     return None
-
-
-def _is_same(planned: Any, value: Any) -> bool:
-    """Return whether a value is the planned one, as far as a storage keeps it."""
-    if isinstance(planned, int | float) and isinstance(value, int | float):
-        return math.isclose(planned, value, rel_tol=_CLOSE) or planned != planned
-    return json.dumps(planned, default=repr) == json.dumps(value, default=repr)
 
 
 def _listed(names: tuple[str, ...]) -> str:

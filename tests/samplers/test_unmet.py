@@ -12,7 +12,7 @@ from surrogate_nas.results.diagnosis import diagnose
 from surrogate_nas.results.summary import summarize
 from surrogate_nas.samplers import MutateBest, StrategySampler
 from surrogate_nas.space import Distributions
-from tests.helpers.samplers import sampler, studied
+from tests.helpers.samplers import experimental, sampler, studied
 
 SPACE: Distributions = {"lrr": FloatDistribution(0, 1), "width": IntDistribution(1, 9)}
 
@@ -67,6 +67,24 @@ def test_another_range_is_warned_of() -> None:
 @pytest.mark.parametrize("storage", [None, "sqlite:///:memory:"])
 def test_what_meets_is_not_warned_of(objective: object, storage: str | None) -> None:
     study = studied(sampler(SPACE), objective, 7, storage=storage)  # type: ignore[arg-type]
+
+    assert diagnose(summarize(study)) == ()
+
+
+@experimental
+def test_values_that_another_sampler_fixes_are_no_other_range() -> None:
+    fixed = optuna.samplers.PartialFixedSampler({"width": 3}, sampler(SPACE))
+    study = studied(fixed, same, 4)
+
+    assert diagnose(summarize(study)) == ()
+
+
+def test_a_trial_that_fails_before_it_has_asked_for_all_is_not_warned_of() -> None:
+    def failing(trial: optuna.Trial) -> float:
+        trial.suggest_float("more", 0, 1)
+        raise ValueError
+
+    study = studied(sampler(SPACE), failing, 2, catch=[ValueError])
 
     assert diagnose(summarize(study)) == ()
 
