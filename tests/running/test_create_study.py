@@ -63,6 +63,7 @@ def test_a_study_is_a_plain_one_with_our_sampler(storage: BaseStorage) -> None:
         "metric",
         "space",
         "meta_features",
+        "metric_range",
         "surrogate_nas_version",
         "surrogate_nas_format",
         "space_record",

@@ -168,7 +168,7 @@ def test_limits_hold_in_an_inferred_space() -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"n_candidates": 0}, SpaceError, "n_candidates of at least 1"),
+        ({"n_candidates": 0}, SpaceError, "from 1 as n_candidates"),
         ({"limits": {"height": 1}}, SpaceError, "limits on width; got a limit on 'height'"),
         ({"limits": {"width": float("nan")}}, SpaceError, "got nan"),
         ({"limits": {"width": 2}, "n_candidates": 1}, SpaceError, "switches it off"),
