@@ -7,6 +7,7 @@ Names are a contract: a stored study keeps the names that it was written with.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
@@ -69,6 +70,10 @@ TASK: Final = _user("study", "task", "str", "running.study", "results")
 """Name of the task."""
 METRIC: Final = _user("study", "metric", "str", "running.study", "results")
 """Name of the metric that trials are measured by."""
+METRIC_RANGE: Final = _user(
+    "study", "metric_range", "list[float | None]", "running.study", "results.expected"
+)
+"""Smallest and largest value that the metric can have; None where it has no bound."""
 SPACE: Final = _user("study", "space", "str", "running.study", "past.history, results")
 """Class name of the search space."""
 SPACE_FINGERPRINT: Final = _user(
@@ -162,7 +167,7 @@ N_DUPLICATES: Final = _user(
 N_INFEASIBLE: Final = _user(
     "trial", "n_infeasible", "int", "samplers.surrogate_sampler", "results"
 )
-"""Number of draws turned away because they exceed a limit."""
+"""Number of draws turned away: they exceed a limit, cannot learn, or the space refuses them."""
 
 # Of a trial: its training.
 ARCHITECTURE: Final = _user(
@@ -189,6 +194,8 @@ INFEASIBLE: Final = _user(
     "trial", "infeasible", "str", "running.objective", "running.objective, past.past_task"
 )
 """Reason why the network could not be trained at all."""
+TRAINER_CHANGES: Final = _user("trial", "trainer_changes", "str", "running.objective", "people")
+"""Settings of the trainer that the study was not begun with, from what to what."""
 WARM_SHARE: Final = _user("trial", "warm_share", "float", "running.objective", "people")
 """Share of the first weights that were taken from earlier networks."""
 WARM_FROM: Final = _user("trial", "warm_from", "str", "running.objective", "people")
@@ -312,6 +319,26 @@ INTERRUPTED: Final = "interrupted"
 """Value of :data:`STOP_REASON` where the user stopped the trial, or its process died."""
 
 
+SET_ASIDE: Final = "set aside"
+"""Beginning of :data:`STOP_REASON` where a trial was not trained, as it exceeds a later limit."""
+
+
+def violation(trial: FrozenTrial) -> float:
+    """Return the sum of the amounts by which a trial violates its constraints; 0 if it keeps all.
+
+    A constraint is kept if its value is 0 or less. Optuna finds constraints that the objective
+    has set, and the ones that a sampler's ``constraints_func`` has left with the trial.
+    """
+    amounts = [value for value in trial.constraints.values() if not value <= 0]
+    return sum(math.inf if value != value else float(value) for value in amounts)
+
+
 def counts(trial: FrozenTrial) -> bool:
-    """Return whether a trial counts: it has finished, and was not interrupted."""
-    return trial.state.is_finished() and trial.user_attrs.get(STOP_REASON) != INTERRUPTED
+    """Return whether a trial counts: it has finished, not interrupted and not set aside."""
+    reason = str(trial.user_attrs.get(STOP_REASON))
+    return trial.state.is_finished() and reason != INTERRUPTED and not _is_set_aside(reason)
+
+
+def _is_set_aside(reason: str) -> bool:
+    """Return whether a stop reason says that a trial was set aside."""
+    return reason.startswith(f"{SET_ASIDE}:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, final
@@ -40,6 +41,8 @@ class Metric:
         compute: (targets (n,), class probabilities (n, n_classes)) -> value.
         needs_all_classes: Whether it is undefined where a class has no rows.
         scorer: Makes what accumulates it batch by batch; None where `compute` takes a whole split.
+        low: Smallest value that it can have.
+        high: Largest value that it can have. Predictions stay between the two.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Metric:
     compute: Callable[[Array, Array], float] = _not_at_once
     needs_all_classes: bool = False
     scorer: Callable[[], Scorer] | None = None
+    low: float = -math.inf
+    high: float = math.inf
 
 
 def find(name: str, metrics: Mapping[str, Metric]) -> Metric:

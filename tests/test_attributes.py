@@ -53,7 +53,7 @@ COMPUTED = {
 
 def constants() -> dict[str, str]:
     """Constants of the module that are names of attributes."""
-    apart = {"INTERRUPTED"}  # a value
+    apart = {"INTERRUPTED", "SET_ASIDE"}  # values
     return {
         name: value
         for name, value in vars(attributes).items()

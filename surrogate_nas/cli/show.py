@@ -85,6 +85,9 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
 
     best = summary.best
     print()
+    if best is None and summary.completed:
+        print(f"None of {len(summary.completed)} completed trials keeps all constraints.")
+        return
     if best is None or best.value is None:
         print(f"No completed trial; {summary.n_failed} failed, {summary.n_pruned} pruned.")
         return

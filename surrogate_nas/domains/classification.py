@@ -97,13 +97,13 @@ def _normalized(probabilities: Array) -> Array:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "maximize", _accuracy),
-        Metric("balanced_accuracy", "maximize", _balanced_accuracy),
-        Metric("precision", "maximize", _macro("precision_score")),
-        Metric("recall", "maximize", _macro("recall_score")),
-        Metric("f1", "maximize", _macro("f1_score")),
-        Metric("roc_auc", "maximize", _roc_auc, needs_all_classes=True),
-        Metric("log_loss", "minimize", _log_loss),
+        Metric("accuracy", "maximize", _accuracy, low=0.0, high=1.0),
+        Metric("balanced_accuracy", "maximize", _balanced_accuracy, low=0.0, high=1.0),
+        Metric("precision", "maximize", _macro("precision_score"), low=0.0, high=1.0),
+        Metric("recall", "maximize", _macro("recall_score"), low=0.0, high=1.0),
+        Metric("f1", "maximize", _macro("f1_score"), low=0.0, high=1.0),
+        Metric("roc_auc", "maximize", _roc_auc, needs_all_classes=True, low=0.0, high=1.0),
+        Metric("log_loss", "minimize", _log_loss, low=0.0),
     )
 }
 

@@ -271,7 +271,8 @@ def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
         return study.best_trial
     except ValueError:
         raise StudyError(
-            expected=f"study {study.study_name!r} to have a completed trial",
+            expected=f"study {study.study_name!r} to have a completed trial that keeps its "
+            "constraints",
             got=f"none among {len(study.get_trials(deepcopy=False))} trials",
             fix="run study.optimize first, and look at the trials' stop_reason",
         ) from None

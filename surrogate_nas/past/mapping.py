@@ -18,8 +18,16 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from surrogate_nas.errors import PastTaskError, SpaceError
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.past.tables.cells import NO_VALUE, checked_fill, own_value
-from surrogate_nas.space import Distributions, SearchSpace, SpaceLike, as_space, distributions
-from surrogate_nas.space.draw import Draw, random_chooser
+from surrogate_nas.space import (
+    Distributions,
+    SearchSpace,
+    SpaceLike,
+    as_space,
+    distributions,
+    params_key,
+)
+from surrogate_nas.space.draw import accepted, attempt, random_chooser
+from surrogate_nas.space.values import value_key
 
 Params = Mapping[str, Any]
 
@@ -71,7 +79,7 @@ class SpaceMapping:
         self._space = space
         self._found = distributions(space) if known is None else known
         self._always = _always_active(space)
-        self._allowed: dict[tuple[str, type, Any], Any] = {}
+        self._allowed: dict[tuple[str, Hashable], Any] = {}
 
     def apply(self, task: PastTask, fill: Mapping[str, Any] | None = None) -> PastTask:
         """Fit one past task; see :func:`map_to_space`.
@@ -123,11 +131,9 @@ class SpaceMapping:
         # The usual column is a range of floats, and two comparisons a value decide it.
         if isinstance(found, FloatDistribution) and found.step is None and types == {float}:
             return all(found.low <= value <= found.high for value in values)
-        if not all(issubclass(kind, Hashable) for kind in types):
-            return False
         # The type counts, too, or 1 and True would be one value.
-        distinct = set(zip(map(type, values), values, strict=True))
-        return all(self._has(name, value) for _, value in distinct)
+        distinct = {value_key(value): value for value in values}
+        return all(self._has(name, value) for value in distinct.values())
 
     def _has(self, name: str, value: Any) -> bool:
         """Whether a value needs no change: "3" means 3 to the space, but has to be changed."""
@@ -170,18 +176,15 @@ class SpaceMapping:
                 raise SpaceError(expected=f"a value of {name!r}", got="none", fix="give one")
             return params[name]
 
-        draw = Draw(choose)
         try:
-            self._space.suggest(draw)
+            draw, architecture = attempt(self._space.suggest, choose)
         except SpaceError:
             return None
-        return draw.params
+        return None if architecture is None else draw.params
 
     def _value(self, name: str, value: Any) -> Any:
         """Return a value in the parameter's own type, or NO_VALUE where the space lacks it."""
-        if not isinstance(value, Hashable):
-            return NO_VALUE
-        at = (name, type(value), value)
+        at = (name, value_key(value))
         if at not in self._allowed:
             self._allowed[at] = own_value(self._found[name], value)
         return self._allowed[at]
@@ -245,8 +248,7 @@ def _always_active(space: SearchSpace) -> frozenset[str]:
     rng = np.random.default_rng(0)
     always: frozenset[str] | None = None
     for _ in range(_PROBES):
-        draw = Draw(random_chooser(rng))
-        space.suggest(draw)
+        draw, _ = accepted(space.suggest, random_chooser(rng))
         names = frozenset(draw.distributions)
         # What any draw lacks is conditional.
         always = names if always is None else always & names
@@ -255,9 +257,9 @@ def _always_active(space: SearchSpace) -> frozenset[str]:
 
 def _averaged(pairs: Sequence[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
     """Return one pair for each distinct architecture, in order, with the mean of its values."""
-    groups: dict[frozenset[tuple[str, Any]], list[tuple[dict[str, Any], float]]] = {}
+    groups: dict[Hashable, list[tuple[dict[str, Any], float]]] = {}
     for params, value in pairs:
-        groups.setdefault(frozenset(params.items()), []).append((params, value))
+        groups.setdefault(params_key(params), []).append((params, value))
     return [
         (group[0][0], float(np.mean([value for _, value in group]))) for group in groups.values()
     ]

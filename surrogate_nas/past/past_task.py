@@ -236,24 +236,55 @@ def signed(values: FloatArray, direction: Direction) -> FloatArray:
 def from_trials(name: str, trials: Sequence[FrozenTrial], direction: Direction) -> PastTask | None:
     """Return the completed trials with one finite value as a past task; None without any.
 
+    Trials that keep all constraints come first. A trial that violates one counts at most as the
+    worst of these, so that similar architectures are avoided. If no trial keeps them, the values
+    are the violations.
+
     Args:
         name: Name of the past task.
         trials: The trials.
         direction: Which way is better.
     """
-    done = [t for t in trials if t.state == TrialState.COMPLETE and t.values is not None]
-    # A diverged training may have completed with a value that is not finite.
-    done = [t for t in done if len(t.values) == 1 and math.isfinite(t.values[0])]
-    if not done:
-        return None
-    values = [t.values[0] for t in done]
-    # NOTE: trials that could not be trained count as the worst of the others, so that similar
-    # architectures are avoided.
-    infeasible = [
+    sign = 1.0 if direction == "maximize" else -1.0
+    done = [t for t in trials if _has_result(t)]
+    kept = feasible(trials)
+    # NOTE: trials that could not be trained count as the worst of the others.
+    untrainable = [
         t for t in trials if t.state.is_finished() and attributes.INFEASIBLE in t.user_attrs
     ]
-    values += [min(values) if direction == "maximize" else max(values)] * len(infeasible)
-    return PastTask(name, [t.params for t in [*done, *infeasible]], values, direction)
+    violating = [
+        t
+        for t in trials
+        if (_has_result(t) or t.state == TrialState.PRUNED)
+        and attributes.violation(t)
+        and attributes.INFEASIBLE not in t.user_attrs
+    ]
+    if not done:
+        return None
+    if kept:
+        values = [sign * t.values[0] for t in kept]
+        worst = min(values)
+        values += [min(sign * t.values[0], worst) if _has_result(t) else worst for t in violating]
+    else:
+        # NOTE: before any trial keeps the constraints, less of a violation is what is searched.
+        violations = [attributes.violation(t) for t in violating]
+        most = max((v for v in violations if math.isfinite(v)), default=1.0)
+        values = [-min(v, most) for v in violations]
+        worst = -most
+    values += [worst] * len(untrainable)
+    counted = [*kept, *violating, *untrainable]
+    return PastTask(name, [t.params for t in counted], [sign * v for v in values], direction)
+
+
+def feasible(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the completed trials with one finite value that keep all their constraints."""
+    return [t for t in trials if _has_result(t) and not attributes.violation(t)]
+
+
+def _has_result(trial: FrozenTrial) -> bool:
+    """Return whether a trial has completed with one finite value, as no diverged training has."""
+    values = trial.values if trial.state == TrialState.COMPLETE else None
+    return values is not None and len(values) == 1 and math.isfinite(values[0])
 
 
 def as_observations(given: Given | None, direction: Direction) -> PastTask | None:

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import Any, TypeAlias
 
 from surrogate_nas import domains
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
 from surrogate_nas.past.past_task import PastTask, read_table
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
+
+SurrogateLike: TypeAlias = "MetaSurrogate | str | os.PathLike[str]"
+"""A fitted surrogate, the path of its file, or "pretrained" for the one that ships."""
+PRETRAINED = "pretrained"
+"""Name of the surrogate that ships."""
 
 _logger = logging.getLogger(__name__)
 
@@ -74,6 +80,36 @@ def surrogate(space: SearchSpace) -> MetaSurrogate:
     except SurrogateMismatchError as error:
         _logger.info("The history that ships is fitted to a changed space: %s", error.got)
         return MetaSurrogate.fit(space, history(space), seed=0)
+
+
+def as_surrogate(given: SurrogateLike | None, space: SearchSpace | None) -> MetaSurrogate | None:
+    """Return a surrogate that is given as an object, by its path, or as "pretrained".
+
+    Args:
+        given: The surrogate; None stays None.
+        space: Search space. Without it a file tells its own.
+
+    Raises:
+        SurrogateFileError: It is none of these, cannot be read, or none ships for the space.
+        SurrogateMismatchError: It was fitted to another space.
+    """
+    if given is None or isinstance(given, MetaSurrogate):
+        return given
+    if not isinstance(given, str | os.PathLike):
+        raise SurrogateFileError(
+            expected='a MetaSurrogate, the path of its file, or "pretrained"',
+            got=repr(given),
+            fix="fit a surrogate with MetaSurrogate.fit, or leave it out",
+        )
+    if str(given) != PRETRAINED:
+        return MetaSurrogate.load(given, space=space)
+    if space is None:
+        raise SurrogateFileError(
+            expected="a space, which tells the surrogates that ship apart",
+            got="none",
+            fix="pass the space, for example surrogate_nas.spaces.CellSpace()",
+        )
+    return surrogate(space)
 
 
 def _found(space: SearchSpace) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import final
 from surrogate_nas import attributes
 from surrogate_nas.results.summary import StudySummary, number
 from surrogate_nas.screening.choice import IGNORED
+from surrogate_nas.screening.unmet import unmet
 
 ENOUGH_TRAININGS = 12
 """Predicted trainings before their rank correlation is judged. Of surrogates with a true rank
@@ -33,7 +34,7 @@ class Finding:
     """One way in which the surrogate does not help.
 
     Args:
-        kind: Kind of the finding: "rank_correlation", "transfer" or "equal_results".
+        kind: Kind of the finding: "names", "rank_correlation", "transfer" or "equal_results".
         brief: The finding in a few words, for a progress line.
         shown: Evidence with its numbers, as a sentence.
         done: Reaction of the search, as a sentence.
@@ -59,8 +60,27 @@ def diagnose(summary: StudySummary) -> tuple[Finding, ...]:
     Returns:
         The findings. There are none before enough trials have finished to judge.
     """
-    found = [_equal_results(summary), _low_correlation(summary), _far_from_past(summary)]
+    found = [
+        *(_unmet_names(summary), _equal_results(summary)),
+        *(_low_correlation(summary), _far_from_past(summary)),
+    ]
     return tuple(finding for finding in found if finding is not None)
+
+
+def _unmet_names(summary: StudySummary) -> Finding | None:
+    """Return the finding that the objective asks for other parameters than the space."""
+    found = [one for one in map(unmet, summary.completed) if one is not None]
+    if not found:
+        return None
+    n = len(summary.completed)
+    return Finding(
+        kind="names",
+        brief="space and objective differ",
+        shown=f"In {len(found)} of {n} trials what was suggested was not evaluated. {found[-1]}",
+        done="These parameters are sampled by the base sampler alone, without any screening.",
+        advice="Give the sampler the space that the objective asks for, with the same names and "
+        "ranges.",
+    )
 
 
 def _equal_results(summary: StudySummary) -> Finding | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray, IntArray
 from surrogate_nas.errors import SurrogateNasError
-from surrogate_nas.past.past_task import Direction, from_trials
-from surrogate_nas.results.summary import spaced
+from surrogate_nas.past.past_task import Direction, feasible, from_trials
+from surrogate_nas.results.summary import finite, spaced
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
@@ -56,6 +59,7 @@ def expected_best(
     surrogate: MetaSurrogate | None = None,
     *,
     maximize: bool,
+    value_range: tuple[float, float] = (-math.inf, math.inf),
 ) -> ExpectedBest | None:
     """Return the expected best of 1 to n random draws for a study with n results.
 
@@ -67,6 +71,7 @@ def expected_best(
         space: Search space of the study.
         surrogate: Surrogate with past tasks, or None to learn from this study alone.
         maximize: Whether larger values are better.
+        value_range: Smallest and largest value that the metric can have.
 
     Returns:
         The expectation; None with too few results to know it, or too many to find it quickly.
@@ -78,7 +83,8 @@ def expected_best(
     try:
         # The space may have changed since the first trials.
         known = [trial for trial in trials if _replays(space, trial)]
-        results = from_trials("target", known, kind)
+        # NOTE: before any trial keeps the constraints, results are in units of these.
+        results = from_trials("target", known, kind) if feasible(known) else None
         if results is None or len(results) < _LEAST_RESULTS:
             return None
         surrogate = MetaSurrogate.fit(space) if surrogate is None else surrogate
@@ -87,12 +93,22 @@ def expected_best(
         return None  # a study of another space, or of one that has changed: nothing is known
     # Fixed seeds, so that a figure moves only if results come in.
     noise = np.random.default_rng(1).standard_normal((len(mean), _N_NOISES))
-    measured = (mean[:, None] + std[:, None] * noise).ravel()
+    measured = np.clip((mean[:, None] + std[:, None] * noise).ravel(), *value_range)
+    mean = np.clip(mean, *value_range)
     sign = 1.0 if maximize else -1.0
     n = np.array(spaced(n_completed, _MOST_POINTS)) + 1
     # The smallest of some values is the negative of the largest of their negatives.
     at_word, uncertain = (sign * mean_of_best(sign * one, n) for one in (mean, measured))
     return ExpectedBest(n, at_word, uncertain)
+
+
+def value_range_of(study: optuna.Study) -> tuple[float, float]:
+    """Return the smallest and largest value of a study's metric, as far as it has recorded it."""
+    found = study.user_attrs.get(attributes.METRIC_RANGE)
+    if not isinstance(found, list) or len(found) != 2:
+        return -math.inf, math.inf
+    low, high = map(finite, found)
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def mean_of_best(values: FloatArray, n: IntArray) -> FloatArray:

@@ -39,7 +39,8 @@ class BestFound:
         bests: Best result up to each of these trainings, (k,).
         limits: Ends of the axis of results, or None where all are equal.
         n_all: Number of all trainings.
-        best_at: Number of the training with the best result.
+        best_at: Number of the training with the best result that keeps all constraints; None
+            without any.
         expected: Band of the best results of random draws, if the surrogate can tell.
     """
 
@@ -48,7 +49,7 @@ class BestFound:
     bests: FloatArray
     limits: tuple[float, float] | None
     n_all: int
-    best_at: int
+    best_at: int | None
     expected: ExpectedBest | None
 
 
@@ -56,13 +57,14 @@ def best_found(summary: StudySummary, expected: ExpectedBest | None, most: int) 
     """Return all results and the best so far, at most `most` of them, evenly spaced."""
     values = np.array([trial.value for trial in summary.completed], dtype=float)
     at = np.array(spaced(len(values), most))
+    best = summary.best
     return BestFound(
         n=at + 1,
         values=values[at],
         bests=summary.bests[at],
         limits=limits_around(values),
         n_all=len(values),
-        best_at=1 + int(values.argmax() if summary.maximize else values.argmin()),
+        best_at=None if best is None else 1 + summary.completed.index(best),
         expected=expected,
     )
 

@@ -71,11 +71,17 @@ class StudySummary:
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The best completed trial."""
-        if not self.completed:
+        """The best completed trial that keeps all constraints; None without any."""
+        kept = [t for t in self.completed if not attributes.violation(t)]
+        if not kept:
             return None
-        values = [_value(t) for t in self.completed]
-        return self.completed[int(np.argmax(values) if self.maximize else np.argmin(values))]
+        values = [_value(t) for t in kept]
+        return kept[int(np.argmax(values) if self.maximize else np.argmin(values))]
+
+    @property
+    def n_violating(self) -> int:
+        """Number of completed trials that violate a constraint."""
+        return sum(attributes.violation(t) > 0 for t in self.completed)
 
     @property
     def rank_correlation(self) -> float:
@@ -108,9 +114,17 @@ class StudySummary:
 
     @property
     def bests(self) -> FloatArray:
-        """The best value so far after each completed trial, (n,)."""
-        values = np.array([_value(t) for t in self.completed], dtype=float)
-        return np.maximum.accumulate(values) if self.maximize else np.minimum.accumulate(values)
+        """The best value so far after each completed trial, (n,).
+
+        It is NaN until a trial keeps all constraints.
+        """
+        none = -math.inf if self.maximize else math.inf
+        values = np.array(
+            [none if attributes.violation(t) else _value(t) for t in self.completed], dtype=float
+        )
+        best = np.maximum.accumulate(values) if self.maximize else np.minimum.accumulate(values)
+        begun = np.logical_or.accumulate([not attributes.violation(t) for t in self.completed])
+        return np.where(begun, best, np.nan) if len(best) else best
 
     @property
     def ignores_past(self) -> bool:

@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler
 from surrogate_nas import attributes
 from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.files.checked_json import MOST_TEXT
+from surrogate_nas.pretrained import SurrogateLike, as_surrogate
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import SpaceLike
 from surrogate_nas.storage.optuna_private import folder_of
@@ -26,7 +27,7 @@ StoreLike: TypeAlias = Any
 
 
 def attach_surrogate(
-    study: optuna.Study, surrogate: MetaSurrogate, artifact_store: StoreLike
+    study: optuna.Study, surrogate: SurrogateLike, artifact_store: StoreLike
 ) -> None:
     """Keep a surrogate with a study, for everybody who continues the study.
 
@@ -36,7 +37,7 @@ def attach_surrogate(
 
     Args:
         study: Study in a storage.
-        surrogate: Fitted surrogate.
+        surrogate: Fitted surrogate, the path of its file, or "pretrained".
         artifact_store: Folder that all machines see under the same path, or one of Optuna's
             artifact stores. The folder is made if it does not exist. A folder's path and an S3
             bucket's name are recorded. Give any other store to :func:`attached_surrogate`, too.
@@ -47,7 +48,12 @@ def attach_surrogate(
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{study.study_name.replace(os.sep, '-')}.surrogate"
-        surrogate.save(path)
+        known = as_surrogate(surrogate, getattr(study.sampler, "space", None))
+        if known is None:
+            raise StudyError(
+                expected="a surrogate to attach", got="None", fix="pass a fitted MetaSurrogate"
+            )
+        known.save(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         store, place = _store(artifact_store)
         try:

@@ -14,6 +14,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
+from surrogate_nas import attributes
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.running.failures import is_bug, note_error
 from surrogate_nas.running.loop import Callback, Loop
@@ -22,7 +23,8 @@ from surrogate_nas.running.processes.messages import Ended, Ready, StartTrial, p
 from surrogate_nas.running.processes.remote_trial import IS_BUG, Call, Epoch, answer
 from surrogate_nas.running.processes.worker_pool import Worker, WorkerPool
 from surrogate_nas.running.resuming import begin, interrupt, random_number
-from surrogate_nas.running.runnable import Runnable
+from surrogate_nas.running.runnable import Runnable, note_settings
+from surrogate_nas.running.set_aside import set_aside_waiting
 from surrogate_nas.storage.optuna_private import as_database, id_of, storage_of, stored_trial
 from surrogate_nas.storage.recovery import fail_dead
 
@@ -54,6 +56,7 @@ class ConcurrentLoop(Loop):
     ) -> None:
         super().__init__(study, callbacks)
         self._pool = pool
+        self._objective = objective
         self._n_to_start = n_trials
         self._n_workers = n_workers
         self._idle = list(pool.workers)
@@ -122,7 +125,11 @@ class ConcurrentLoop(Loop):
                 # As in `study.optimize`, which does this before each trial.
                 optuna.storages.fail_stale_trials(self.study)
         self._n_to_start -= 1
+        set_aside_waiting(self.study)
         trial = self.study.ask()
+        changes = note_settings(self._objective, self.study)
+        if changes:
+            trial.set_user_attr(attributes.TRAINER_CHANGES, changes)
         self._training[worker] = trial
         self._deadlines[worker] = time.monotonic() + self._patience
         begin(trial, self._checkpoints)

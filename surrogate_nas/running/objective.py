@@ -32,7 +32,14 @@ from surrogate_nas.running.observers import (
     WeightKeeper,
 )
 from surrogate_nas.running.resuming import begin, interrupt, random_number
-from surrogate_nas.running.runnable import Runnable, Training, check_direction, note_settings
+from surrogate_nas.running.runnable import (
+    Runnable,
+    Training,
+    check_direction,
+    check_training,
+    note_settings,
+)
+from surrogate_nas.running.set_aside import is_set_aside
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.storage.repeats import should_prune
 from surrogate_nas.task import Task
@@ -68,6 +75,10 @@ class Objective(Runnable):
     - Pruned, with the attribute ``infeasible``, if not even two inputs fit into memory.
       ``SurrogateSampler`` counts it as bad as the worst result so far.
     - Failed, if no epoch ended, or by an error in building or running the network.
+    - Failed without any training, if it was enqueued and exceeds a limit of the sampler.
+
+    If the study was begun with other settings of the trainer, a warning in the log
+    says which, and the attribute ``trainer_changes`` of each trial records them.
 
     On KeyboardInterrupt (Ctrl-C, or SIGTERM during training) the trial fails and its parameters
     are enqueued again. The next ``study.optimize`` begins with the same architecture. Optuna
@@ -97,6 +108,10 @@ class Objective(Runnable):
             callback, too.
         observers: Further observers, which hear how each trial is evaluated; see
             :class:`~surrogate_nas.running.observers.Observer`.
+
+    Raises:
+        SpaceError: The space decides a setting, such as ``learning_rate``, by a value that the
+            Trainer cannot use.
     """
 
     task: Task
@@ -109,6 +124,7 @@ class Objective(Runnable):
     observers: Sequence[Observer] = ()
 
     def __post_init__(self) -> None:
+        check_training(self.space, self.trainer)
         if self.dashboard is True:
             bound = DashboardCallback(self.space.for_task(self.task))
             object.__setattr__(self, "dashboard", bound)
@@ -163,6 +179,8 @@ class Objective(Runnable):
                     observer.begun(evaluation)
                 # NOTE: after the observers. With checkpoints the lock lies in their folder.
                 self._check(trial)
+                if isinstance(trial, optuna.Trial) and is_set_aside(trial):
+                    return math.nan
                 try:
                     evaluation.value = self._attempt(evaluation, observers)
                 finally:
@@ -178,8 +196,9 @@ class Objective(Runnable):
         if isinstance(trial, optuna.Trial):
             begin(trial, None)
             check_direction(self, trial.study)
-            if trial.number == 0:
-                note_settings(self, trial.study)
+            changes = note_settings(self, trial.study)
+            if changes:
+                trial.set_user_attr(attributes.TRAINER_CHANGES, changes)
         find_device(self.trainer.device)
 
     def _attempt(self, evaluation: Evaluation, observers: Sequence[Observer]) -> float:

@@ -23,6 +23,7 @@ from surrogate_nas.running.runnable import (
     check_direction,
     note_settings,
 )
+from surrogate_nas.running.set_aside import set_aside_waiting
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 from surrogate_nas.storage.recovery import recover
 from surrogate_nas.training.device import find_device
@@ -77,6 +78,7 @@ def optimize(
     check_direction(runnable, study)
     # NOTE: before the first trial, so that what another process has left comes first.
     recover(storage_of(study), id_of(study))
+    set_aside_waiting(study)
     n = n_concurrent
     on_cuda = crew.trains_on_cuda(runnable)
     if runnable.training is not None and not (on_cuda and torch.cuda.is_available()):

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import abc
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
+import numpy as np
 import optuna
 
 from surrogate_nas import attributes
-from surrogate_nas.errors import StudyError
+from surrogate_nas.errors import SpaceError, StudyError, TrainingError
 from surrogate_nas.results.dashboard.callback import DashboardCallback
 from surrogate_nas.results.progress import ProgressBar
 from surrogate_nas.running.resuming import begin, interrupt
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.space.draw import accepted, random_chooser
 from surrogate_nas.task import Task
 from surrogate_nas.training.interruption import terminable
 from surrogate_nas.training.trainer import Trainer
+
+_logger = logging.getLogger(__name__)
+
+_PROBES = 64
+"""Number of random architectures whose settings are checked before any is trained."""
+
+_OF_MACHINE = ("device", "cuda_graph")
+"""Settings that say where networks are trained, and not how."""
+_told: set[tuple[str, str]] = set()
+"""Names of studies and differences that this process has warned of."""
 
 ObjectiveLike: TypeAlias = Callable[[Any], Any]
 """A function of a trial."""
@@ -97,10 +110,58 @@ def check_direction(objective: Runnable, study: optuna.Study) -> None:
         )
 
 
-def note_settings(objective: Runnable, study: optuna.Study) -> None:
-    """Write down in a study how its networks are trained, where that is known."""
-    if objective.training is not None:
-        study.set_user_attr(attributes.TRAINER, asdict(objective.training.trainer))
+def check_training(space: SearchSpace, trainer: Trainer) -> None:
+    """Refuse a space whose architectures decide settings that the Trainer cannot use.
+
+    Raises:
+        SpaceError: A setting of a random architecture is unusable; the message names it.
+    """
+    rng = np.random.default_rng(0)
+    for _ in range(_PROBES):
+        try:
+            _, architecture = accepted(space.suggest, random_chooser(rng))
+        except Exception:  # a user's suggest runs here, and a trial will show its error
+            return
+        settings = space.training(architecture)
+        try:
+            trainer.override(**settings)
+        except TrainingError as error:
+            raise SpaceError(
+                expected=f"from {type(space).__name__} settings that the Trainer can use: "
+                f"{error.expected}",
+                got=error.got,
+                fix="change that parameter's values or its name, or the space's method training",
+            ) from error
+
+
+def note_settings(objective: Runnable, study: optuna.Study) -> str:
+    """Write down in a study how its networks are trained, where that is known.
+
+    If the study was begun with other settings, these stay, and a warning in the log tells the
+    difference once.
+
+    Returns:
+        The settings that differ, from what to what; nothing where they are the same.
+    """
+    if objective.training is None:
+        return ""
+    now = asdict(objective.training.trainer)
+    begun = study.user_attrs.get(attributes.TRAINER)
+    if not isinstance(begun, dict):
+        study.set_user_attr(attributes.TRAINER, now)
+        return ""
+    differing = [n for n in now if n in begun and n not in _OF_MACHINE and begun[n] != now[n]]
+    changes = ", ".join(f"{name} from {begun[name]} to {now[name]}" for name in differing)
+    if changes and (study.study_name, changes) not in _told:
+        _told.add((study.study_name, changes))
+        _logger.warning(
+            "Study %r was begun with other training settings: %s. Its results are compared as if "
+            "they were alike. Each new trial records the difference as %s.",
+            study.study_name,
+            changes,
+            attributes.TRAINER_CHANGES,
+        )
+    return changes
 
 
 @final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +13,9 @@ import optuna
 
 from surrogate_nas import attributes, pretrained
 from surrogate_nas.domains.space_record import write_space
-from surrogate_nas.errors import StudyError
+from surrogate_nas.errors import SpaceError, StudyError
 from surrogate_nas.running.attached import with_attached
+from surrogate_nas.running.set_aside import set_aside_waiting
 from surrogate_nas.samplers.surrogate_sampler import BaseLike, SurrogateSampler
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
 from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
@@ -32,7 +34,7 @@ def create_study(
     *,
     storage: StorageLike = None,
     study_name: str | None = None,
-    surrogate: MetaSurrogate | str | Path | None = None,
+    surrogate: pretrained.SurrogateLike | None = None,
     base_sampler: BaseLike | None = None,
     n_candidates: int = 256,
     limits: Mapping[str, float] | None = None,
@@ -49,11 +51,12 @@ def create_study(
         surrogate: Fitted surrogate, its path, or "pretrained" for the one that ships with this
             package. None takes the one that :func:`attach_surrogate` has attached. If there is
             none either, the study learns from its own trials alone.
-        base_sampler: Any Optuna sampler, a function that makes one from a seed, or a
-            :class:`~surrogate_nas.samplers.Strategy`; by default TPE.
+        base_sampler: Any Optuna sampler, a class of samplers, a function that makes one from a
+            seed, or a :class:`~surrogate_nas.samplers.Strategy`; by default TPE.
         n_candidates: Number of candidates that are screened for each training; 1 switches
             screening off.
-        limits: Largest allowed values of what the space describes, as {"parameters": 1e6}.
+        limits: Largest allowed values of what the space describes, as {"parameters": 1e6}. Trials
+            that wait in the queue and exceed one fail without being trained.
         pruner: Any Optuna pruner; by default none, and every training runs to its end.
         seed: Seed that fixes which architectures are tried.
 
@@ -69,14 +72,16 @@ def create_study(
         SurrogateFileError: The surrogate cannot be read, or none ships for this space.
         SurrogateMismatchError: The surrogate belongs to another space.
     """
+    _check_arguments(space, pruner)
     space = space.for_task(task)
     sampler = SurrogateSampler(
         space,
-        surrogate=_resolve(surrogate, space),
+        surrogate=surrogate,
         base_sampler=base_sampler,
         n_candidates=n_candidates,
         limits=limits,
         meta_features=task.meta_features,
+        value_range=(task.metric.low, task.metric.high),
         seed=seed,
     )
     opened = open_storage(storage)
@@ -98,18 +103,30 @@ def create_study(
             _note_origin(study, surrogate, sampler.surrogate)
         # Trials of dead processes come first in the queue, before anything is suggested.
         recover(storage_of(study), id_of(study))
+        set_aside_waiting(study)
     return study
 
 
-def _resolve(
-    surrogate: MetaSurrogate | str | Path | None, space: SearchSpace
-) -> MetaSurrogate | None:
-    """Return the surrogate that is given as an object, by its path, or as "pretrained"."""
-    if surrogate is None or isinstance(surrogate, MetaSurrogate):
-        return surrogate
-    if str(surrogate) == "pretrained":
-        return pretrained.surrogate(space)
-    return MetaSurrogate.load(surrogate, space=space)
+def _check_arguments(space: object, pruner: object) -> None:
+    """Refuse arguments of a class that Optuna or the first trial would stumble over.
+
+    Raises:
+        SpaceError: The space is none that builds networks.
+        StudyError: The pruner is no object of Optuna's.
+    """
+    if not isinstance(space, SearchSpace):
+        raise SpaceError(
+            expected="a SearchSpace, which builds networks for the task",
+            got=repr(space),
+            fix="pass for example surrogate_nas.spaces.CellSpace(); a function or a dict is a "
+            "space of SurrogateSampler alone",
+        )
+    if pruner is not None and not isinstance(pruner, optuna.pruners.BasePruner):
+        raise StudyError(
+            expected="a pruner of Optuna, as an object",
+            got=repr(pruner),
+            fix="write for example pruner=optuna.pruners.MedianPruner()",
+        )
 
 
 def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
@@ -143,6 +160,10 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
         attributes.METRIC: task.metric.name,
         attributes.SPACE: type(space).__name__,
         **marks,
+        attributes.METRIC_RANGE: [
+            bound if math.isfinite(bound) else None
+            for bound in (task.metric.low, task.metric.high)
+        ],
         attributes.SPACE_RECORD: write_space(space),
         attributes.META_FEATURES: task.meta_features,
         attributes.VERSION: version("surrogate-nas"),
@@ -173,7 +194,7 @@ def check_format(study: optuna.Study) -> None:
 
 
 def _note_origin(
-    study: optuna.Study, given: MetaSurrogate | str | Path | None, used: MetaSurrogate | None
+    study: optuna.Study, given: pretrained.SurrogateLike | None, used: MetaSurrogate | None
 ) -> None:
     """Write down the origin of the surrogate; of a file, its name and hash."""
     if given is None or used is None:
@@ -183,7 +204,7 @@ def _note_origin(
         known = f"{len(used.tasks)} past tasks, {pairs:,} trainings"
         if isinstance(given, MetaSurrogate):
             source = f"given as an object; {known}"
-        elif str(given) == "pretrained":
+        elif str(given) == pretrained.PRETRAINED:
             source = f"pretrained, of surrogate-nas {version('surrogate-nas')}; {known}"
         else:
             digest = hashlib.sha256(Path(given).read_bytes()).hexdigest()

@@ -17,7 +17,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import SpaceError
@@ -118,6 +118,19 @@ class StrategySampler(BaseSampler):
         """Where its architectures come from; None where it infers that from the study."""
         return self._draw_in.space if self._is_given and self._draw_in is not None else None
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether it keeps to limits."""
+        return self._draw_in is not None and bool(self._draw_in.limits)
+
+    def beyond_limits(self, params: Mapping[str, Any]) -> str:
+        """Return in words which limits an architecture exceeds; nothing if it keeps all.
+
+        Args:
+            params: Parameters of any trial, which may be none of the space: these keep all limits.
+        """
+        return "" if self._draw_in is None else self._draw_in.limits.beyond(params)
+
     def reseed_rng(self) -> None:
         """Do nothing: randomness follows from the seed and the trial's number."""
 
@@ -152,6 +165,18 @@ class StrategySampler(BaseSampler):
             self._draws.take(trial)
         return {name: value for name, value in params.items() if name in search_space}
 
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Warn if the objective has asked for something else than what was suggested."""
+        # NOTE: an inferred space follows the objective, and a trial may end before it has asked.
+        if self._is_given and state == TrialState.COMPLETE:
+            self._draws.warn_of_unmet(trial)
+
     def sample_independent(
         self,
         study: optuna.Study,
@@ -183,7 +208,7 @@ class _StrategyDraw:
     def __init__(self, space: SearchSpace, limits: Mapping[str, float] | None) -> None:
         self.space = space
         self.reader = TrialReader(space)
-        self._limits = Limits(space, limits)
+        self.limits = Limits(space, limits)
 
     def __call__(
         self,
@@ -194,7 +219,7 @@ class _StrategyDraw:
         rng: np.random.Generator,
     ) -> Choice:
         """Return the first new, feasible proposal, or a random architecture without a strategy."""
-        pool = Pool(self.space, self._limits, known.keys, fixed, rng)
+        pool = Pool(self.space, self.limits, known.keys, fixed, rng)
         if strategy is not None:
             for chooser, _ in proposals(
                 strategy, Evaluated.of(known, directions), self.space, rng, _MOST_PROPOSALS

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import SpaceError
+from surrogate_nas.pretrained import SurrogateLike, as_surrogate
+from surrogate_nas.samplers.bases import BaseLike as BaseLike
+from surrogate_nas.samplers.bases import as_base, made_by
 from surrogate_nas.samplers.continued import ContinuedSampler
 from surrogate_nas.samplers.strategy import Strategy, StrategySampler, proposals
 from surrogate_nas.samplers.trial_draws import InferredSpace, TrialDraws, entropy_of
 from surrogate_nas.screening.acquisition import AcquisitionLike, as_acquisition
-from surrogate_nas.screening.base_proposals import (
-    BaseProposals,
-    BaseSamplerLike,
-    advance_counters,
-)
+from surrogate_nas.screening.base_proposals import BaseProposals, advance_counters, as_asked_by
 from surrogate_nas.screening.choice import Choice
 from surrogate_nas.screening.evaluated import Evaluated
 from surrogate_nas.screening.known_trials import KnownTrials
@@ -33,14 +33,7 @@ from surrogate_nas.space.draw import random_chooser, replay_chooser
 from surrogate_nas.storage.repeats import is_chosen
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
-BaseLike: TypeAlias = BaseSamplerLike | Strategy
-"""What proposes: an Optuna sampler, a function that makes one from a seed, or a strategy."""
-
 _SEEDS = 2**32
-
-
-def _tpe(seed: int) -> BaseSampler:
-    return TPESampler(seed=seed)
 
 
 @final
@@ -67,9 +60,11 @@ class SurrogateSampler(BaseSampler):
         space: A SearchSpace, a dict of distributions or a define-by-run function. None means the
             surrogate's own space. Without a surrogate it means the parameters that all finished
             trials share, as in Optuna's samplers.
-        surrogate: What past tasks teach; None learns from this study alone.
-        base_sampler: Any Optuna sampler, a function that makes one from a seed, or a
-            :class:`~surrogate_nas.samplers.Strategy`. By default TPE.
+        surrogate: What past tasks teach: a fitted surrogate, the path of its file, or "pretrained"
+            for the one that ships with this package. None learns from this study alone.
+        base_sampler: Any Optuna sampler, a class of samplers, which is called with ``seed=...``, a
+            function that makes one from a seed, or a :class:`~surrogate_nas.samplers.Strategy`. By
+            default TPE.
         n_candidates: Size of the pool, a few more if it is hardly larger than the base sampler's
             part; 1 switches screening off and leaves the base sampler. A space with no more
             combinations of parameters than that is the pool itself, whole.
@@ -86,19 +81,22 @@ class SurrogateSampler(BaseSampler):
             ``acquisition(prediction, front)``; see :mod:`surrogate_nas.screening.acquisition`.
         meta_features: Numbers that describe the task, as past tasks have them. They may tell
             which past tasks it is like.
+        value_range: Smallest and largest value that the objective can have. Stored predictions
+            stay between the two.
         seed: Fixes the study; None draws a seed.
 
     Raises:
-        SpaceError: The space, a limit or the acquisition is unusable, or there are limits without
-            screening.
+        SpaceError: The space, the base sampler, a limit or the acquisition is unusable, or there
+            are limits without screening.
+        SurrogateFileError: The surrogate cannot be read, or none ships for this space.
         SurrogateMismatchError: The surrogate was fitted to another space.
     """
 
     def __init__(
         self,
-        space: SpaceLike | None,
+        space: SpaceLike | None = None,
         *,
-        surrogate: MetaSurrogate | None = None,
+        surrogate: SurrogateLike | None = None,
         base_sampler: BaseLike | None = None,
         n_candidates: int = 256,
         limits: Mapping[str, float] | None = None,
@@ -107,11 +105,14 @@ class SurrogateSampler(BaseSampler):
         mix: PoolMix | None = None,
         acquisition: AcquisitionLike = "log_ei",
         meta_features: Mapping[str, float] | None = None,
+        value_range: tuple[float, float] = (-math.inf, math.inf),
         seed: int | None = None,
     ) -> None:
-        if n_candidates < 1:
+        if isinstance(n_candidates, bool) or not isinstance(n_candidates, int) or n_candidates < 1:
             raise SpaceError(
-                expected="n_candidates of at least 1", got=f"{n_candidates}", fix="use 256"
+                expected="a whole number from 1 as n_candidates",
+                got=f"{n_candidates!r}",
+                fix="use 256",
             )
         # Checked now, because without a space the screener is made much later.
         as_acquisition(acquisition)
@@ -121,11 +122,12 @@ class SurrogateSampler(BaseSampler):
                 got=f"limits on {', '.join(limits)} and n_candidates=1, which switches it off",
                 fix="set n_candidates to 2 or more, or leave the limits out",
             )
-        if space is None and surrogate is not None:
-            space = surrogate.encoding.space
         searched = None if space is None else as_space(space)
+        known = as_surrogate(surrogate, searched)
+        if searched is None and known is not None:
+            searched = known.encoding.space
         self._draws = TrialDraws(entropy_of(seed))
-        self._given_base: BaseLike = base_sampler or _tpe
+        self._given_base = as_base(base_sampler)
         # NOTE: a sampler that has seen the real study refuses a replica of it. So this one sees
         # the real study only, and copies of it make the proposals for a pool.
         self._base = self._real_base(searched)
@@ -138,6 +140,7 @@ class SurrogateSampler(BaseSampler):
             n_control=n_control_trials,
             mix=mix or PoolMix(n_base=n_base),
             acquisition=acquisition,
+            value_range=value_range,
         )
         self._limits = dict(limits or {})
         self._meta_features = None if meta_features is None else dict(meta_features)
@@ -145,7 +148,7 @@ class SurrogateSampler(BaseSampler):
         self._inferred_screener: Screener | None = None
         self._screener: Screener | None = None
         if searched is not None:
-            self._screener = Screener(searched, surrogate, limits, self._rules)
+            self._screener = Screener(searched, known, limits, self._rules)
 
     def __repr__(self) -> str:
         space = "a space to be inferred" if self.space is None else type(self.space).__name__
@@ -160,15 +163,17 @@ class SurrogateSampler(BaseSampler):
         """What predicts for this sampler; None where it has no space, and infers one."""
         return None if self._screener is None else self._screener.surrogate
 
-    def using(self, surrogate: MetaSurrogate | None) -> SurrogateSampler:
+    def using(self, surrogate: SurrogateLike | None) -> SurrogateSampler:
         """Return this sampler with another surrogate; None learns from the study alone.
 
         Raises:
+            SurrogateFileError: The surrogate cannot be read, or none ships for this space.
             SurrogateMismatchError: The surrogate was fitted to another space.
         """
         # Draws and base are shared, so the seed stays the same.
         other = copy.copy(self)
         space = self.space
+        surrogate = as_surrogate(surrogate, space)
         if space is None and surrogate is not None:
             space = surrogate.encoding.space
         other._screener = None
@@ -181,6 +186,19 @@ class SurrogateSampler(BaseSampler):
         """Where its candidates come from; None where it infers that from the study."""
         return None if self._screener is None else self._screener.space
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether it keeps to limits."""
+        return bool(self._limits)
+
+    def beyond_limits(self, params: Mapping[str, Any]) -> str:
+        """Return in words which limits an architecture exceeds; nothing if it keeps all.
+
+        Args:
+            params: Parameters of any trial, which may be none of the space: these keep all limits.
+        """
+        return "" if self._screener is None else self._screener.limits.beyond(params)
+
     def _real_base(self, space: SearchSpace | None) -> BaseSampler:
         """Return a sampler of its own for the trials that the base decides alone."""
         if isinstance(self._given_base, Strategy):
@@ -188,7 +206,7 @@ class SurrogateSampler(BaseSampler):
         if isinstance(self._given_base, BaseSampler):
             return ContinuedSampler(copy.deepcopy(self._given_base))
         # Seeds of Optuna's samplers have 32 bits.
-        return ContinuedSampler(self._given_base(self._draws.seed % _SEEDS))
+        return ContinuedSampler(made_by(self._given_base, self._draws.seed % _SEEDS))
 
     def reseed_rng(self) -> None:
         """Nothing to do for screening: its randomness follows from seed and trial number."""
@@ -209,6 +227,9 @@ class SurrogateSampler(BaseSampler):
     ) -> None:
         """Forward to the base sampler; the surrogate sees the result at its next suggestion."""
         self._base.after_trial(study, trial, state, values)
+        # NOTE: an inferred space follows the objective, and a trial may end before it has asked.
+        if self._screener is not None and state == TrialState.COMPLETE:
+            self._draws.warn_of_unmet(trial)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -302,7 +323,7 @@ class SurrogateSampler(BaseSampler):
             own = np.random.default_rng(seed)
             yield from proposals(base, Evaluated.of(known, study.directions), space, own, n)
             return
-        ask = BaseProposals(base, seed, study, known.replayable)
+        ask = BaseProposals(base, seed, study, as_asked_by(space, known.replayable))
         for params, attrs in ask(space, n):
             # NOTE: fixed parameters may open other branches, whose parameters are then drawn.
             yield replay_chooser(params, random_chooser(rng)), attrs

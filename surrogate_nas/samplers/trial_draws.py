@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, final
 
@@ -15,6 +16,7 @@ from surrogate_nas import attributes
 from surrogate_nas.screening.base_proposals import advance_counters
 from surrogate_nas.screening.choice import Choice
 from surrogate_nas.screening.known_trials import KnownTrials
+from surrogate_nas.screening.unmet import unmet
 from surrogate_nas.space import Distributions, ParameterSpace
 from surrogate_nas.storage.optuna_private import (
     id_of,
@@ -61,6 +63,7 @@ class TrialDraws:
         self._local = threading.local()
         # NOTE: threads that choose at the same time would choose the same.
         self._choosing = threading.Lock()
+        self._has_warned = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {"seed": self.seed}
@@ -123,6 +126,22 @@ class TrialDraws:
         owner, params = getattr(self._local, "chosen", (None, None))
         self._local.chosen = (None, None)
         return params if owner == id_of(trial) else None
+
+    def warn_of_unmet(self, trial: FrozenTrial) -> None:
+        """Warn once if the objective of an ended trial has asked for something else.
+
+        Args:
+            trial: The trial.
+        """
+        found = None if self._has_warned else unmet(trial)
+        if found is not None:
+            self._has_warned = True
+            warnings.warn(
+                f"What was suggested for trial {trial.number} was not evaluated. {found} Such "
+                "parameters are sampled without any screening. Give the sampler the space that "
+                "the objective asks for.",
+                stacklevel=4,
+            )
 
     def generator(
         self, study: optuna.Study, trial: FrozenTrial, *more: int

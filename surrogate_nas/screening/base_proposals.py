@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, final
 
 import numpy as np
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
@@ -27,6 +28,8 @@ from surrogate_nas import attributes
 from surrogate_nas.arrays import IndexArray
 from surrogate_nas.screening.random_states import random_states
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.space.draw import attempt, replay_chooser
+from surrogate_nas.space.values import PLAIN
 from surrogate_nas.storage.optuna_private import (
     MEMORY_LOGGER,
     set_study_system_attr,
@@ -97,7 +100,11 @@ class BaseProposals:
         """Yield parameters and system attributes of n proposals."""
         for _ in range(n):
             trial = self._study.ask()
-            space.suggest(trial)
+            try:
+                space.suggest(trial)
+            except optuna.TrialPruned:
+                # NOTE: the pool turns it away and counts it. Samplers learn from pruned trials.
+                self._study.tell(trial, state=TrialState.PRUNED)
             attrs = dict(stored_trial(self._study, trial).system_attrs)
             # NOTE: a base of ours plans its trial in the replica; the real trial has its own plan.
             attrs.pop(attributes.PLANNED_PARAMS, None)
@@ -146,6 +153,37 @@ def counters_of(study: optuna.Study) -> dict[str, int]:
     """
     attrs = study_system_attrs(study)
     return {k: v for k, v in attrs.items() if isinstance(v, int) and not isinstance(v, bool)}
+
+
+def as_asked_by(space: SearchSpace, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return trials with their choices as a space asks for them.
+
+    A database gives back a list for a tuple. Optuna's samplers would take them for two different
+    ranges, which they refuse.
+
+    Args:
+        space: The space.
+        trials: Trials that are architectures of it.
+    """
+    return [_as_asked(space, trial) if _is_unusual(trial) else trial for trial in trials]
+
+
+def _is_unusual(trial: FrozenTrial) -> bool:
+    """Return whether a trial has choices that a database may have changed."""
+    return any(
+        isinstance(d, CategoricalDistribution) and not PLAIN.issuperset(map(type, d.choices))
+        for d in trial.distributions.values()
+    )
+
+
+def _as_asked(space: SearchSpace, trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial with its parameters and ranges as the space asks for them."""
+    draw, _ = attempt(
+        space.suggest, replay_chooser(trial.params, lambda name, _: trial.params[name])
+    )
+    twin = copy.copy(trial)
+    twin.params, twin.distributions = draw.params, draw.distributions
+    return twin
 
 
 @final

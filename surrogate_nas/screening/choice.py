@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from surrogate_nas import attributes
@@ -48,6 +48,21 @@ class Choice:
     transfer: float | None = None
     past_tasks: Mapping[str, float] = field(default_factory=dict)
 
+    def within(self, low: float, high: float) -> Choice:
+        """Return the choice with a prediction that a value between two bounds can have."""
+        if self.predicted_value is None or self.predicted_std is None:
+            return self
+        # NOTE: no distribution on a range has a larger deviation than half of the range.
+        return replace(
+            self,
+            predicted_value=min(max(self.predicted_value, low), high),
+            predicted_std=min(self.predicted_std, (high - low) / 2),
+        )
+
+    def without_units(self) -> Choice:
+        """Return the choice without its prediction, whose units are not known yet."""
+        return replace(self, predicted_value=None, predicted_std=None)
+
     @property
     def is_repeat(self) -> bool:
         """Whether an equivalent trial exists, because nothing else was left."""
@@ -87,7 +102,8 @@ class Choice:
 def first_of(pool: Pool) -> Choice:
     """Return a pool's first candidate unranked, or a repeat if every architecture was tried."""
     if pool.candidates:
-        return Choice(pool.candidates[0], 1, pool.n_duplicates, pool.n_infeasible)
+        first = pool.candidates[pool.first_alive(range(len(pool.candidates)))]
+        return Choice(first, 1, pool.n_duplicates, pool.n_infeasible)
     _logger.warning(
         "Every architecture of the space that was drawn has been evaluated; one is repeated. "
         "Stop the study here or enlarge the space."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,8 +10,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas.errors import SpaceError
-from surrogate_nas.past.past_task import Direction, PastTask, from_trials
-from surrogate_nas.space import SearchSpace
+from surrogate_nas.past.past_task import Direction, PastTask, feasible, from_trials
+from surrogate_nas.screening.feasibility import constraint_values
+from surrogate_nas.space import SearchSpace, params_key
 from surrogate_nas.storage.repeats import planned
 from surrogate_nas.surrogate.curves import UnfinishedTrials, unfinished_trials
 
@@ -22,11 +23,13 @@ class TargetTrials:
     """What a study with one objective knows of its own task.
 
     Args:
-        observed: Results so far; None without any.
+        observed: Results so far; None without any. The feasible ones come first.
         direction: Which way is better.
         pending: Parameters of architectures in training.
         meta_features: Numbers that describe the task; None where they are unknown.
         unfinished: Architectures whose training was pruned or has reported something.
+        n_feasible: Number of results that keep all constraints; None for all.
+        constraints: Values so far of each constraint that was violated.
     """
 
     observed: PastTask | None
@@ -34,6 +37,18 @@ class TargetTrials:
     pending: Sequence[Mapping[str, Any]]
     meta_features: Mapping[str, float] | None = None
     unfinished: Sequence[UnfinishedTrials] = ()
+    n_feasible: int | None = None
+    constraints: tuple[PastTask, ...] = ()
+
+    @property
+    def parents(self) -> PastTask | None:
+        """The results that keep all constraints, whose neighbours are worth a look."""
+        if self.observed is None or self.n_feasible is None:
+            return self.observed
+        n, all_ = self.n_feasible, self.observed
+        if not n:
+            return None
+        return PastTask(all_.name, all_.params[:n], all_.values[:n], all_.direction)
 
     @property
     def n_observed(self) -> int:
@@ -66,7 +81,9 @@ class KnownTrials:
         # A running trial whose curve leads to a value is not pending as well.
         pending = [params for number, params in self.pending.items() if number not in known]
         observed = from_trials("target", self.replayable, kind)
-        return TargetTrials(observed, kind, pending, meta_features, curves)
+        n = len(feasible(self.replayable))
+        constraints = constraint_values(self.replayable)
+        return TargetTrials(observed, kind, pending, meta_features, curves, n, constraints)
 
 
 @final
@@ -95,7 +112,7 @@ class TrialReader:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        self._keys: dict[tuple[Any, ...], str | None] = {}
+        self._keys: dict[Hashable, str | None] = {}
         self._finished: dict[int, _Read] = {}
 
     def __call__(self, trials: Sequence[FrozenTrial]) -> KnownTrials:
@@ -135,7 +152,7 @@ class TrialReader:
 
     def _key(self, params: Mapping[str, Any]) -> str | None:
         """Return the canonical key of parameters, or None if they are none of this space."""
-        at = tuple(sorted(params.items()))
+        at = params_key(params)
         if at not in self._keys:
             try:
                 self._keys[at] = self._space.canonical(self._space.from_params(params))

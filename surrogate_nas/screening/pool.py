@@ -6,7 +6,7 @@ strategy, a neighbour of a good architecture, a random draw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -14,13 +14,20 @@ from typing import Any, final
 import numpy as np
 
 from surrogate_nas.errors import InfeasibleError, SpaceError
-from surrogate_nas.space import Architecture, Distributions, SearchSpace
-from surrogate_nas.space.draw import Chooser, Draw, random_chooser, replay_chooser
+from surrogate_nas.space import Architecture, Distributions, SearchSpace, params_key
+from surrogate_nas.space.draw import (
+    MOST_REFUSED,
+    Chooser,
+    accepted,
+    attempt,
+    random_chooser,
+    replay_chooser,
+)
 
 _PATIENCE = 20
 """Number of draws for each wanted candidate before a source is given up as exhausted."""
-_HOPELESS = 2000
-"""Number of draws without any new, feasible architecture before there is taken to be none."""
+_LAST_DRAWS = 64
+"""Number of random draws in search of an architecture that can learn, where no candidate can."""
 
 
 @final
@@ -59,11 +66,12 @@ class Limits:
     def __init__(self, space: SearchSpace, limits: Mapping[str, float] | None) -> None:
         self._space = space
         self._limits = dict(limits or {})
-        self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._known: dict[Hashable, tuple[str, ...]] = {}
+        self._dead: dict[Hashable, bool] = {}
         if not self._limits:
             return
-        draw = Draw(random_chooser(np.random.default_rng(0)))
-        names = sorted(space.describe(space.suggest(draw)))
+        _, architecture = accepted(space.suggest, random_chooser(np.random.default_rng(0)))
+        names = sorted(space.describe(architecture))
         for name, limit in self._limits.items():
             if name not in names:
                 raise SpaceError(
@@ -84,13 +92,57 @@ class Limits:
             return ()
         # NOTE: remembered by parameters, not by the canonical key. A space may call architectures
         # of unequal size equivalent.
-        key = tuple(sorted(params.items()))
+        key = params_key(params)
         if key not in self._known:
             numbers = self._space.describe(architecture)
             unknown = float("inf")  # what cannot be counted cannot be shown to keep a limit
             broken = (n for n, most in self._limits.items() if numbers.get(n, unknown) > most)
             self._known[key] = tuple(broken)
         return self._known[key]
+
+    def beyond(self, params: Mapping[str, Any]) -> str:
+        """Return in words which limits an architecture exceeds; nothing if it keeps all.
+
+        Args:
+            params: Parameters of any trial, which may be none of the space: these keep all limits.
+        """
+        try:
+            names = self.exceeded(params, self._space.from_params(params))
+        except SpaceError:
+            return ""
+        return self.words(names)
+
+    def __bool__(self) -> bool:
+        return bool(self._limits)
+
+    def is_dead(self, params: Mapping[str, Any], architecture: Architecture | None = None) -> bool:
+        """Return whether the space says that an architecture cannot learn.
+
+        Args:
+            params: Parameters of the architecture.
+            architecture: The architecture, where it is at hand.
+        """
+        # NOTE: a rule that builds the network is not asked here. A build that ends its process
+        # would end the study with it.
+        is_built = type(self._space).describe is SearchSpace.describe and not self._limits
+        if is_built and not self.is_quick:
+            return False
+        key = params_key(params)
+        if key not in self._dead:
+            try:
+                found = self._space.from_params(params) if architecture is None else architecture
+                self._dead[key] = bool(self._space.is_degenerate(found))
+            except Exception:  # the network of a user's space may not be built; a trial tells why
+                self._dead[key] = False
+        return self._dead[key]
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the space has a rule of its own by which architectures cannot learn.
+
+        The default rule builds each network, which is too slow for all candidates of a pool.
+        """
+        return type(self._space).is_degenerate is not SearchSpace.is_degenerate
 
     def words(self, names: Sequence[str]) -> str:
         """Write limits for an error message."""
@@ -124,11 +176,13 @@ class Pool:
         self._rng = rng
         self._keys: set[str] = set()
         self._broken: dict[str, int] = {}
+        self._n_refused = 0
+        self._last_resort: Candidate | None = None
         self.candidates: list[Candidate] = []
         self.n_duplicates = 0
         """Number of draws turned away because the study has an equivalent trial."""
         self.n_infeasible = 0
-        """Number of draws turned away because they exceed a limit."""
+        """Number of draws turned away because they exceed a limit, or the space refuses them."""
         self.repeat: Candidate | None = None
         """A feasible architecture that was evaluated before; None before one is drawn."""
 
@@ -145,8 +199,11 @@ class Pool:
         Returns:
             The new candidate; None if it was turned away.
         """
-        draw = Draw(replay_chooser(self._fixed, choose))
-        architecture = self._space.suggest(draw)
+        draw, architecture = attempt(self._space.suggest, replay_chooser(self._fixed, choose))
+        if architecture is None:
+            self.n_infeasible += 1
+            self._n_refused += 1
+            return None
         key = self._space.canonical(architecture)
         # Twins within a pool are not counted, since they save no training.
         if key in self._keys:
@@ -163,6 +220,10 @@ class Pool:
             self.n_duplicates += 1
             self.repeat = self.repeat or new
             return None
+        if self._limits.is_quick and self._limits.is_dead(draw.params, architecture):
+            self.n_infeasible += 1
+            self._last_resort = self._last_resort or new
+            return None
         self._keys.add(key)
         self.candidates.append(new)
         return new
@@ -174,9 +235,10 @@ class Pool:
             InfeasibleError: Not one of many draws satisfies the limits.
         """
         added = tries = 0
-        while added < n and tries < (_PATIENCE * n if self.candidates else _HOPELESS):
+        while added < n and tries < (_PATIENCE * n if self.candidates else MOST_REFUSED):
             tries += 1
             added += self.add(random_chooser(self._rng), "random") is not None
+        self.add_last_resort()
         if not self.candidates:
             self.repeated()
 
@@ -196,6 +258,36 @@ class Pool:
             tries += 1
             added += self.add(self._space.mutate(parent, self._rng), "neighbour") is not None
 
+    def first_alive(self, order: Iterable[int]) -> int:
+        """Return the first of some places whose candidate can learn.
+
+        If none can, random architectures are added. If these cannot learn either, the first place
+        counts.
+
+        Args:
+            order: Places of all candidates, the most wanted first.
+        """
+        places = list(order)
+        for place in places:
+            if not self._is_dead(place):
+                return place
+        n = len(self.candidates)
+        if not self._limits.is_quick:
+            self.add_random(_LAST_DRAWS)
+        alive = (place for place in range(n, len(self.candidates)) if not self._is_dead(place))
+        return next(alive, places[0])
+
+    def _is_dead(self, place: int) -> bool:
+        """Return whether a candidate cannot learn, and count it as turned away."""
+        is_dead = self._limits.is_dead(self.candidates[place].params)
+        self.n_infeasible += is_dead
+        return is_dead
+
+    def add_last_resort(self) -> None:
+        """Add an architecture that cannot learn, if no other one is left to try."""
+        if not self.candidates and self._last_resort is not None:
+            self.candidates.append(self._last_resort)
+
     def repeated(self) -> Candidate:
         """Return a feasible architecture that was evaluated before.
 
@@ -204,6 +296,12 @@ class Pool:
         """
         if self.repeat is not None:
             return self.repeat
+        if not self._broken:
+            raise InfeasibleError(
+                expected="a combination of parameters that the space accepts",
+                got=f"TrialPruned in {self._n_refused} draws",
+                fix="let the space refuse fewer combinations; enqueue none of those",
+            )
         worst = sorted(self._broken, key=lambda name: -self._broken[name])
         raise InfeasibleError(
             expected=f"an architecture with {self._limits.words(worst)}",

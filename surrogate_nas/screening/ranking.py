@@ -15,9 +15,10 @@ from surrogate_nas.screening.acquisition import (
     scores,
 )
 from surrogate_nas.screening.choice import Choice
+from surrogate_nas.screening.feasibility import Feasibility
 from surrogate_nas.screening.pool import Candidate, Pool
 from surrogate_nas.screening.whole_space import WholeSpace
-from surrogate_nas.surrogate.features import FeatureCache
+from surrogate_nas.surrogate.features import FeatureCache, Features
 from surrogate_nas.surrogate.target_model import TargetModel
 
 N_PARENTS = 5
@@ -33,6 +34,7 @@ def best_of_pool(
     target: TargetModel,
     acquisition: Acquisition,
     n_near_predicted: int,
+    feasibility: Feasibility | None = None,
     *,
     is_control: bool,
 ) -> Choice:
@@ -43,10 +45,13 @@ def best_of_pool(
         target: Predicts.
         acquisition: Scores.
         n_near_predicted: Number of neighbours to add.
+        feasibility: Knows the study's constraints; None without any that was violated.
         is_control: Whether the median prediction is chosen instead.
     """
-    mean, std = target.latent([c.params for c in pool.candidates])
-    score = score_candidates(target, mean, std, acquisition)
+    params = [c.params for c in pool.candidates]
+    mean, std = target.latent(params)
+    log_feasible = np.zeros(len(params)) if feasibility is None else feasibility.of_params(params)
+    score = score_candidates(target, mean, std, acquisition, log_feasible)
     for step in range(_CLIMBS):
         # NOTE: the pool climbs. Each step looks around the best that the last one has found.
         top = np.argsort(-score, kind="stable")[:N_PARENTS]
@@ -58,8 +63,11 @@ def best_of_pool(
         if added:
             more_mean, more_std = target.latent(added)
             mean, std = np.append(mean, more_mean), np.append(std, more_std)
-            score = score_candidates(target, mean, std, acquisition)
-    chosen = median_place(mean) if is_control else int(score.argmax())
+            more = np.zeros(len(added)) if feasibility is None else feasibility.of_params(added)
+            log_feasible = np.append(log_feasible, more)
+            score = score_candidates(target, mean, std, acquisition, log_feasible)
+    order = places_from_median(mean) if is_control else np.argsort(-score, kind="stable")
+    chosen = pool.first_alive(order.tolist())
     counts = (len(pool.candidates), pool.n_duplicates, pool.n_infeasible)
     own = (mean[chosen], std[chosen], score[chosen])
     return _choice(pool.candidates[chosen], counts, target, _rank(mean, chosen), own)
@@ -71,6 +79,7 @@ def best_of_all(
     target: TargetModel,
     acquisition: Acquisition,
     cache: FeatureCache,
+    feasibility: Feasibility | None = None,
     *,
     is_control: bool,
 ) -> Choice:
@@ -82,20 +91,25 @@ def best_of_all(
         target: Predicts.
         acquisition: Scores.
         cache: Computes and remembers what the prediction needs of an architecture.
+        feasibility: Knows the study's constraints; None without any that was violated.
         is_control: Whether the median prediction is chosen instead.
     """
     features = whole.features(cache).take(free)
     means, deviations = target.preview(features)
     if is_control:
-        best = np.array([median_place(means)])
+        best = places_from_median(means)[:_SHORTLIST]
     else:
         # NOTE: exact standard deviations of a whole space would cost most of a suggestion, so a
         # cheap score chooses the few that are scored exactly.
-        rough = score_candidates(target, means, deviations, acquisition)
+        kept = _log_feasible(feasibility, features, is_rough=True)
+        rough = score_candidates(target, means, deviations, acquisition, kept)
         best = np.argsort(-rough, kind="stable")[:_SHORTLIST]
-    mean, std = target.latent_of(features.take(best))
-    score = score_candidates(target, mean, std, acquisition)
-    chosen = int(score.argmax())
+    shortlist = features.take(best)
+    mean, std = target.latent_of(shortlist)
+    kept = _log_feasible(feasibility, shortlist)
+    score = score_candidates(target, mean, std, acquisition, kept)
+    wanted = np.arange(len(best)) if is_control else np.argsort(-score, kind="stable")
+    chosen = whole.first_alive(free[best], wanted.tolist())
     counts = (len(free), len(whole) - len(free), whole.n_infeasible)
     candidate = whole.candidates[free[best[chosen]]]
     own = (mean[chosen], std[chosen], score[chosen])
@@ -107,6 +121,7 @@ def score_candidates(
     mean: FloatArray,
     std: FloatArray,
     acquisition: Acquisition = ACQUISITIONS["log_ei"],
+    log_feasible: FloatArray | None = None,
 ) -> FloatArray:
     """Return the acquisition's score of each candidate, (m,).
 
@@ -115,9 +130,26 @@ def score_candidates(
         mean: Predictions, (m,).
         std: Their standard deviations, (m,).
         acquisition: Scores.
+        log_feasible: Logarithm of the probability that all constraints are kept, (m,). None where
+            the study has none.
     """
     best = np.empty((0, 1)) if target.incumbent is None else np.array([[target.incumbent]])
-    return scores(acquisition, Prediction.of_one(mean, std), best)
+    if log_feasible is None:
+        return scores(acquisition, Prediction.of_one(mean, std), best)
+    n = len(mean)
+    prediction = Prediction(mean[:, None], std[:, None], log_feasible, np.ones(n))
+    found = scores(acquisition, prediction, best)
+    # NOTE: a user's own acquisition weighs feasibility itself, by ``feasible(...)`` for example.
+    return found + log_feasible if acquisition in ACQUISITIONS.values() else found
+
+
+def _log_feasible(
+    feasibility: Feasibility | None, features: Features, *, is_rough: bool = False
+) -> FloatArray | None:
+    """Return the logarithm of the probability of keeping all constraints, (m,), if it is known."""
+    if feasibility is None:
+        return None
+    return feasibility.of_features(features, is_rough=is_rough)
 
 
 def median_place(mean: FloatArray) -> int:
@@ -126,7 +158,14 @@ def median_place(mean: FloatArray) -> int:
     If past tasks have everything upside down, the median stays where it is. A random candidate
     could be as bad as the one that they recommend.
     """
-    return int(np.argsort(mean, kind="stable")[len(mean) // 2])
+    return int(places_from_median(mean)[0])
+
+
+def places_from_median(mean: FloatArray) -> IndexArray:
+    """Return all places, from the median prediction outwards, (m,)."""
+    ascending = np.argsort(mean, kind="stable")
+    apart = np.abs(np.arange(len(mean)) - len(mean) // 2)
+    return np.asarray(ascending[np.argsort(apart, kind="stable")])
 
 
 def _rank(mean: FloatArray, chosen: int) -> int:

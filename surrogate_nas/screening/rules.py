@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -39,6 +40,7 @@ class ScreeningRules:
             only a candidate that they did not recommend reveals it.
         mix: Composition of the pool.
         acquisition: Acquisition function, or its name.
+        value_range: Smallest and largest value that the objective can have.
     """
 
     size: int = 256
@@ -46,6 +48,7 @@ class ScreeningRules:
     n_control: int = 1
     mix: PoolMix = PoolMix()
     acquisition: AcquisitionLike = "log_ei"
+    value_range: tuple[float, float] = (-math.inf, math.inf)
 
     def is_control(self, surrogate: MetaSurrogate, n_before: int) -> bool:
         """Return whether a trial is a control.

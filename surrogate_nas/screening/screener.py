@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.screening.acquisition import as_acquisition
 from surrogate_nas.screening.choice import Choice, first_of
+from surrogate_nas.screening.feasibility import Feasibility
 from surrogate_nas.screening.known_trials import KnownTrials, TargetTrials, TrialReader
 from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.screening.ranking import N_PARENTS, best_of_all, best_of_pool
@@ -63,7 +64,7 @@ class Screener:
         self.space = space
         self.surrogate = MetaSurrogate.fit(space) if surrogate is None else surrogate.bind(space)
         self.rules = ScreeningRules() if rules is None else rules
-        self._limits = Limits(space, limits)
+        self.limits = Limits(space, limits)
         self._acquisition = as_acquisition(self.rules.acquisition)
         self._reader = TrialReader(space)
         self._whole = whole
@@ -78,7 +79,7 @@ class Screener:
         """All architectures, if they are no more than the wanted number of candidates."""
         if not self._is_listed:
             # None is an answer, too, so another attribute says whether it was asked.
-            self._whole = WholeSpace.of(self.space, self._limits, self.rules.size)
+            self._whole = WholeSpace.of(self.space, self.limits, self.rules.size)
             self._is_listed = True
         return self._whole
 
@@ -114,10 +115,17 @@ class Screener:
             free = self.whole.free(taken)
             if len(free):
                 target, cache = self._condition(trials), self.surrogate.features
-                return best_of_all(
-                    self.whole, free, target, self._acquisition, cache, is_control=is_control
+                choice = best_of_all(
+                    self.whole,
+                    free,
+                    target,
+                    self._acquisition,
+                    cache,
+                    self._feasibility(trials),
+                    is_control=is_control,
                 )
-        pool = Pool(self.space, self._limits, taken, fixed or {}, rng)
+                return self._said(choice, target, trials)
+        pool = Pool(self.space, self.limits, taken, fixed or {}, rng)
         return self.choose_from(pool, trials, propose, rules)
 
     def choose_from(
@@ -148,19 +156,29 @@ class Screener:
             for chooser, attrs in propose(min(rules.mix.n_base, rules.size)):
                 pool.add(chooser, "base", attrs)
             if has_say:
-                n_near_predicted = _fill(pool, trials.observed, rules)
+                n_near_predicted = _fill(pool, trials.parents, rules)
             # Without the surrogate the base decides, unless all that it proposed was turned away.
             elif not pool.candidates:
                 pool.add_random(1)
         if not has_say or not pool.candidates:
             return first_of(pool)
-        return best_of_pool(
+        target = self._condition(trials)
+        choice = best_of_pool(
             pool,
-            self._condition(trials),
+            target,
             self._acquisition,
             n_near_predicted,
+            self._feasibility(trials),
             is_control=is_control,
         )
+        return self._said(choice, target, trials)
+
+    def _said(self, choice: Choice, target: TargetModel, trials: TargetTrials) -> Choice:
+        """Return a choice with its prediction as far as the target's units allow to tell it."""
+        # NOTE: before any trial keeps the constraints, results are in units of these.
+        if not target.has_own_scale or trials.n_feasible == 0:
+            return choice.without_units()
+        return choice.within(*self.rules.value_range)
 
     def _roles(self, trials: TargetTrials, rules: ScreeningRules) -> tuple[bool, bool]:
         """Return whether the surrogate has a say by now, and whether the trial is a control."""
@@ -178,6 +196,12 @@ class Screener:
             return replace(self.rules, size=min(self.rules.size, _CONTESTED_SIZE))
         return self.rules
 
+    def _feasibility(self, trials: TargetTrials) -> Feasibility | None:
+        """Return what the study's constraints say of candidates; None without a violation."""
+        if not trials.constraints:
+            return None
+        return Feasibility(self.surrogate.encoding, trials.constraints)
+
     def _condition(self, trials: TargetTrials) -> TargetModel:
         """Return the surrogate conditioned on what the study knows."""
         return self.surrogate.condition(
@@ -189,12 +213,12 @@ class Screener:
         )
 
 
-def _fill(pool: Pool, observed: PastTask | None, rules: ScreeningRules) -> int:
+def _fill(pool: Pool, parents: PastTask | None, rules: ScreeningRules) -> int:
     """Add neighbours of the best results and random draws; return how many places are left.
 
     The places left are for neighbours of the best predictions.
     """
-    pool.add_neighbours(_best(observed), int(rules.mix.near_observed * rules.size))
+    pool.add_neighbours(_best(parents), int(rules.mix.near_observed * rules.size))
     room = max(rules.size - len(pool.candidates), 0)
     n_near_predicted = min(int(rules.mix.near_predicted * rules.size), room)
     # At least one, as a pool must not stay empty.
@@ -202,9 +226,9 @@ def _fill(pool: Pool, observed: PastTask | None, rules: ScreeningRules) -> int:
     return n_near_predicted
 
 
-def _best(observed: PastTask | None) -> list[Mapping[str, Any]]:
-    """Return the parameters of the best results so far, best first."""
-    if observed is None:
+def _best(results: PastTask | None) -> list[Mapping[str, Any]]:
+    """Return the parameters of the best results, best first."""
+    if results is None:
         return []
-    order = np.argsort(-observed.y, kind="stable")[:N_PARENTS]
-    return [observed.params[i] for i in order]
+    order = np.argsort(-results.y, kind="stable")[:N_PARENTS]
+    return [results.params[i] for i in order]

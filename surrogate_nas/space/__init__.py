@@ -17,6 +17,7 @@ from surrogate_nas.space.search_space import (
     SearchSpace,
     TaskShape,
 )
+from surrogate_nas.space.values import params_key
 from surrogate_nas.tensors.counting import count
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "count",
     "distributions",
     "fingerprint",
+    "params_key",
     "suggest_from",
 ]

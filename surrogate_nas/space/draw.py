@@ -9,8 +9,8 @@ from __future__ import annotations
 import datetime
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import optuna
@@ -22,11 +22,18 @@ from optuna.distributions import (
 )
 
 from surrogate_nas.errors import SpaceError
+from surrogate_nas.space.values import PLAIN, as_asked, place_of, storable, value_key
 
 Chooser = Callable[[str, BaseDistribution], Any]
 """Answers a parameter's name and distribution with a value. A random draw, a stored trial that is
 repeated, a mutation and a learned policy all have this form."""
 
+_Architecture = TypeVar("_Architecture")
+
+MOST_REFUSED = 2000
+"""Number of random draws in a row that a space may refuse before it is taken to refuse all."""
+_MOST_DRAWN = 2**63
+"""Number of values that one draw of a random generator tells apart."""
 _STEP = 0.2
 """Standard deviation of a move along a number's range, as a share of the range."""
 
@@ -42,6 +49,8 @@ class Draw(optuna.trial.BaseTrial):
         self._choose = choose
         self._params: dict[str, Any] = {}
         self._distributions: dict[str, BaseDistribution] = {}
+        self.is_refused = False
+        """Whether the space has refused the combination."""
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         """Return the value of a parameter; as in Optuna, the first answer holds."""
@@ -64,7 +73,7 @@ class Draw(optuna.trial.BaseTrial):
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Suggest one of the choices."""
-        return self._suggest(name, _categorical(*choices))
+        return self._suggest(name, _categorical(tuple(choices)))
 
     def suggest_uniform(self, name: str, low: float, high: float) -> float:
         """Optuna's old spelling of :meth:`suggest_float`."""
@@ -121,6 +130,65 @@ class Draw(optuna.trial.BaseTrial):
         """0: a draw has no place in a study."""
         return 0
 
+    @property
+    def study(self) -> optuna.Study:
+        """An empty study, which is what a space finds in the first trial of one."""
+        return _empty_study()
+
+
+@functools.cache
+def _empty_study() -> optuna.Study:
+    """Return a study in memory, made without a word in the log."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study()
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def attempt(
+    suggest: Callable[[Draw], _Architecture], choose: Chooser
+) -> tuple[Draw, _Architecture | None]:
+    """Draw one architecture, which a space may refuse by raising TrialPruned.
+
+    Args:
+        suggest: Method ``suggest`` of the search space.
+        choose: Decides the values.
+
+    Returns:
+        The draw, and the architecture. It is None where the space has refused the combination.
+    """
+    draw = Draw(choose)
+    try:
+        return draw, suggest(draw)
+    except optuna.TrialPruned:
+        draw.is_refused = True
+        return draw, None
+
+
+def accepted(
+    suggest: Callable[[Draw], _Architecture], choose: Chooser
+) -> tuple[Draw, _Architecture]:
+    """Draw until the space accepts a combination.
+
+    Args:
+        suggest: Method ``suggest`` of the search space.
+        choose: Decides the values, at random.
+
+    Raises:
+        SpaceError: The space refuses one combination after the other.
+    """
+    for _ in range(MOST_REFUSED):
+        draw, architecture = attempt(suggest, choose)
+        if not draw.is_refused:
+            return draw, cast(_Architecture, architecture)
+    raise SpaceError(
+        expected="a space that accepts some combinations of its parameters",
+        got=f"TrialPruned in {MOST_REFUSED} random draws in a row",
+        fix="raise TrialPruned for fewer combinations, or suggest parameters that always fit",
+    )
+
 
 # NOTE: a space asks for the same few ranges with every draw, and constructing them each time would
 # be most of the cost of a draw. The caches are typed, because True and 1 are different choices.
@@ -134,9 +202,26 @@ def _int(low: int, high: int, log: bool, step: int) -> IntDistribution:
     return IntDistribution(low, high, log=log, step=step)
 
 
+def _categorical(choices: tuple[Any, ...]) -> CategoricalDistribution:
+    # NOTE: choices may be lists, which are no keys. And (True,) and (1,) would be one key.
+    if all(type(choice) in PLAIN for choice in choices):
+        return _plain_categorical(*choices)
+    key = tuple(map(value_key, choices))
+    if key not in _unusual:
+        if len(_unusual) >= _MOST_UNUSUAL:
+            _unusual.clear()
+        _unusual[key] = CategoricalDistribution(choices)
+    return _unusual[key]
+
+
 @functools.lru_cache(maxsize=4096, typed=True)
-def _categorical(*choices: Any) -> CategoricalDistribution:
+def _plain_categorical(*choices: Any) -> CategoricalDistribution:
     return CategoricalDistribution(choices)
+
+
+_unusual: dict[Hashable, CategoricalDistribution] = {}
+"""Distributions whose choices are not all plain, by the keys of these."""
+_MOST_UNUSUAL = 4096
 
 
 def numbers_of(distribution: BaseDistribution) -> FloatDistribution | IntDistribution:
@@ -163,7 +248,10 @@ def uniform(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     if isinstance(numbers, IntDistribution) and numbers.log:
         # NOTE: half a step beyond each end, or rounding would make the ends less likely.
         drawn = math.exp(rng.uniform(math.log(low - 0.5), math.log(high + 0.5)))
-        return min(max(round(drawn), low), high)
+        return storable(numbers, round(drawn))
+    if isinstance(numbers, IntDistribution):
+        n = 1 + (numbers.high - numbers.low) // numbers.step
+        return storable(numbers, numbers.low + numbers.step * _below(n, rng))
     if step is not None:
         # NOTE: a step is drawn, as rounding a real draw would make the ends half as likely.
         drawn = low + step * int(rng.integers(round((high - low) / step) + 1))
@@ -172,10 +260,19 @@ def uniform(distribution: BaseDistribution, rng: np.random.Generator) -> Any:
     return from_unit(distribution, float(rng.random()))
 
 
+def _below(n: int, rng: np.random.Generator) -> int:
+    """Return a random whole number from 0 to n - 1, however large n is."""
+    if n <= _MOST_DRAWN:
+        return int(rng.integers(n))
+    n_bytes = (n.bit_length() + 7) // 8 + 8  # NOTE: 8 bytes more, or small numbers are likelier
+    return int.from_bytes(rng.bytes(n_bytes), "big") % n
+
+
 def to_unit(distribution: BaseDistribution, value: Any) -> float:
     """Return the place of a number in its range, in [0, 1]; for a category its index."""
     if isinstance(distribution, CategoricalDistribution):
-        return float(distribution.to_internal_repr(value))
+        place = place_of(distribution, value)
+        return float(distribution.to_internal_repr(value) if place is None else place)
     numbers = numbers_of(distribution)
     low, high = float(numbers.low), float(numbers.high)
     # A range of one number has no width to divide by.
@@ -199,20 +296,18 @@ def from_unit(distribution: BaseDistribution, unit: float) -> float | int:
         value = low + round((value - low) / step) * step
     # Rounding, in exp and in the step, may lead just outside the range.
     value = min(max(value, low), high)
-    return round(value) if isinstance(numbers, IntDistribution) else value
+    return storable(numbers, round(value)) if isinstance(numbers, IntDistribution) else value
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
     """Return whether a distribution allows a value, which may have any type."""
     if isinstance(distribution, CategoricalDistribution):
-        if value in distribution.choices:
-            return True
-        # NOTE: NaN is unequal to itself, and a storage gives back another NaN object.
-        return value != value and any(choice != choice for choice in distribution.choices)
+        return place_of(distribution, value) is not None
     numbers = numbers_of(distribution)
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return False
-    if not numbers.low <= value <= numbers.high:
+    # NOTE: a storage keeps whole numbers as real ones, which may round the end of a large range.
+    if not float(numbers.low) <= float(value) <= float(numbers.high):
         return False
     if numbers.step is None:
         return True
@@ -252,7 +347,8 @@ def moved(distribution: BaseDistribution, value: Any, rng: np.random.Generator) 
         return value
     if isinstance(distribution, CategoricalDistribution):
         # Categories have no order, so all others are equally near.
-        others = [choice for choice in distribution.choices if choice != value]
+        place = place_of(distribution, value)
+        others = [choice for k, choice in enumerate(distribution.choices) if k != place]
         return others[int(rng.integers(len(others)))] if others else value
     spread = _STEP
     other = value
@@ -273,13 +369,11 @@ def random_params(
         suggest: Method ``suggest`` of the search space.
         n: Number of architectures.
         rng: Source of randomness.
+
+    Raises:
+        SpaceError: The space refuses one combination after the other.
     """
-    params = []
-    for _ in range(n):
-        draw = Draw(random_chooser(rng))
-        suggest(draw)
-        params.append(draw.params)
-    return params
+    return [accepted(suggest, random_chooser(rng))[0].params for _ in range(n)]
 
 
 def replay_chooser(params: Mapping[str, Any], otherwise: Chooser) -> Chooser:
@@ -287,7 +381,7 @@ def replay_chooser(params: Mapping[str, Any], otherwise: Chooser) -> Chooser:
 
     def choose(name: str, distribution: BaseDistribution) -> Any:
         if name in params and contains(distribution, params[name]):
-            return params[name]
+            return as_asked(distribution, params[name])
         return otherwise(name, distribution)
 
     return choose

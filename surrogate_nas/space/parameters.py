@@ -13,7 +13,8 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from torch import nn
 
 from surrogate_nas.errors import SpaceError
-from surrogate_nas.space.draw import Draw, numbers_of, random_chooser
+from surrogate_nas.space.draw import attempt, numbers_of, random_chooser
+from surrogate_nas.space.function_check import check_function
 from surrogate_nas.space.search_space import Architecture, Distributions, SearchSpace, TaskShape
 
 _NAMED = 5
@@ -58,6 +59,10 @@ class ParameterSpace(SearchSpace):
             fix="subclass surrogate_nas.SearchSpace with suggest and build",
         )
 
+    def is_degenerate(self, architecture: Architecture) -> bool:
+        """Return False: nothing is known of what the parameters are for."""
+        return False
+
     def describe(self, architecture: Architecture) -> dict[str, float]:
         """Return the numeric parameters themselves: nothing else is known."""
         return {n: float(v) for n, v in architecture.items() if isinstance(v, int | float)}
@@ -69,8 +74,10 @@ SpaceLike: TypeAlias = SearchSpace | Distributions | Callable[[optuna.trial.Base
 def as_space(space: SpaceLike) -> SearchSpace:
     """Accept a SearchSpace, a dict of distributions or a define-by-run function.
 
+    A function is called once here. It gets a warning if it looks like an objective.
+
     Raises:
-        SpaceError: It is none of these.
+        SpaceError: It is none of these, or a function that reports values.
     """
     if isinstance(space, SearchSpace):
         return space
@@ -79,7 +86,10 @@ def as_space(space: SpaceLike) -> SearchSpace:
     )
     # NOTE: a class can be called as well. `CellSpace` in place of `CellSpace()` must not pass for
     # a function of a trial.
-    if is_dict or (callable(space) and not isinstance(space, type)):
+    if is_dict:
+        return ParameterSpace(space)
+    if callable(space) and not isinstance(space, type):
+        check_function(space)
         return ParameterSpace(space)
     raise SpaceError(
         expected="a SearchSpace, a dict of Optuna distributions or a function of a trial",
@@ -110,8 +120,8 @@ def distributions(space: SearchSpace) -> Distributions:
     rng = np.random.default_rng(0)
     found: Distributions = {}
     for _ in range(_PROBES):
-        draw = Draw(random_chooser(rng))
-        space.suggest(draw)
+        # NOTE: a combination that the space refuses shows its parameters, too.
+        draw, _architecture = attempt(space.suggest, random_chooser(rng))
         for name, distribution in draw.distributions.items():
             if found.setdefault(name, distribution) != distribution:
                 raise SpaceError(
@@ -131,5 +141,13 @@ def distributions(space: SearchSpace) -> Distributions:
 def fingerprint(found: Distributions) -> str:
     """Return a short hash of a space's parameters and ranges, equal across processes."""
     # Sorted, so that the order in which a space asks plays no part.
-    listed = {name: json.loads(distribution_to_json(d)) for name, d in sorted(found.items())}
+    listed = {name: _listed(distribution) for name, distribution in sorted(found.items())}
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _listed(distribution: BaseDistribution) -> Any:
+    """Return a distribution as JSON has it. Choices without a form in JSON are spelled."""
+    try:
+        return json.loads(distribution_to_json(distribution))
+    except TypeError:
+        return repr(distribution)

@@ -22,7 +22,7 @@ from torch import nn
 from surrogate_nas import tensors
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.files.svg import choices_table
-from surrogate_nas.space.draw import Chooser, Draw, mutation_chooser, replay_chooser
+from surrogate_nas.space.draw import Chooser, attempt, mutation_chooser, replay_chooser
 from surrogate_nas.tensors import Shape, Tensors
 from surrogate_nas.tensors.counting import count
 
@@ -118,7 +118,8 @@ class SearchSpace(abc.ABC):
         """Ask the trial for each choice and return the architecture.
 
         Must be a pure function of the trial's answers: a stored trial's parameters are replayed
-        through it to get the same architecture back. It may be conditional.
+        through it to get the same architecture back. It may be conditional. A combination that is
+        no architecture may be refused by raising ``optuna.TrialPruned``: it is drawn again.
         """
 
     @abc.abstractmethod
@@ -147,6 +148,22 @@ class SearchSpace(abc.ABC):
             self.reference.input_shape,
             self._example,
         )
+
+    def is_degenerate(self, architecture: Architecture) -> bool:
+        """Return whether an architecture cannot learn, whatever its training is.
+
+        Its network has no path from input to output, for example. It is never suggested as long as
+        there are others. By default it is degenerate if :meth:`describe` counts no parameters, or
+        if a ``describe`` of the space's own gives a ``depth`` of 0.
+
+        A space that overrides it is asked about every candidate, so it should be quick. The
+        default is asked about the chosen candidate alone, and only where that builds no network:
+        if the space has a ``describe`` of its own, or if there are limits.
+        """
+        described = self.describe(architecture)
+        # NOTE: the depth that this class counts leaves out layers of a user's own.
+        is_own = type(self).describe is not SearchSpace.describe
+        return described.get("parameters") == 0 or (is_own and described.get("depth") == 0)
 
     def features(self, architecture: Architecture) -> dict[str, float]:
         """Return further named numbers for the surrogate, the same names for all architectures."""
@@ -202,8 +219,11 @@ class SearchSpace(abc.ABC):
 
         By default they are the values named in TRAINING_PARAMS. A space may return any other field
         of :class:`~surrogate_nas.Trainer` as well, such as ``batch_size`` or ``optimizer``.
+
+        Raises:
+            SpaceError: A value named in TRAINING_PARAMS is no number.
         """
-        return {n: float(architecture[n]) for n in TRAINING_PARAMS if n in architecture}
+        return {n: _setting(n, architecture[n]) for n in TRAINING_PARAMS if n in architecture}
 
     def config(self) -> dict[str, Any] | None:
         """Return the constructor's arguments as JSON has them.
@@ -217,10 +237,18 @@ class SearchSpace(abc.ABC):
         """Replay a trial's parameters.
 
         Raises:
-            SpaceError: A parameter is missing or its value is not allowed.
+            SpaceError: A parameter is missing, its value is not allowed, or the space refuses the
+                combination.
         """
         # The replay asks the second chooser only for what is missing or not allowed.
-        return self.suggest(Draw(replay_chooser(params, _refuse(params))))
+        _, architecture = attempt(self.suggest, replay_chooser(params, _refuse(params)))
+        if architecture is None:
+            raise SpaceError(
+                expected="parameters that the space accepts together",
+                got=f"a combination that it refuses: {dict(params)!r}",
+                fix="give the parameters of a trial that this space has accepted",
+            )
+        return architecture
 
     @final
     def for_task(self, task: TaskShape) -> Self:
@@ -234,6 +262,23 @@ class SearchSpace(abc.ABC):
         # Descriptions are counted on the CPU or on the meta device, never on a GPU.
         bound._example = None if shown is None else tensors.on_cpu(shown)
         return bound
+
+
+def _setting(name: str, value: Any) -> float:
+    """Return a value of a parameter whose name the Trainer reads as a number.
+
+    Raises:
+        SpaceError: The value is no number.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise SpaceError(
+            expected=f"a number as {name!r}, which the Trainer reads as its own setting",
+            got=repr(value),
+            fix="suggest numbers, for example 0.0 for none, give the parameter another name, or "
+            "override the space's method training",
+        ) from None
 
 
 def _refuse(params: Mapping[str, Any]) -> Callable[[str, BaseDistribution], Any]:

@@ -79,7 +79,14 @@ def is_chosen(trial: FrozenTrial) -> bool:
 def planned(trial: FrozenTrial) -> dict[str, Any]:
     """Return a trial's parameters, and the planned ones that its objective has not asked for."""
     attrs = trial.system_attrs
-    return {**attrs.get(FIXED_PARAMS, {}), **attrs.get(PLANNED_PARAMS, {}), **trial.params}
+    plan = attrs.get(PLANNED_PARAMS, {})
+    found = {**attrs.get(FIXED_PARAMS, {}), **plan, **trial.params}
+    # NOTE: of choices that Python calls equal, as True and 1, Optuna stores the first one. The
+    # plan knows which one was evaluated.
+    for name, value in plan.items():
+        if isinstance(value, bool | int | float) and found[name] == value:
+            found[name] = value
+    return found
 
 
 def whole_study(

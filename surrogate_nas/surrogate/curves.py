@@ -168,8 +168,10 @@ def extrapolate(
 
 
 def _goes_on(trial: FrozenTrial) -> bool:
-    """Whether a trial has no final value but could have reached one."""
+    """Whether a trial has no final value but could have reached one that counts."""
     if trial.state == TrialState.PRUNED:
+        if attributes.violation(trial):
+            return False  # NOTE: it counts at most as the worst feasible result
         return trial.user_attrs.get(attributes.STOP_REASON) in _ENDED_BY_PRUNER
     return trial.state == TrialState.RUNNING
 

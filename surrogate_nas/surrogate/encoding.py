@@ -19,7 +19,15 @@ from scipy.spatial.distance import cdist
 from surrogate_nas.arrays import BoolArray, FloatArray
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import Distributions, SearchSpace, distributions, fingerprint
-from surrogate_nas.space.draw import Draw, from_unit, random_chooser, replay_chooser, to_unit
+from surrogate_nas.space.draw import (
+    accepted,
+    attempt,
+    from_unit,
+    random_chooser,
+    replay_chooser,
+    to_unit,
+)
+from surrogate_nas.space.values import value_key
 
 Params = Mapping[str, Any]
 
@@ -64,14 +72,13 @@ class Encoding:
         """
         points = np.full((len(params), len(self._slots)), np.nan)
         for slot, (name, distribution) in enumerate(self.distributions.items()):
-            # NOTE: architectures of a space share few values, so most places are looked up. The
-            # type counts, too: True and 1 would be one key.
-            places: dict[tuple[type, Any], float] = {}
+            # NOTE: architectures of a space share few values, so most places are looked up.
+            places: dict[Hashable, float] = {}
             for row, one in zip(points, params, strict=True):
                 value = one.get(name, _ABSENT)
-                if value is _ABSENT or not isinstance(value, Hashable):
+                if value is _ABSENT:
                     continue
-                at = (type(value), value)
+                at = value_key(value)
                 if at not in places:
                     places[at] = _place(distribution, value)
                 row[slot] = places[at]
@@ -159,8 +166,11 @@ class Encoding:
             # under which conditions a function suggests a parameter.
             wanted = {name: choose(name, one) for name, one in self.distributions.items()}
             if self._features:
-                draw = Draw(replay_chooser(wanted, choose))
-                self.space.suggest(draw)
+                # NOTE: of a combination that the space refuses, others are drawn.
+                replay = replay_chooser(wanted, choose)
+                draw, architecture = attempt(self.space.suggest, replay)
+                if architecture is None:
+                    draw, _ = accepted(self.space.suggest, choose)
                 wanted = draw.params
             params.append(wanted)
         values = self.encode(params)[:, self._trait_columns]
@@ -276,14 +286,15 @@ def _alike(found: Distributions) -> list[tuple[tuple[Any, ...], list[str]]]:
 
     Each is a pair: the choices, and the names of two parameters or more.
     """
-    groups: dict[tuple[Any, ...], list[str]] = {}
+    groups: dict[Hashable, tuple[tuple[Any, ...], list[str]]] = {}
     for name, distribution in found.items():
         if isinstance(distribution, CategoricalDistribution):
-            groups.setdefault(tuple(distribution.choices), []).append(name)
-    return [(choices, names) for choices, names in groups.items() if len(names) > 1]
+            choices = tuple(distribution.choices)
+            groups.setdefault(value_key(choices), (choices, []))[1].append(name)
+    return [(choices, names) for choices, names in groups.values() if len(names) > 1]
 
 
 def _feature_names(space: SearchSpace) -> tuple[str, ...]:
     """Return the names of a space's features, from one random architecture."""
-    draw = Draw(random_chooser(np.random.default_rng(0)))
-    return tuple(space.features(space.suggest(draw)))
+    _, architecture = accepted(space.suggest, random_chooser(np.random.default_rng(0)))
+    return tuple(space.features(architecture))

@@ -5,7 +5,7 @@ Notation: n and m architectures, p parameters, q traits, r basis functions, t tr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
@@ -13,6 +13,7 @@ from typing import Any, final
 import numpy as np
 
 from surrogate_nas.arrays import FloatArray, IndexArray, LeafArray
+from surrogate_nas.space import params_key
 from surrogate_nas.surrogate.encoding import Encoding
 from surrogate_nas.surrogate.model.basis import PastBasis
 from surrogate_nas.surrogate.model.boosting import same_leaf
@@ -58,11 +59,11 @@ class FeatureCache:
     def __init__(self, encoding: Encoding, basis: PastBasis) -> None:
         self._encoding = encoding
         self._basis = basis
-        self._known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._known: dict[Hashable, tuple[Any, ...]] = {}
 
     def __call__(self, params: Sequence[Mapping[str, Any]]) -> Features:
         """Return the features of n architectures."""
-        keys = [tuple(sorted(one.items())) for one in params]
+        keys = [params_key(one) for one in params]
         # NOTE: emptied as a whole, which needs no record of what was used last. A search comes
         # back to few architectures.
         if len(self._known) > _MOST_CACHED:

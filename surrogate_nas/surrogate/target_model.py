@@ -155,6 +155,14 @@ class TargetModel:
         mean, std = self.latent(params)
         return mean, np.hypot(std, self._posterior.noise)
 
+    @property
+    def has_own_scale(self) -> bool:
+        """Whether the target's own results give the scale of its values.
+
+        With fewer results, or equal ones, predictions in own units would be guesses.
+        """
+        return self._scale.is_own
+
     def working_units(self, y: FloatArray) -> FloatArray:
         """Return values in own units, larger is better, in the units of :meth:`latent`, (m,)."""
         return self._scale.forward(y)

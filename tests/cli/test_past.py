@@ -162,7 +162,7 @@ def test_a_search_starts_from_what_ships(run: Run) -> None:
     assert (code, err) == (0, "")
     assert "Network: winner" in out
     (trial,) = optuna.load_study(study_name="few-convnet", storage="sqlite:///nas.db").trials
-    assert "predicted_value" in trial.user_attrs
+    assert "predicted_rank" in trial.user_attrs
     ConvNetSpace().from_params(trial.params)
 
 

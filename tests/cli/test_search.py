@@ -261,7 +261,7 @@ def test_a_surrogate_is_read(run: Run) -> None:
     code, out, err = run("search", *SMALL, "--trials", "1", "--surrogate", "cells.surrogate")
 
     assert (code, err) == (0, "")
-    assert "predicted_value" in stored().trials[0].user_attrs
+    assert "predicted_rank" in stored().trials[0].user_attrs
     assert "Screened" in out
 
 

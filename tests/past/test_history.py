@@ -157,7 +157,7 @@ def test_what_was_read_fits_a_surrogate_that_searches(storage: BaseStorage) -> N
     )
     study.optimize(lambda trial: float(SPACE.suggest(trial)["width"]), 1)
 
-    assert "predicted_value" in study.trials[0].user_attrs
+    assert "predicted_rank" in study.trials[0].user_attrs
 
 
 def test_a_space_without_parameters_is_refused(storage: BaseStorage) -> None:

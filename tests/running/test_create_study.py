@@ -63,6 +63,7 @@ def test_a_study_is_a_plain_one_with_our_sampler(storage: BaseStorage) -> None:
         "metric",
         "space",
         "meta_features",
+        "metric_range",
         "surrogate_nas_version",
         "surrogate_nas_format",
         "space_record",
@@ -163,7 +164,7 @@ def test_a_surrogate_may_be_given_by_its_path(kind: str, tmp_path: Path) -> None
     study = create_study(TASK, SPACE, surrogate=given, n_candidates=8, seed=0)
     study.optimize(width, 1)
 
-    assert "predicted_value" in study.trials[0].user_attrs
+    assert "predicted_rank" in study.trials[0].user_attrs
 
 
 def other_direction(storage: BaseStorage) -> None:

@@ -70,7 +70,7 @@ def test_without_past_tasks_the_study_says_nothing_of_them() -> None:
 @pytest.mark.parametrize("n_control", [0, 1, 2])
 def test_control_trials_are_predicted_to_be_no_better_than_others(n_control: int) -> None:
     study = studied(5, n_control_trials=n_control)
-    predicted = [trial.user_attrs["predicted_value"] for trial in study.trials]
+    predicted = [-trial.user_attrs["predicted_rank"] for trial in study.trials]
 
     assert len(predicted) == 5
     controls, others = predicted[1 : 1 + n_control], predicted[1 + n_control :]

@@ -70,7 +70,8 @@ def test_past_tasks_have_a_say_from_the_first_trial() -> None:
     chosen, _ = screened(surrogate=THREE, size=128)
 
     assert list(chosen.candidate.params.values()).count("a") >= 3
-    assert chosen.predicted_value is not None
+    assert chosen.predicted_rank is not None
+    assert chosen.predicted_value is None, "the scale of the target is not known yet"
 
 
 def test_after_the_first_trial_past_tasks_are_compared_with_a_control() -> None:
@@ -90,12 +91,35 @@ def test_after_the_first_trial_past_tasks_are_compared_with_a_control() -> None:
 def test_a_control_is_predicted_all_the_same() -> None:
     trials = results(1)
     chosen, _ = screened(trials, surrogate=THREE)
-    predicted, std = THREE.predict([chosen.candidate.params], trials.observed)
 
     assert chosen.n_candidates == 32
-    assert chosen.predicted_value == pytest.approx(predicted[0])
-    assert chosen.predicted_std == pytest.approx(std[0])
+    assert chosen.predicted_rank is not None
+    assert chosen.acquisition is not None
     assert chosen.transfer is not None
+
+
+def test_predictions_have_units_as_soon_as_results_give_a_scale() -> None:
+    told = [screened(results(n), surrogate=THREE)[0].predicted_value for n in (2, 3)]
+    equal = PastTask("target", [params("abcd"), params("bbbb"), params("cccc")], [70.0] * 3)
+    alike, _ = screened(TargetTrials(equal, "maximize", []), surrogate=THREE)
+
+    assert told[0] is None
+    assert told[1] is not None
+    assert alike.predicted_value is None
+
+
+def test_predictions_stay_within_the_range_of_the_values() -> None:
+    known = results(12)
+    rules = ScreeningRules(size=32, mix=ONLY_RANDOM, value_range=(0.0, 75.0))
+    free, _ = screened(known)
+    pool = Pool(SPACE, Limits(SPACE, None), frozenset(), {}, np.random.default_rng(0))
+    chosen = Screener(SPACE, rules=rules).choose_from(pool, known, propose())
+
+    assert free.predicted_value is not None
+    assert free.predicted_value > 75.0
+    assert chosen.predicted_value == 75.0
+    assert chosen.predicted_std is not None
+    assert chosen.predicted_std <= 37.5
 
 
 def test_a_training_that_is_not_done_yet_counts_as_the_first() -> None:

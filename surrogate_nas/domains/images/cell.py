@@ -178,6 +178,14 @@ class CellSpace(SearchSpace):
         longest = 2 * self.n_stages + self.n_stages * depth * graph.longest_path
         return {**tally.described(longest), "cell_convolutions": float(len(graph.layers))}
 
+    def is_degenerate(self, architecture: Architecture) -> bool:
+        """Return whether no path leads through the cell, so that the output ignores the input.
+
+        Raises:
+            SpaceError: The architecture is not of this space.
+        """
+        return not self._read(architecture).graph.output
+
     def features(self, architecture: Architecture) -> dict[str, float]:
         """Return counts of live operations and paths of a cell, and sizes in powers of ten.
 

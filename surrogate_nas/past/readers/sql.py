@@ -18,7 +18,14 @@ from optuna.distributions import json_to_distribution
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from surrogate_nas.past.readers.studies import DAMAGE, Results, StoredStudy, StudyReader, readable
+from surrogate_nas.past.readers.studies import (
+    DAMAGE,
+    Results,
+    StoredStudy,
+    StudyReader,
+    counted,
+    readable,
+)
 from surrogate_nas.storage.optuna_private import backend_of
 
 _logger = logging.getLogger(__name__)
@@ -37,6 +44,7 @@ _COLUMNS = {
         "datetime_complete",
     },
     "trial_params": {"param_id", "trial_id", "param_name", "param_value", "distribution_json"},
+    "trial_system_attributes": {"trial_id", "key", "value_json"},
     "trial_values": {"trial_value_id", "trial_id", "objective", "value", "value_type"},
 }
 
@@ -47,6 +55,10 @@ select t.trial_id, v.objective, v.value, v.value_type
 from trials t left join trial_values v on v.trial_id = t.trial_id
 where t.study_id = :study and t.state = 'COMPLETE'
 order by t.number, t.trial_id, v.objective"""
+_CONSTRAINTS = """
+select a.trial_id, a.key, a.value_json
+from trials t join trial_system_attributes a on a.trial_id = t.trial_id
+where t.study_id = :study and t.state = 'COMPLETE' and a.key like 'constraints%'"""
 _PARAMS = """
 select p.trial_id, p.param_name, p.param_value, p.distribution_json
 from trials t join trial_params p on p.trial_id = t.trial_id
@@ -108,10 +120,17 @@ class SqlReader(StudyReader):
             # NOTE: parameters are written before a trial completes, so none is missed if they are
             # asked for last.
             values = connection.execute(sa.text(_VALUES), at).all()
+            constraints = connection.execute(sa.text(_CONSTRAINTS), at).all()
             rows = connection.execute(sa.text(_PARAMS), at).all()
-            return self._results(values, rows)
+            return self._results(values, rows, _violating(constraints), study)
 
-    def _results(self, values: Sequence[Any], rows: Sequence[Any]) -> Results:
+    def _results(
+        self,
+        values: Sequence[Any],
+        rows: Sequence[Any],
+        violating: Collection[int],
+        study: StoredStudy,
+    ) -> Results:
         """Return results from the rows of values and of parameters."""
         found: dict[int, list[float]] = {}
         for trial, objective, value, kind in values:
@@ -128,7 +147,8 @@ class SqlReader(StudyReader):
                 params[trial][_text(name)] = self._decode(text, float(value))
         kept = [i for i, one in found.items() if len(one) == 1 and math.isfinite(one[0])]
         n_without_value = sum(not one for one in found.values())
-        return Results([params[i] for i in kept], [found[i][0] for i in kept], n_without_value)
+        own = counted([found[i][0] for i in kept], [i in violating for i in kept], study)
+        return Results([params[i] for i in kept], own, n_without_value)
 
     def _decode(self, distribution: str, value: float) -> Any:
         """Return a parameter's value from the number that stands for it in the database."""
@@ -198,6 +218,18 @@ def _value(value: float | None, kind: str) -> float:
     if kind != "FINITE" or value is None:
         raise ValueError(f"a value {value} of kind {kind}")
     return float(value)
+
+
+def _violating(rows: Sequence[Any]) -> set[int]:
+    """Return the trials with a constraint above 0, as Optuna stores constraints."""
+    found = set()
+    for trial, key, text in rows:
+        if key == "constraints" or key.startswith("constraints:"):
+            stored = json.loads(text)
+            amounts = stored if isinstance(stored, list) else [stored]
+            if any(amount is not None and not amount <= 0 for amount in amounts):
+                found.add(trial)
+    return found
 
 
 def _text(name: str | None) -> str:

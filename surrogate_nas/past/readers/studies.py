@@ -18,6 +18,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from surrogate_nas.attributes import violation
 from surrogate_nas.errors import StorageError, StudyError
 from surrogate_nas.storage.optuna_private import id_of
 
@@ -60,7 +61,8 @@ class Results:
 
     Args:
         params: Parameters of each trial, n dicts.
-        values: Value of each, n finite numbers. Trials with others are left out.
+        values: Value of each, n finite numbers. Trials with others are left out. A trial that
+            violates a constraint counts at most as the worst of the others.
         n_without_value: Number of completed trials without any value.
     """
 
@@ -133,7 +135,7 @@ class OptunaReader(StudyReader):
                 study.study_id, deepcopy=False, states=(TrialState.COMPLETE,)
             )
             # Storages do not promise an order.
-            return _results(sorted(trials, key=lambda trial: trial.number))
+            return _results(sorted(trials, key=lambda trial: trial.number), study)
 
 
 @contextmanager
@@ -154,10 +156,29 @@ def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {error!s:.80}".rstrip(": ")
 
 
-def _results(trials: Sequence[FrozenTrial]) -> Results:
+def counted(values: list[float], violates: Sequence[bool], study: StoredStudy) -> list[float]:
+    """Return values where violating trials count at most as the worst of the others.
+
+    Args:
+        values: Value of each trial.
+        violates: Whether each trial violates a constraint.
+        study: The study, which has one objective.
+    """
+    kept = [value for value, is_off in zip(values, violates, strict=True) if not is_off]
+    if not kept or len(kept) == len(values):
+        return values
+    worse, worst = (min, min(kept)) if study.directions == ("maximize",) else (max, max(kept))
+    return [
+        worse(value, worst) if is_off else value
+        for value, is_off in zip(values, violates, strict=True)
+    ]
+
+
+def _results(trials: Sequence[FrozenTrial], study: StoredStudy) -> Results:
     """Return the results of completed trials."""
     params: list[dict[str, Any]] = []
     values: list[float] = []
+    violates: list[bool] = []
     n_without_value = 0
     for trial in trials:
         if trial.values is None:
@@ -165,7 +186,8 @@ def _results(trials: Sequence[FrozenTrial]) -> Results:
         elif len(trial.values) == 1 and math.isfinite(trial.values[0]):
             params.append(_checked(trial))
             values.append(float(trial.values[0]))
-    return Results(params, values, n_without_value)
+            violates.append(violation(trial) > 0)
+    return Results(params, counted(values, violates, study), n_without_value)
 
 
 def _checked(trial: FrozenTrial) -> dict[str, Any]:

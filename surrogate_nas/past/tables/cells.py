@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from surrogate_nas.errors import PastTaskError
 from surrogate_nas.space.draw import contains
+from surrogate_nas.space.values import place_of
 
 NO_VALUE: Final = object()
 """Stands for no value, because None may be a choice."""
@@ -35,10 +36,11 @@ def own_value(distribution: BaseDistribution, cell: Any) -> Any:
     plain = plain_number(cell)
     if type(plain).__name__ in _EMPTY_TYPES:
         plain = None  # NOTE: a comparison with pandas' missing value says neither yes nor no
-    if not isinstance(plain, Hashable):
-        return NO_VALUE
     if isinstance(distribution, CategoricalDistribution):
-        return _choice(distribution.choices, plain)
+        place = place_of(distribution, plain)
+        if place is not None:
+            return distribution.choices[place]
+        return _choice(distribution.choices, plain) if isinstance(plain, Hashable) else NO_VALUE
     number = as_number(plain)
     if number is None or not contains(distribution, number):
         return NO_VALUE
@@ -170,17 +172,10 @@ def has_decimal_comma(cell: Any) -> bool:
 
 
 def _choice(choices: Sequence[Any], value: Any) -> Any:
-    """Return the choice that equals a value, or else the one choice with the same text.
+    """Return the one choice with the same text as a value.
 
     NO_VALUE where there is none, or where several choices have that text.
     """
-    equal = [c for c in choices if c == value or (c != c and value != value)]
-    for choice in equal:
-        # NOTE: True == 1, so the type decides first.
-        if type(choice) is type(value):
-            return choice
-    if equal:
-        return equal[0]
     text = str(value).strip()
     number = as_number(text)
     for alike in (

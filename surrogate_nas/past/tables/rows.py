@@ -23,7 +23,8 @@ from surrogate_nas.past.tables.cells import (
 )
 from surrogate_nas.past.tables.reading import Table
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions
-from surrogate_nas.space.draw import Draw
+from surrogate_nas.space.draw import attempt
+from surrogate_nas.space.values import value_key
 
 _NAMED = 8
 
@@ -122,7 +123,7 @@ class _SpaceRows(RowReader):
         self._found = distributions(space)
         self._fill = checked_fill(self._found, fill)
         self._columns = {n: c for n, c in columns.items() if n in self._found}
-        self._read: dict[tuple[str, type, Any], Any] = {}
+        self._read: dict[tuple[str, Hashable], Any] = {}
         self._check()
 
     def _check(self) -> None:
@@ -153,18 +154,21 @@ class _SpaceRows(RowReader):
 
         # NOTE: the space itself asks for each value. So conditions hold, and cells of parameters
         # that are not active are never read.
-        draw = Draw(choose)
-        self._space.suggest(draw)
+        draw, architecture = attempt(self._space.suggest, choose)
         params = draw.params
+        if architecture is None:
+            raise PastTaskError(
+                expected="architectures that the space accepts",
+                got=f"a combination that it refuses in row {row + 1}: {params!r}",
+                fix="leave that row out",
+            )
         idle = (column for name, column in self._columns.items() if name not in params)
         changes.inactive += any(not is_empty(self._table.columns[c][row]) for c in idle)
         return params
 
     def _own(self, name: str, distribution: BaseDistribution, cell: Any) -> Any:
         """Return the value that a cell stands for, looked up where it occurred before."""
-        if not isinstance(cell, Hashable):
-            return NO_VALUE
-        at = (name, type(cell), cell)
+        at = (name, value_key(cell))
         if at not in self._read:
             self._read[at] = cell_value(distribution, cell)
         return self._read[at]

@@ -68,6 +68,11 @@ def code(words: str, most: int = 200) -> str:
 def _state(study: optuna.Study, summary: StudySummary) -> str:
     """Return the best result so far, or how the trials have failed."""
     best = summary.best
+    if best is None and summary.completed:
+        return (
+            f"None of {len(summary.completed)} completed trials keeps all constraints; "
+            f"{summary.n_failed} failed, {summary.n_pruned} pruned."
+        )
     if best is None:
         return (
             f"No completed trial yet; {summary.n_failed} failed, {summary.n_pruned} pruned. Each "
@@ -78,6 +83,11 @@ def _state(study: optuna.Study, summary: StudySummary) -> str:
         f"after {len(summary.completed)} trainings",
         f"**Architecture:** {code(words_of(best), 600)}",
     ]
+    if summary.n_violating:
+        lines.append(
+            f"**Constraints:** {summary.n_violating} of {len(summary.completed)} completed trials "
+            "violate one; they count at most as the worst of the others."
+        )
     test_value = finite(study.user_attrs.get(attributes.TEST_VALUE))
     if test_value is not None:
         lines.append(f"**Test value of the final network:** {test_value:.4g} (measured once)")

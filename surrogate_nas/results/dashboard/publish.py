@@ -26,7 +26,7 @@ from surrogate_nas.results.dashboard.pictures import (
     artifact_folder,
     without_picture,
 )
-from surrogate_nas.results.expected import expected_best
+from surrogate_nas.results.expected import expected_best, value_range_of
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.results.summary import sum_up
 from surrogate_nas.space import SearchSpace
@@ -113,7 +113,10 @@ def write(study: optuna.Study, space: SearchSpace, trials: Sequence[FrozenTrial]
         # Any sampler may be in charge of the study. Most know no past tasks.
         surrogate = getattr(study.sampler, "surrogate", None)
         known = surrogate if isinstance(surrogate, MetaSurrogate) else None
-        expected = expected_best(trials, space, known, maximize=summary.maximize)
+        bounds = value_range_of(study)
+        expected = expected_best(
+            trials, space, known, maximize=summary.maximize, value_range=bounds
+        )
         _save_figures(study, figures(summary, expected))
     _save_note(study, note(study, summary))
 

@@ -17,7 +17,7 @@ from surrogate_nas import attributes
 from surrogate_nas.files.svg import shortened
 from surrogate_nas.results.dashboard.pictures import artifact_folder
 from surrogate_nas.results.diagnosis import diagnose
-from surrogate_nas.results.expected import expected_best
+from surrogate_nas.results.expected import expected_best, value_range_of
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.results.report.choices import choices_of
 from surrogate_nas.results.report.figures import figures, pareto
@@ -82,6 +82,7 @@ def _single(
         space,
         surrogate if isinstance(surrogate, MetaSurrogate) else None,
         maximize=summary.maximize,
+        value_range=value_range_of(study),
     )
     rows, n_left_out = _rows(summary)
     return {
@@ -149,6 +150,8 @@ def _numbers(
         if value is not None:
             found.append((f"{value:,.0f}" if value >= 100 else f"{value:.3g}", words))
     found.append((f"{len(summary.completed):,}", "full trainings"))
+    if summary.n_violating:
+        found.append((f"{summary.n_violating:,}", "of them violate a constraint"))
     if summary.n_screened:
         found.append((f"{summary.n_screened:,}", "candidates screened"))
     return found
@@ -175,6 +178,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
         "std": number(trial, attributes.PREDICTED_STD),
         "parameters": number(trial, attributes.PARAMETERS),
         "seconds": number(trial, attributes.TRAIN_SECONDS),
+        "violates": attributes.violation(trial) > 0,
         "words": words if len(words) <= _MOST_CHARACTERS else shortened(words, _MOST_CHARACTERS),
     }
 

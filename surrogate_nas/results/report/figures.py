@@ -99,6 +99,8 @@ def _best_found(found: BestFound, metric: str) -> Figure:
         axes.set_ylim(found.limits)
 
     words = f"The best of {found.n_all} results was training {found.best_at}."
+    if found.best_at is None:
+        words = f"None of {found.n_all} results keeps all constraints."
     return Figure(
         "Best found so far",
         _svg("best", draw),

@@ -19,7 +19,7 @@ import torch
 
 from surrogate_nas.running.runnable import Runnable, Training
 from surrogate_nas.space import Architecture, SearchSpace
-from surrogate_nas.space.draw import Draw, random_chooser
+from surrogate_nas.space.draw import accepted, random_chooser
 from surrogate_nas.task import Task
 from surrogate_nas.training.data import prepared_bytes
 from surrogate_nas.training.trainer import seeded
@@ -164,6 +164,6 @@ def _architecture(space: SearchSpace, quantile: float) -> Architecture:
     They are ordered by the first quantity that the space counts.
     """
     rng = np.random.default_rng(0)
-    drawn = [space.suggest(Draw(random_chooser(rng))) for _ in range(_DRAWS)]
+    drawn = [accepted(space.suggest, random_chooser(rng))[1] for _ in range(_DRAWS)]
     drawn.sort(key=lambda one: next(iter(space.describe(one).values()), 0.0))
     return drawn[round(quantile * (len(drawn) - 1))]

@@ -28,10 +28,12 @@ class TargetScale:
     Args:
         center: Median of the observed values, in the target's own units.
         scale: Robust standard deviation of the observed values, in the same units.
+        is_own: Whether the observed values give the scale, and no other task's.
     """
 
     center: float
     scale: float
+    is_own: bool = False
 
     @staticmethod
     def fit(y: FloatArray, typical: float) -> TargetScale:
@@ -55,7 +57,7 @@ class TargetScale:
         # diverged dominates it.
         deviations = apart if 2 * int(is_apart.sum()) > len(y) else apart[is_apart]
         # A normal distribution's standard deviation is 1.4826 times its median deviation.
-        return TargetScale(center, 1.4826 * float(np.median(deviations)))
+        return TargetScale(center, 1.4826 * float(np.median(deviations)), is_own=True)
 
     def forward(self, y: FloatArray) -> FloatArray:
         """Return values (n,) in working units, from the target's own units."""

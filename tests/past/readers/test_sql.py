@@ -199,3 +199,28 @@ def test_storages_without_tables_are_left_to_optuna(
 
     assert unwrapped(storage) is storage
     assert engine_of(storage) is None
+
+
+@pytest.mark.parametrize(
+    ("direction", "values"),
+    [("maximize", [5.0, 3.0, 3.0, 1.0, 3.0]), ("minimize", [5.0, 9.0, 3.0, 5.0, 8.0])],
+)
+def test_trials_that_violate_a_constraint_count_as_the_worst_of_the_others(
+    tmp_path: Path, direction: Any, values: list[float]
+) -> None:
+    path = tmp_path / "nas.db"
+    study = optuna.create_study(storage=quick_storage(path), direction=direction)
+    given: list[tuple[float, dict[str, Any]]] = [
+        (5.0, {"constraints:size": -1.0}),
+        (9.0, {"constraints:size": 0.5, "constraints:time": -1.0}),
+        (3.0, {"constraints": None, "constraints_of_mine": 7.0}),
+        (1.0, {"constraints": (0.0, 2.0)}),
+        (8.0, {"constraints:size": float("inf")}),
+    ]
+    for value, attrs in given:
+        study.add_trial(optuna.trial.create_trial(value=value, system_attrs=attrs))
+    sql, own = readers(path)
+
+    for reader in (sql, own):
+        (stored,) = reader.studies()
+        assert reader.results(stored).values == values
