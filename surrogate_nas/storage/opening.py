@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.errors import StorageError
 from surrogate_nas.storage.journal import JournalFile
-from surrogate_nas.storage.locked import LockedDatabase, LockedJournal, with_locks
+from surrogate_nas.storage.locking_storage import LockedDatabase, LockedJournal, with_locks
 from surrogate_nas.storage.optuna_private import backend_of, journal_path
 from surrogate_nas.storage.passwords import masked, refuse_unescaped, secrets_of
 from surrogate_nas.storage.server import open_database, with_tables, words_of

@@ -10,7 +10,12 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from surrogate_nas.attributes import LOCK, QUEUE_LOCK
-from surrogate_nas.storage.locks import RunningLock, clear_locks, lock_paths, taken_from_dead
+from surrogate_nas.storage.process_locks import (
+    RunningLock,
+    clear_locks,
+    lock_paths,
+    taken_from_dead,
+)
 
 pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
 
@@ -83,7 +88,7 @@ def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
     code = f"""
 import os, sys
 from pathlib import Path
-from surrogate_nas.storage.locks import RunningLock
+from surrogate_nas.storage.process_locks import RunningLock
 lock = RunningLock(Path({str(tmp_path)!r}))
 if os.fork() == 0:
     sys.stdin.read()  # until the test has looked
