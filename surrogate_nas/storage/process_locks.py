@@ -2,20 +2,23 @@
 
 The process of a running trial holds a lock on a file. The operating system releases the lock when
 the process ends, however it ends. A free lock therefore says that a trial is dead, a held one that
-it is alive. A missing file says neither: it may be on another machine. Windows has no such locks.
+it is alive. A missing file says neither: it may be on another machine. A lock that cannot be
+tried, for want of rights or descriptors, says nothing at all: then nobody takes anything away.
+Windows has no such locks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import uuid
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, final
+from typing import IO, Any, Literal, TypeAlias, final
 
 from optuna.trial import FrozenTrial
 
@@ -24,6 +27,10 @@ from surrogate_nas.attributes import LOCK, QUEUE_LOCK
 if sys.platform != "win32":
     import fcntl
 
+LockState: TypeAlias = Literal["held", "free", "missing", "unknown"]
+"""What a file says about the process that locks it: "free" alone says that the process is gone,
+and so does "missing" where the file must be on this machine."""
+
 _NAME = ("running-", ".lock")
 """Beginning and end of the name of every lock's file."""
 _TRIES = 5
@@ -31,6 +38,7 @@ _TRIES = 5
 
 
 _open: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
+"""Files that this process has locked for itself."""
 
 
 def _close_all() -> None:
@@ -40,7 +48,8 @@ def _close_all() -> None:
 
 
 if sys.platform != "win32":
-    # NOTE: a forked child shares the lock, and would hold it after this process has ended.
+    # NOTE: a forked child, such as one that decodes batches, shares the lock, and would hold it
+    # after this process has ended.
     os.register_at_fork(after_in_child=_close_all)
 
 
@@ -66,7 +75,7 @@ class RunningLock:
         self.path, self._file = _new_file(folder)
         _open.add(self._file)
         weakref.finalize(self, self._file.close)
-        if not take(self._file):
+        if not _is_taken(self._file):
             self.release()
             raise NoLocksError("files cannot be locked here")
 
@@ -96,21 +105,73 @@ def _new_file(folder: Path) -> tuple[Path, IO[bytes]]:
     raise FileNotFoundError(f"the folder {str(folder)!r} is removed again and again")
 
 
-def take(file: IO[Any]) -> bool:
-    """Lock a file until it is closed.
-
-    Returns:
-        Whether the file is locked now. It is not if another process holds the lock, or if files
-        cannot be locked here.
-    """
+def _is_taken(file: IO[Any]) -> bool:
+    """Lock a file that no other process knows; return whether files can be locked here."""
     if sys.platform == "win32":
         return False
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
-    # NOTE: a file without a name was removed by its last holder, and its lock says nothing.
-    return os.fstat(file.fileno()).st_nlink > 0
+    return True
+
+
+def wait_for(path: Path) -> IO[bytes]:
+    """Lock a file as soon as it is free, until it is closed or this process ends.
+
+    Args:
+        path: The file. It is made if it does not exist, and so is its folder.
+
+    Raises:
+        OSError: The file cannot be written, or cannot be locked.
+    """
+    if sys.platform == "win32":
+        raise NoLocksError("files cannot be locked as workers need it on Windows")
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(path.open("ab"))
+            _open.add(file)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file.fileno()).st_nlink:  # else whoever had it has removed it
+                stack.pop_all()
+                return file
+
+
+@contextmanager
+def tried(path: Path, *, shared: bool = False) -> Iterator[LockState]:
+    """Try the lock of another process. If it is free, it is held until the block ends.
+
+    Args:
+        path: File of the lock.
+        shared: Whether others may try it at the same time, and find it free, too.
+    """
+    with contextlib.ExitStack() as stack:
+        yield _state(path, stack, shared)
+
+
+def _state(path: Path, stack: contextlib.ExitStack, shared: bool) -> LockState:
+    """Return what a lock's file says; a free one is held until the stack is closed."""
+    if sys.platform == "win32":
+        return "unknown"
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        # NOTE: not blocking, as the path is somebody else's text, and may be a pipe's.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        stack.callback(os.close, descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return "unknown"
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        # NOTE: a file without a name was removed by its last holder, and its lock says nothing.
+        return "free" if os.fstat(descriptor).st_nlink else "unknown"
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except BlockingIOError:
+        return "held"
+    except (OSError, ValueError):
+        # NOTE: without the right to open it, or without descriptors, nobody can know. What
+        # another process may still train must not be taken away.
+        return "unknown"
 
 
 def clear_locks(trial: FrozenTrial) -> None:
@@ -124,33 +185,37 @@ def taken_from_dead(trial: FrozenTrial) -> Iterator[bool]:
     """Hold all locks of a trial whose process has ended, and remove their files in the end.
 
     Yields:
-        Whether its process has ended. Then at least one of its locks is here, and none is held.
+        Whether its process has ended. Then at least one of its locks is here, and each that is
+        here is free.
     """
-    paths = lock_paths(trial)
     with contextlib.ExitStack() as stack:
-        taken = []
-        is_alive = False
-        for path in paths:
-            try:
-                file = stack.enter_context(path.open("rb"))
-            except OSError:
-                continue  # the lock of another machine, or of a trial that has just ended
-            if take(file):
-                taken.append(path)
-            else:
-                is_alive = True
-        is_dead = bool(taken) and not is_alive
+        # NOTE: a missing one is of another machine, or of a trial that has just ended.
+        states = {path: stack.enter_context(tried(path)) for path in lock_paths(trial)}
+        free = [path for path, state in states.items() if state == "free"]
+        is_dead = bool(free) and set(states.values()) <= {"free", "missing"}
         yield is_dead
-        for path in taken if is_dead else []:
+        for path in free if is_dead else []:
             _remove(path)
 
 
 def lock_paths(trial: FrozenTrial) -> list[Path]:
-    """Return the files of a trial's locks that exist on this machine."""
+    """Return the files of a trial's locks that are on this machine, as far as that is known."""
+    if sys.platform == "win32":
+        return []
     # NOTE: another process wrote these paths. Files that are not named as locks are left out, so
     # that no other file is ever opened or removed.
     named = [v for k, v in trial.system_attrs.items() if k == LOCK or k.startswith(QUEUE_LOCK)]
     paths = [Path(text) for text in named if isinstance(text, str)]
     begin, end = _NAME
     named_so = [p for p in paths if p.name.startswith(begin) and p.name.endswith(end)]
-    return [path for path in named_so if path.is_file()]
+    return [path for path in named_so if _may_be_here(path)]
+
+
+def _may_be_here(path: Path) -> bool:
+    """Return whether a path may be a file's: it is one, or it cannot be looked at."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True

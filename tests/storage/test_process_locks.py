@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
-import subprocess
-import sys
+import time
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,10 @@ from surrogate_nas.storage.process_locks import (
     clear_locks,
     lock_paths,
     taken_from_dead,
+    tried,
+    wait_for,
 )
+from tests.helpers.untried_locks import UNTRIED
 
 pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
 
@@ -83,23 +88,89 @@ def test_a_folder_for_locks_alone_goes_with_the_last_one(tmp_path: Path) -> None
     assert (tmp_path / "checkpoints").exists()
 
 
+@contextlib.contextmanager
+def forked() -> Iterator[None]:
+    """A child of this process, which lives until the block has ended."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the test's process has threads
+        child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
+
+
+def state(path: Path) -> str:
+    with tried(path) as found:
+        return found
+
+
 def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
-    """It may live on after its parent was killed."""
-    code = f"""
-import os, sys
-from pathlib import Path
-from surrogate_nas.storage.process_locks import RunningLock
-lock = RunningLock(Path({str(tmp_path)!r}))
-if os.fork() == 0:
-    sys.stdin.read()  # until the test has looked
-    os._exit(0)
-print(lock.path, flush=True)
-os.kill(os.getpid(), 9)
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        path = Path(process.stdout.readline().strip())
-        process.wait(60)
-        assert is_dead(with_locks(path))
+    """It may live on after its parent was killed: one that decodes batches, for example."""
+    lock, waited_for = RunningLock(tmp_path), wait_for(tmp_path / "worker.lock")
+    trial = with_locks(lock.path)
+    with forked():
+        assert not is_dead(trial)
+        assert state(tmp_path / "worker.lock") == "held"
+        del lock
+        gc.collect()
+        waited_for.close()
+        until = time.monotonic() + 60
+        while state(tmp_path / "worker.lock") == "held" and time.monotonic() < until:
+            time.sleep(0.01)  # the child has just begun
+        assert is_dead(trial)
+        assert state(tmp_path / "worker.lock") == "free"
+
+
+@pytest.mark.parametrize("kind", UNTRIED)
+def test_a_lock_that_cannot_be_tried_says_nothing(kind: str, tmp_path: Path) -> None:
+    """Nothing is taken away, neither a free lock beside it."""
+    free = tmp_path / "running-a.lock"
+    free.touch()
+    with UNTRIED[kind]():
+        assert not is_dead(with_locks(free))
+        assert state(free) == "unknown"
+    assert free.exists()
+    assert is_dead(with_locks(free))
+
+
+def test_one_lock_that_cannot_be_tried_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds it may be training."""
+    free, odd = tmp_path / "running-a.lock", tmp_path / "running-b.lock"
+    free.touch()
+    odd.touch()
+    usual = os.open
+
+    def opened(path: Path, flags: int) -> int:
+        if path == odd:
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path, flags)
+
+    monkeypatch.setattr(os, "open", opened)
+    assert not is_dead(with_locks(free, odd))
+    assert free.exists()
+
+
+def test_a_folder_without_rights_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may look whether the file is there."""
+
+    def refuse(path: Path) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    free = tmp_path / "running-a.lock"
+    free.touch()
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert lock_paths(with_locks(free)) == [free]
+    monkeypatch.setattr(os, "open", lambda path, flags: refuse(path))
+    assert not is_dead(with_locks(free))
