@@ -29,7 +29,7 @@ from surrogate_nas.errors import StorageError, StudyError
 from surrogate_nas.running.workers.address import Address
 from surrogate_nas.storage.optuna_private import Database, as_database, backend_of, id_of
 from surrogate_nas.storage.process_locks import tried, wait_for
-from surrogate_nas.storage.server import PatientDatabase
+from surrogate_nas.storage.server import PatientDatabase, words_of
 
 R = TypeVar("R")
 
@@ -268,8 +268,9 @@ class _Server(Coordination):
             while not is_over.wait(self._dead_after / _BEATS):
                 try:
                     self._storage.record_heartbeat(trial_id)
-                except _AWAY:  # the server may be back in time for the next one
-                    _logger.warning("A sign of life could not be stored.", exc_info=True)
+                except _AWAY as error:  # the server may be back in time for the next one
+                    said = words_of(error, self._backend)
+                    _logger.warning("A sign of life could not be stored: %s", said)
                 self._storage.remove_session()
 
         thread = threading.Thread(target=beat, daemon=True)
