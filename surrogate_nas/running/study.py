@@ -13,7 +13,7 @@ import optuna
 from surrogate_nas import attributes, pretrained
 from surrogate_nas.domains.space_record import write_space
 from surrogate_nas.errors import StudyError
-from surrogate_nas.running.attached import with_attached
+from surrogate_nas.running.attached import StoreLike, with_attached
 from surrogate_nas.samplers.surrogate_sampler import BaseLike, SurrogateSampler
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
 from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
@@ -33,6 +33,7 @@ def create_study(
     storage: StorageLike = None,
     study_name: str | None = None,
     surrogate: MetaSurrogate | str | Path | None = None,
+    artifact_store: StoreLike | None = None,
     base_sampler: BaseLike | None = None,
     n_candidates: int = 256,
     limits: Mapping[str, float] | None = None,
@@ -49,6 +50,8 @@ def create_study(
         surrogate: Fitted surrogate, its path, or "pretrained" for the one that ships with this
             package. None takes the one that :func:`attach_surrogate` has attached. If there is
             none either, the study learns from its own trials alone.
+        artifact_store: Folder or store of the attached surrogate. It is needed where
+            :func:`attached_surrogate` needs it.
         base_sampler: Any Optuna sampler, a function that makes one from a seed, or a
             :class:`~surrogate_nas.samplers.Strategy`; by default TPE.
         n_candidates: Number of candidates that are screened for each training; 1 switches
@@ -92,7 +95,7 @@ def create_study(
         if _mark(study, task, space) and seed is not None:
             study.set_user_attr(attributes.SEED, seed)
         if surrogate is None and attributes.SURROGATE_ARTIFACT in study.user_attrs:
-            study.sampler = with_attached(sampler, study)
+            study.sampler = with_attached(sampler, study, artifact_store)
         else:
             _note_origin(study, surrogate, sampler.surrogate)
         recover(storage_of(study), id_of(study))
