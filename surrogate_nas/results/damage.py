@@ -1,4 +1,4 @@
-"""Errors of ours in place of those that damaged studies lead to."""
+"""Errors of this package in place of any other error that a damaged study leads to."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def attached_surrogate(
         study: The study.
         space: Search space. It is needed if it is one of your own and has features.
         artifact_store: Store of the surrogate. It is needed if it is no folder beside the
-            storage's file, and has not been named in this process before: an address that only
+            storage's file, and has not been named in this process before. An address that only
             the storage names is never contacted.
 
     Raises:
@@ -187,7 +187,7 @@ def _recorded_store(record: dict[str, Any], study: optuna.Study) -> Any:
     """Return the store that a study has recorded, if it is the user's or the storage's own.
 
     Raises:
-        StudyError: Nobody but the storage says that there is such a store.
+        StudyError: Only the storage names that store.
     """
     names = {
         name: str(record[name]) for name in ("folder", "bucket", "endpoint") if name in record
