@@ -158,8 +158,7 @@ ROWS = {
     "values of text": "update trial_values set value = 'x'",
     "a kind of value that is none": "update trial_values set value_type = 'ODD'",
     "an objective too many": "update trial_values set objective = 7",
-    "intermediate values of text": "update trial_intermediate_values "
-    "set intermediate_value = 'x', step = 'y'",
+    "intermediate values of text": "update trial_intermediate_values set intermediate_value = 'x'",
     "a state that is none": "update trials set state = 'ODD'",
     "no number": "update trials set number = null",
     "a time that is none": "update trials set datetime_start = 'yesterday'",
