@@ -27,9 +27,10 @@ _SECRET_NAME = re.compile(
 _SIGNS = re.compile(r"[@:/?#&;=\s\x00-\x1f]+")
 _LEAST_PART = 4
 """Characters that a part of a password must have to be hidden wherever it is."""
-_ADDRESS = re.compile(r"\S+:/\S+")
+# NOTE: each begins behind white space. Tried from every character, a long text would take hours.
+_ADDRESS = re.compile(r"(?<!\S)\S+:/\S+")
 _WITH_SPACE = re.compile(
-    r"(\S+?://?[^\s/:@]*:)(?!\s|\d+(?:[/?#,;\s]|$))(?:(?!://)[^@])*?(@)", re.DOTALL
+    r"(?<!\S)(\S+?://?[^\s/:@]*:)(?!\s|\d+(?:[/?#,;\s]|$))(?:(?!://)[^@]){0,200}?(@)", re.DOTALL
 )
 """An address whose password has white space in it. A colon before a space or a port begins no
 password."""
