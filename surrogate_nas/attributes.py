@@ -222,12 +222,17 @@ LOCK: Final = _system(
     ("study", "trial"),
     "surrogate_nas:lock",
     "str",
-    "storage.locked, running.resuming, running.workers.coordination",
-    "storage.locks, running.workers.coordination",
+    "storage.locking_storage, running.resuming, running.workers.coordination",
+    "storage.process_locks, running.workers.coordination",
 )
 """Of a trial, the file that is locked while it runs; of a study, the row that a server locks."""
 QUEUE_LOCK: Final = _family(
-    "trial", "system", "surrogate_nas:lock:", "str", "storage.locked", "storage.locks"
+    "trial",
+    "system",
+    "surrogate_nas:lock:",
+    "str",
+    "storage.locking_storage",
+    "storage.process_locks",
 )
 """File that is locked by a process that takes the trial from the queue; a token follows."""
 WORKER: Final = _system(

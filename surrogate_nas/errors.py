@@ -22,8 +22,36 @@ SurrogateNasError
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from typing import Any
+
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
+"""Letters and marks that take part in no text and cannot be seen."""
+_CONTROLS = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Categories of characters that steer a terminal or a text, or that nobody has defined."""
+
+
+def visible(text: str) -> str:
+    """Return a text in one line in which every character that cannot be seen is escaped.
+
+    Names come from files and storages of other people. Printed as they are, they could move a
+    terminal's cursor, change its colors, or turn the direction of what follows.
+    """
+    # NOTE: without the first test, each message would be looked up character by character.
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(sign) if _is_unseen(sign) else sign for sign in text)
+
+
+def _is_unseen(sign: str) -> bool:
+    """Return whether a character is a control, or cannot be seen for another reason."""
+    return unicodedata.category(sign) in _CONTROLS or sign in _UNSEEN
+
+
+def _escaped(sign: str) -> str:
+    """Return a character as Python's source spells it."""
+    return sign.encode("unicode_escape").decode("ascii")
 
 
 class SurrogateNasError(Exception):
@@ -36,7 +64,8 @@ class SurrogateNasError(Exception):
     """
 
     def __init__(self, *, expected: str, got: str, fix: str) -> None:
-        super().__init__(f"Expected {expected}; got {got}. {fix[:1].upper()}{fix[1:]}.")
+        words = f"Expected {expected}; got {got}. {fix[:1].upper()}{fix[1:]}."
+        super().__init__(visible(words))
         self.expected = expected
         self.got = got
         self.fix = fix

@@ -7,18 +7,19 @@ mistakes in the arguments appear at once.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn, TextIO, final
+from typing import Any, NoReturn, TextIO, final
 
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli import past, report, search, show
 from surrogate_nas.domains import Domain
-from surrogate_nas.errors import SurrogateNasError
-from surrogate_nas.storage.passwords import without_passwords
+from surrogate_nas.errors import SurrogateNasError, visible
+from surrogate_nas.storage.passwords import without_passwords, without_secrets
 
 _EPILOG = """\
 examples:
@@ -46,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         output has closed it, as in ``surrogate-nas show FILE | head``.
     """
     try:
-        arguments = _parser(shared.named_domain(argv)).parse_args(argv)
+        given = sys.argv[1:] if argv is None else argv
+        arguments = _parser(shared.named_domain(argv), given).parse_args(argv)
         # After the arguments, whose mistakes need not wait for this import.
         import optuna
 
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _say  # restored by catch_warnings
             arguments.run(arguments)
     except SurrogateNasError as error:
-        print(f"surrogate-nas: {without_passwords(str(error))}", file=sys.stderr)
+        shared.say(f"surrogate-nas: {without_passwords(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # NOTE: the reader of the output has closed it, as head does. Without this, Python would
@@ -84,20 +86,33 @@ def _say(
     """Show a warning as one line, without the place in the code that it comes from."""
     del filename, lineno, line
     label = "note" if category is UserWarning else category.__name__
-    print(f"{label}: {message}", file=file or sys.stderr)
+    shared.say(f"{label}: {without_passwords(str(message))}", file=file or sys.stderr)
 
 
 @final
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors repeat the user's arguments without passwords."""
+    """A parser whose errors repeat the user's arguments without passwords.
+
+    Args:
+        given: Arguments that are to be parsed.
+        settings: Settings of the parser.
+    """
+
+    def __init__(self, *, given: Sequence[str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._given = given
 
     def error(self, message: str) -> NoReturn:
-        super().error(without_passwords(message))
+        """Say what is wrong, and end the program."""
+        for argument in self._given:
+            message = without_secrets(message, argument)
+        super().error(visible(message))
 
 
-def _parser(domain: Domain) -> argparse.ArgumentParser:
+def _parser(domain: Domain, given: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser of all commands; each command sets its function as ``run``."""
     parser: argparse.ArgumentParser = _Parser(
+        given=given,
         prog="surrogate-nas",
         description="Neural architecture search as ordinary Optuna studies: a surrogate screens "
         "candidates, only the best are trained.",
@@ -110,7 +125,8 @@ def _parser(domain: Domain) -> argparse.ArgumentParser:
         version=f"%(prog)s {sn.__version__}",
         help="print the version",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    of_command: Any = functools.partial(_Parser, given=given)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=of_command)
     search.add_commands(commands, domain)
     show.add_command(commands)
     report.add_command(commands)

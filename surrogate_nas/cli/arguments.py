@@ -6,10 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 import surrogate_nas as sn
 from surrogate_nas import domains
+from surrogate_nas.errors import visible
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 _KINDS = {"text": str, "whole": int}
 """Kind of a domain's option -> type of its value."""
+
+
+def say(words: str, *, file: TextIO | None = None) -> None:
+    """Print a line, which may contain names from anywhere: none of them can steer a terminal."""
+    print(visible(words), file=file)
 
 
 def named_domain(argv: Sequence[str] | None) -> domains.Domain:

@@ -117,7 +117,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     surrogate = sn.MetaSurrogate.fit(shared.space(arguments), past, seed=arguments.seed)
     surrogate.save(arguments.out)
     print_surrogate(surrogate)
-    print(f"Written to {arguments.out}; use it by: surrogate-nas search --surrogate FILE ...")
+    shared.say(f"Written to {arguments.out}; use it by: surrogate-nas search --surrogate FILE ...")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

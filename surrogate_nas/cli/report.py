@@ -31,5 +31,5 @@ def _report(arguments: argparse.Namespace) -> None:
 
     study = load_study(arguments.storage, arguments.name)
     with reachable(arguments.storage):
-        print(f"Report: {sn.report(study, arguments.out)}")
+        shared.say(f"Report: {sn.report(study, arguments.out)}")
     print_dashboard(arguments.storage, study)

@@ -83,6 +83,12 @@ def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> No
         "this study",
     )
     what.add_argument(
+        "--artifact-store",
+        metavar="FOLDER",
+        help="folder of the surrogate that is attached to the study; needed unless it is beside "
+        "the storage's file",
+    )
+    what.add_argument(
         "--base", choices=sorted(_BASES), default="tpe", help="base sampler; default: %(default)s"
     )
     what.add_argument(
@@ -198,6 +204,7 @@ def _search(arguments: argparse.Namespace) -> None:
         storage=arguments.storage,
         study_name=arguments.name or f"{task.name}-{arguments.space}",
         surrogate=arguments.surrogate,
+        artifact_store=arguments.artifact_store,
         # A function, because each trial makes its own sampler from a seed.
         base_sampler=lambda seed: base_sampler(arguments.base, seed),
         n_candidates=arguments.candidates,
@@ -207,7 +214,8 @@ def _search(arguments: argparse.Namespace) -> None:
     trainer = shared.trainer(arguments)
     device = trainer.device or ("cuda" if torch.cuda.is_available() else "cpu")
     where = device if placement is None else f"the Ray cluster at {arguments.ray}"
-    print(f"{task!r}\nStudy {study.study_name!r} in {masked(arguments.storage)}, on {where}")
+    shared.say(repr(task))
+    shared.say(f"Study {study.study_name!r} in {masked(arguments.storage)}, on {where}")
     # A bar is for people at a terminal. Lines go where the other output goes, such as a log.
     shows_bar = sys.stderr.isatty()
     progress = sn.ProgressBar(
@@ -231,7 +239,7 @@ def _search(arguments: argparse.Namespace) -> None:
         final = _finish(study, task, space, trainer, arguments.folder)
     print_summary(sn.summarize(study), final)
     if arguments.report:
-        print(f"Report: {sn.report(study, arguments.report)}")
+        shared.say(f"Report: {sn.report(study, arguments.report)}")
     print_dashboard(arguments.storage, study)
 
 

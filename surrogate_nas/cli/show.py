@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import surrogate_nas as sn
 from surrogate_nas import attributes
 from surrogate_nas.cli import arguments as shared
-from surrogate_nas.errors import StudyError
+from surrogate_nas.errors import StudyError, visible
 from surrogate_nas.storage.passwords import masked
 
 if TYPE_CHECKING:
@@ -47,17 +47,18 @@ def load_study(address: str, name: str) -> optuna.Study:
     """Return a study of a storage, with an error that lists the names if it is not there.
 
     Raises:
-        StudyError: The storage has no study of this name.
+        StudyError: The storage has no study of this name, or the study is damaged.
         StorageError: The storage cannot be reached.
     """
     import optuna
 
+    from surrogate_nas.results.damage import readable
     from surrogate_nas.storage.opening import open_storage, reachable
 
     storage = open_storage(address)
-    with reachable(address):
-        # Optuna's own error would not say which studies there are.
+    with reachable(address), readable(storage, f"study {name!r:.80}"):
         names = _names(storage)
+        # Optuna's own error would not say which studies there are.
         if name not in names:
             raise StudyError(
                 expected=f"a study among {', '.join(names) or 'none: the storage is empty'}",
@@ -89,29 +90,29 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
         print(f"None of {len(summary.completed)} completed trials keeps all constraints.")
         return
     if best is None or best.value is None:
-        print(f"No completed trial; {summary.n_failed} failed, {summary.n_pruned} pruned.")
+        shared.say(f"No completed trial; {summary.n_failed} failed, {summary.n_pruned} pruned.")
         return
     words = best.user_attrs.get(attributes.ARCHITECTURE) or str(best.params)
-    print(f"Best architecture (trial {best.number}): {words}")
-    print(f"Validation {summary.metric}: {best.value:.4f}")
+    shared.say(f"Best architecture (trial {best.number}): {words}")
+    shared.say(f"Validation {summary.metric}: {best.value:.4f}")
     if final is not None:
-        print(f"Test {summary.metric}: {final.test_value:.4f} (retrained, tested once)")
-        print(f"Network: {os.path.relpath(final.folder)} (its README.md says how to use it)")
+        shared.say(f"Test {summary.metric}: {final.test_value:.4f} (retrained, tested once)")
+        shared.say(f"Network: {os.path.relpath(final.folder)} (its README.md says how to use it)")
     n = len(summary.completed)
-    print(
+    shared.say(
         f"Screened {summary.n_screened:,} candidates for {n} trainings; turned away "
         f"{summary.n_duplicates:,} equivalent to earlier ones, {summary.n_infeasible:,} beyond a "
         "limit"
     )
     if summary.transfer is not None:
-        print(_transfer_words(summary))
+        shared.say(_transfer_words(summary))
     if not math.isnan(summary.rank_correlation):
-        print(
+        shared.say(
             f"Predicted before training against measured: rank correlation "
             f"{summary.rank_correlation:+.2f} over {len(summary.predicted)} trainings"
         )
     for finding in diagnose(summary):
-        print(f"Where the surrogate does not help: {finding}")
+        shared.say(f"Where the surrogate does not help: {finding}")
 
 
 def print_dashboard(storage: str, study: optuna.Study) -> None:
@@ -121,15 +122,18 @@ def print_dashboard(storage: str, study: optuna.Study) -> None:
     folder = artifact_folder(study)
     pictures = "" if folder is None else f" --artifact-dir {shlex.quote(os.path.relpath(folder))}"
     if importlib.util.find_spec("optuna_dashboard") is None:
-        print("To look at it in a browser: pip install 'surrogate-nas[dashboard]', then")
+        shared.say("To look at it in a browser: pip install 'surrogate-nas[dashboard]', then")
     # An environment's programs need not be on the path.
     beside = Path(sys.executable).parent / "optuna-dashboard"
     command = os.path.relpath(beside) if beside.exists() else "optuna-dashboard"
-    print(f"Look at it: {command} {masked(storage)}{pictures}  (then open http://127.0.0.1:8080)")
+    shared.say(
+        f"Look at it: {command} {masked(storage)}{pictures}  (then open http://127.0.0.1:8080)"
+    )
 
 
 def _show(arguments: argparse.Namespace) -> None:
     """Print a surrogate, a study, or the names of a storage's studies."""
+    from surrogate_nas.results.damage import readable
     from surrogate_nas.storage.opening import open_storage, reachable
 
     # NOTE: no file has "://" in its name, so an address in its place is meant as --storage.
@@ -142,29 +146,30 @@ def _show(arguments: argparse.Namespace) -> None:
         print_surrogate(sn.MetaSurrogate.load(arguments.surrogate))
     elif arguments.name is None:
         storage = open_storage(arguments.storage)
-        with reachable(arguments.storage):
+        with reachable(arguments.storage), readable(storage, "studies"):
             names = _names(storage)
         for name in names:
-            print(name)
+            shared.say(name)
         # Apart from the names, which another program may read.
-        print(f"{len(names)} studies; --name sums one up", file=sys.stderr)
+        shared.say(f"{len(names)} studies; --name sums one up", file=sys.stderr)
     else:
         _print_study(arguments.storage, arguments.name)
 
 
 def _print_study(address: str, name: str) -> None:
     """Print a stored study, its test value, and the command for the dashboard."""
+    from surrogate_nas.results.damage import readable_study
     from surrogate_nas.results.summary import finite
     from surrogate_nas.storage.opening import reachable
 
     study = load_study(address, name)
     # Each of these reads asks the storage, which may have gone away since it was opened.
-    with reachable(address):
+    with reachable(address), readable_study(study):
         summary, attrs = sn.summarize(study), study.user_attrs
-    print_summary(summary, None)
+        print_summary(summary, None)
     test_value = finite(attrs.get(attributes.TEST_VALUE))
     if test_value is not None:
-        print(f"Test {summary.metric}: {test_value:.4f}")
+        shared.say(f"Test {summary.metric}: {test_value:.4f}")
     print_dashboard(address, study)
 
 
@@ -177,17 +182,19 @@ def print_surrogate(surrogate: sn.MetaSurrogate) -> None:
     """Print a surrogate's space, and a line for each past task."""
     space, names = surrogate.encoding.space, list(surrogate.encoding.distributions)
     pairs = sum(task["pairs"] for task in surrogate.tasks)
-    print(f"Surrogate of {type(space).__name__} ({', '.join(names)})")
-    print(f"{len(surrogate.tasks)} past tasks, {pairs:,} trained architectures")
+    shared.say(f"Surrogate of {type(space).__name__} ({', '.join(names)})")
+    shared.say(f"{len(surrogate.tasks)} past tasks, {pairs:,} trained architectures")
     if not surrogate.tasks:
         return
-    print(f"{'past task':<24} {'pairs':>7} {'quality':>8}  meta-features")
+    shared.say(f"{'past task':<24} {'pairs':>7} {'quality':>8}  meta-features")
     for task in surrogate.tasks:
         quality = "-" if task["quality"] is None else f"{task['quality']:+.2f}"
-        print(f"{task['name']:<24} {task['pairs']:>7,} {quality:>8}  {_features(task)}")
+        shared.say(
+            f"{visible(task['name']):<24} {task['pairs']:>7,} {quality:>8}  {_features(task)}"
+        )
         for note in task["notes"]:
-            print(f"    {note}")
-    print("quality: rank correlation of a task's results with what the other tasks predict")
+            shared.say(f"    {note}")
+    shared.say("quality: rank correlation of a task's results with what the other tasks predict")
 
 
 def _features(task: dict[str, Any]) -> str:

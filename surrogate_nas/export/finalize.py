@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from surrogate_nas import attributes
-from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError
+from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError, visible
 from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.export.record import json_value, write_network
 from surrogate_nas.results.dashboard.callback import DashboardCallback
@@ -61,7 +61,7 @@ class FinalNetwork:
     folder: Path
 
     def __repr__(self) -> str:
-        return (
+        return visible(
             f"<FinalNetwork of trial {self.trial_number}: {self.summary}; "
             f"validation {self.validation_value:.4f}, test {self.test_value:.4f}, "
             f"in {str(self.folder)!r}>"

@@ -112,7 +112,7 @@ def read_as(kind: type[SurrogateNasError], what: str, fix: str) -> Iterator[None
 def damaged(expected: str, got: object) -> RecordError:
     """Return the error for a value other than the expected one."""
     # A damaged value may be huge, so it is cut before it enters a message.
-    said = got if isinstance(got, str) else reprlib.repr(got)
+    said = got if isinstance(got, str) and got.strip() else reprlib.repr(got)
     return RecordError(
         expected=expected[:_MOST_SAID],
         got=said[:_MOST_SAID],

@@ -16,13 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from surrogate_nas import attributes
-from surrogate_nas.errors import PastTaskError, StudyError
+from surrogate_nas.errors import PastTaskError, StudyError, visible
 from surrogate_nas.past.mapping import SpaceMapping
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.past.readers.sql import SqlReader, engine_of, unwrapped
-from surrogate_nas.past.readers.studies import OptunaReader, StoredStudy, StudyReader
+from surrogate_nas.past.readers.studies import DAMAGE, OptunaReader, StoredStudy, StudyReader
 from surrogate_nas.space import SearchSpace, SpaceLike, as_space, distributions, fingerprint
 from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
+from surrogate_nas.storage.passwords import without_passwords
+from surrogate_nas.storage.server import words_of
 
 _logger = logging.getLogger(__name__)
 
@@ -69,9 +71,10 @@ def read_history(
         past, left_out = _read(opened, chosen, names)
     if left_out:
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        named = visible(without_passwords(", ".join(left_out[:_NAMED])))
         warnings.warn(
-            f"Expected finished studies of this search space; left out "
-            f"{', '.join(left_out[:_NAMED])}{more}. Pass exclude= to leave studies out silently.",
+            f"Expected finished studies of this search space; left out {named}{more}. Pass "
+            "exclude= to leave studies out silently.",
             stacklevel=2,
         )
     return past
@@ -91,7 +94,7 @@ def _read(
         try:
             return _read_with(SqlReader(engine, _ATTRS), chosen, exclude)
         except SQLAlchemyError as error:
-            _logger.info("Read through Optuna: %s", error)
+            _logger.info("Read through Optuna: %s", visible(words_of(error, database)))
     return _read_with(OptunaReader(database), chosen, exclude)
 
 
@@ -110,6 +113,10 @@ def _read_with(
         except PastTaskError as error:
             _logger.info("Study %r is left out: %s", study.name, error)
             left_out.append(f"{study.name} (its trials have other parameters)")
+        except DAMAGE as error:
+            # NOTE: rows may be read without complaint, and yet be no trials of any study.
+            _logger.info("Study %r is left out: %r", study.name, error)
+            left_out.append(f"{study.name} (damaged, {type(error).__name__})")
     return past, left_out
 
 
@@ -183,13 +190,17 @@ def _meta_features(attr: Any) -> dict[str, float] | None:
     """Return a study's meta-features, or None where its attribute is not of numbers by name."""
     if not isinstance(attr, Mapping) or not all(_is_finite(value) for value in attr.values()):
         return None
-    return {name: float(value) for name, value in attr.items()}
+    return {str(name): float(value) for name, value in attr.items()}
 
 
 def _is_finite(value: Any) -> bool:
     """Whether a value is a finite number, and no boolean."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def _with_progress(studies: Sequence[StoredStudy]) -> Iterator[StoredStudy]:

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray
-from surrogate_nas.errors import PastTaskError, StudyError
+from surrogate_nas.errors import PastTaskError, StudyError, visible
 from surrogate_nas.past.tables.checks import Check, Duplicates
 from surrogate_nas.past.tables.checks import Direction as Direction
 from surrogate_nas.past.tables.reading import TableLike, TablePath, as_table, read_csv
@@ -165,7 +165,7 @@ class PastTask:
 
     def __repr__(self) -> str:
         notes = f", {len(self.notes)} notes" if self.notes else ""
-        return f"<PastTask {self.name!r}: {len(self)} pairs, {self.direction}{notes}>"
+        return visible(f"<PastTask {self.name!r}: {len(self)} pairs, {self.direction}{notes}>")
 
     @property
     def y(self) -> FloatArray:

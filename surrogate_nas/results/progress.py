@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
 from surrogate_nas.attributes import counts
+from surrogate_nas.errors import visible
 from surrogate_nas.results.diagnosis import Finding, diagnose
 from surrogate_nas.results.summary import StudySummary, summarize
 
@@ -219,7 +220,7 @@ class ProgressBar:
     def _print(self, words: str) -> None:
         """Print a line, above the bar if there is one."""
         write: Callable[..., Any] = tqdm.write if self._is_bar else print
-        write(words, file=self._out)
+        write(visible(words), file=self._out)
         self._out.flush()
 
 

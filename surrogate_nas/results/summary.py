@@ -15,7 +15,8 @@ from scipy.special import ndtri
 
 from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray
-from surrogate_nas.errors import StudyError
+from surrogate_nas.errors import StudyError, visible
+from surrogate_nas.results.damage import readable_study
 
 _MIN_PAIRS = 3
 
@@ -64,7 +65,7 @@ class StudySummary:
 
     def __repr__(self) -> str:
         best = "" if self.best is None else f", best {self.metric} {self.best.value:.4g}"
-        return (
+        return visible(
             f"<StudySummary of {self.name!r}: {len(self.completed)} completed, "
             f"{self.n_pruned} pruned, {self.n_failed} failed trials{best}>"
         )
@@ -140,15 +141,17 @@ def summarize(study: optuna.Study) -> StudySummary:
         study: Any Optuna study. Attributes that SurrogateSampler has stored are counted, too.
 
     Raises:
-        StudyError: The study has several objectives.
+        StudyError: The study has several objectives, or is damaged.
+        StorageError: The storage fails.
     """
-    if len(study.directions) != 1:
-        raise StudyError(
-            expected="a study with one objective",
-            got=f"{len(study.directions)} objectives",
-            fix="use optuna-dashboard for this study",
-        )
-    return sum_up(study, study.get_trials(deepcopy=False))
+    with readable_study(study):
+        if len(study.directions) != 1:
+            raise StudyError(
+                expected="a study with one objective",
+                got=f"{len(study.directions)} objectives",
+                fix="use optuna-dashboard for this study",
+            )
+        return sum_up(study, study.get_trials(deepcopy=False))
 
 
 def sum_up(study: optuna.Study, trials: Sequence[FrozenTrial]) -> StudySummary:
@@ -201,9 +204,13 @@ def number(trial: FrozenTrial, attr: str) -> float | None:
 def finite(found: Any) -> float | None:
     """Return a finite number as a float, and anything else as None."""
     # NOTE: other programs may store anything under the name of an attribute.
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+    if isinstance(found, bool) or not isinstance(found, int | float):
         return None
-    return float(found)
+    try:
+        value = float(found)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _weights(found: Any) -> dict[str, float]:

@@ -14,16 +14,20 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.samplers import BaseSampler
 
 from surrogate_nas import attributes
-from surrogate_nas.errors import MissingExtraError, StudyError
+from surrogate_nas.errors import StudyError
 from surrogate_nas.files.checked_json import MOST_TEXT
 from surrogate_nas.pretrained import SurrogateLike, as_surrogate
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import SpaceLike
-from surrogate_nas.storage.optuna_private import folder_of
+from surrogate_nas.storage.optuna_private import folder_of, storage_of
+from surrogate_nas.storage.places import is_known
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 StoreLike: TypeAlias = Any
 """A folder, or any of Optuna's artifact stores."""
+
+_given: dict[frozenset[tuple[str, str]], Any] = {}
+"""Stores that the user has named in this process, by the names that a study records of them."""
 
 
 def attach_surrogate(
@@ -38,9 +42,10 @@ def attach_surrogate(
     Args:
         study: Study in a storage.
         surrogate: Fitted surrogate, the path of its file, or "pretrained".
-        artifact_store: Folder that all machines see under the same path, or one of Optuna's
-            artifact stores. The folder is made if it does not exist. A folder's path and an S3
-            bucket's name are recorded. Give any other store to :func:`attached_surrogate`, too.
+        artifact_store: Folder, or one of Optuna's artifact stores. The folder is made if it does
+            not exist. A folder beside the storage's file, or below it, is found by its record.
+            Any other place must be named again in another process: see `artifact_store` of
+            ``create_study`` and :func:`attached_surrogate`.
 
     Raises:
         StudyError: The store cannot be written.
@@ -66,6 +71,7 @@ def attach_surrogate(
                 got=f"{type(error).__name__}: {error}",
                 fix="check that the folder or bucket exists, and your rights there",
             ) from error
+    _note_given(store, place)
     record = {"artifact": identity, "sha256": digest, **place}
     # NOTE: last, so that a record never names an artifact that is not there yet.
     study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
@@ -82,10 +88,13 @@ def attached_surrogate(
     Args:
         study: The study.
         space: Search space. It is needed if it is one of your own and has features.
-        artifact_store: Store of the surrogate, if that is not the recorded one.
+        artifact_store: Store of the surrogate. It is needed if it is no folder beside the
+            storage's file, and has not been named in this process before. An address that only
+            the storage names is never contacted.
 
     Raises:
-        StudyError: The surrogate is missing, or is not the one that was attached.
+        StudyError: The surrogate is missing, or is not the one that was attached. Or
+            `artifact_store` is needed.
         SurrogateFileError: The surrogate is damaged, or `space` is needed.
         SurrogateMismatchError: The surrogate was fitted to another space.
     """
@@ -94,14 +103,17 @@ def attached_surrogate(
         return None
     if not isinstance(record, dict) or not {"artifact", "sha256"} <= set(record):
         raise _refused("a record of one", repr(record))
-    given = None if artifact_store is None else _store(artifact_store)[0]
     words = _words(record)
+    if artifact_store is not None:
+        _note_given(*_store(artifact_store))
     try:
-        store = _recorded_store(record) if given is None else given
+        store = (
+            _recorded_store(record, study) if artifact_store is None else _store(artifact_store)[0]
+        )
         _require_file(store, str(record["artifact"]))
         with store.open_reader(str(record["artifact"])) as reader:
             data = reader.read(MOST_TEXT + 1)  # a longer one has another hash
-    except (StudyError, MissingExtraError):
+    except StudyError:
         raise
     except ArtifactNotFound as error:
         raise _refused(f"it in {words}", "nothing of that name there") from error
@@ -118,8 +130,15 @@ def attached_surrogate(
         return MetaSurrogate.load(path, space=space)
 
 
-def with_attached(sampler: BaseSampler, study: optuna.Study) -> BaseSampler:
+def with_attached(
+    sampler: BaseSampler, study: optuna.Study, artifact_store: StoreLike | None = None
+) -> BaseSampler:
     """Return a sampler with the surrogate of its study, unless it has past tasks of its own.
+
+    Args:
+        sampler: The sampler.
+        study: The study.
+        artifact_store: See :func:`attached_surrogate`.
 
     Raises:
         StudyError: The attached surrogate is missing, or is not the one that was attached.
@@ -132,7 +151,8 @@ def with_attached(sampler: BaseSampler, study: optuna.Study) -> BaseSampler:
         return sampler
     if sampler.surrogate is not None and sampler.surrogate.tasks:
         return sampler
-    return sampler.using(attached_surrogate(study, space=sampler.space))
+    found = attached_surrogate(study, space=sampler.space, artifact_store=artifact_store)
+    return sampler.using(found)
 
 
 def _refused(expected: str, got: str) -> StudyError:
@@ -165,22 +185,33 @@ def _store(given: StoreLike) -> tuple[Any, dict[str, str]]:
     return given, {"store": type(given).__name__}
 
 
-def _recorded_store(record: dict[str, Any]) -> Any:
-    """Open a store by its recorded names. Credentials are never recorded."""
-    if "folder" in record:
-        return FileSystemArtifactStore(str(record["folder"]))
-    if "bucket" in record:
-        try:
-            import boto3
-        except ImportError as error:
-            raise MissingExtraError(
-                expected="boto3, for a surrogate in an S3 bucket",
-                got=str(error),
-                fix="run pip install 'surrogate-nas[s3]'",
-            ) from error
-        client = boto3.client("s3", endpoint_url=record.get("endpoint"))
-        return Boto3ArtifactStore(str(record["bucket"]), client)
-    raise _refused("an artifact_store to look in", f"none ({_words(record)})")
+def _note_given(store: Any, place: dict[str, str]) -> None:
+    """Remember a store that the user has named, unless only its class has a name."""
+    if "store" not in place:
+        _given[frozenset(place.items())] = store
+
+
+def _recorded_store(record: dict[str, Any], study: optuna.Study) -> Any:
+    """Return the store that a study has recorded, if it is the user's or the storage's own.
+
+    Raises:
+        StudyError: Only the storage names that store.
+    """
+    names = {
+        name: str(record[name]) for name in ("folder", "bucket", "endpoint") if name in record
+    }
+    if (given := _given.get(frozenset(names.items()))) is not None:
+        return given
+    if set(names) == {"folder"} and is_known(storage_of(study), names["folder"]):
+        return FileSystemArtifactStore(names["folder"])
+    # NOTE: whoever may write to the storage would otherwise choose the machine that is contacted.
+    raise StudyError(
+        expected="the surrogate that is attached to the study: an artifact_store to look in, as "
+        "only the storage names one that is not beside its file",
+        got=f"none ({_words(record)})",
+        fix="if that place is yours, pass it as artifact_store= to create_study, or to "
+        "attached_surrogate and give the surrogate to the sampler",
+    )
 
 
 def _require_file(store: Any, name: str) -> None:

@@ -19,7 +19,7 @@ from surrogate_nas.errors import TrainingError
 from surrogate_nas.running.failures import is_bug, note_error
 from surrogate_nas.running.loop import Callback, Loop
 from surrogate_nas.running.processes import crew
-from surrogate_nas.running.processes.messages import Ended, Ready, StartTrial, portable
+from surrogate_nas.running.processes.messages import Ended, Ready, Refused, StartTrial, portable
 from surrogate_nas.running.processes.remote_trial import IS_BUG, Call, Epoch, answer
 from surrogate_nas.running.processes.worker_pool import Worker, WorkerPool
 from surrogate_nas.running.resuming import begin, interrupt, random_number
@@ -61,6 +61,7 @@ class ConcurrentLoop(Loop):
         self._n_workers = n_workers
         self._idle = list(pool.workers)
         self._starting: set[Worker] = set()
+        self._n_deaths = 0
         self._training: dict[Worker, optuna.Trial] = {}
         self._deadlines: dict[Worker, float] = {}
         self._patience = _patience(objective)
@@ -102,13 +103,15 @@ class ConcurrentLoop(Loop):
                 self._progress.epoch(number, message.epoch, message.n_epochs, message.loss)
         elif isinstance(message, Ready):
             self._starting.remove(worker)
+            self._n_deaths = 0
             self._idle.append(worker)
+        elif isinstance(message, Refused):
+            raise crew.refused(message)
         elif isinstance(message, Ended):
             self._tell(self._training.pop(worker), message)
             self._idle.append(worker)
         else:
-            exit_code = self._pool.remove(worker, seconds=10.0)
-            self._replace(worker, f"exit code {exit_code}")
+            self._replace(worker, self._pool.remove(worker, seconds=10.0))
 
     def give_up(self) -> None:
         """Fail the running trials, and put them into the queue again."""
@@ -177,11 +180,13 @@ class ConcurrentLoop(Loop):
             may_go_on: Whether its training may go on from a checkpoint in another worker.
 
         Raises:
-            StudyError: The worker had not come as far as having its objective.
+            TrainingError: Worker after worker has died before it had its objective.
         """
         if worker in self._starting:
             self._starting.remove(worker)
-            raise crew.not_started(how)
+            self._n_deaths += 1
+            crew.check_deaths(self._n_deaths, self._n_workers, how, worker.last_words())
+            return
         if worker in self._idle:
             self._idle.remove(worker)
             return

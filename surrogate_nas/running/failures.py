@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from surrogate_nas import attributes
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.running.processes.remote_trial import RemoteTrial
+from surrogate_nas.storage.passwords import without_passwords
 from surrogate_nas.training.outcome import StopReason
 
 _logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _TOLERATED_ERRORS = 2
 def note_error(trial: optuna.trial.BaseTrial, error: BaseException) -> None:
     """Write down by which error a trial failed, unless that is known."""
     if attributes.STOP_REASON not in trial.user_attrs:
-        text = f"{ERROR}{type(error).__name__}: {error}"
+        text = without_passwords(f"{ERROR}{type(error).__name__}: {error}")
         trial.set_user_attr(attributes.STOP_REASON, text[:500])
 
 

@@ -16,10 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from surrogate_nas.attributes import INTERRUPTED, LOCK, STOP_REASON
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.running.processes.remote_trial import RemoteTrial, study_name
-from surrogate_nas.storage.locked import holds_lock
-from surrogate_nas.storage.locks import NoLocksError, RunningLock
+from surrogate_nas.storage.locking_storage import holds_lock
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 from surrogate_nas.storage.places import lock_folder
+from surrogate_nas.storage.process_locks import NoLocksError, RunningLock
 from surrogate_nas.storage.recovery import recover, requeue
 from surrogate_nas.storage.repeats import effective_number, origin
 

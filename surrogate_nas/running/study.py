@@ -14,7 +14,7 @@ import optuna
 from surrogate_nas import attributes, pretrained
 from surrogate_nas.domains.space_record import write_space
 from surrogate_nas.errors import SpaceError, StudyError
-from surrogate_nas.running.attached import with_attached
+from surrogate_nas.running.attached import StoreLike, with_attached
 from surrogate_nas.running.set_aside import set_aside_waiting
 from surrogate_nas.samplers.surrogate_sampler import BaseLike, SurrogateSampler
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
@@ -35,6 +35,7 @@ def create_study(
     storage: StorageLike = None,
     study_name: str | None = None,
     surrogate: pretrained.SurrogateLike | None = None,
+    artifact_store: StoreLike | None = None,
     base_sampler: BaseLike | None = None,
     n_candidates: int = 256,
     limits: Mapping[str, float] | None = None,
@@ -51,6 +52,8 @@ def create_study(
         surrogate: Fitted surrogate, its path, or "pretrained" for the one that ships with this
             package. None takes the one that :func:`attach_surrogate` has attached. If there is
             none either, the study learns from its own trials alone.
+        artifact_store: Folder or store of the attached surrogate. It is needed where
+            :func:`attached_surrogate` needs it.
         base_sampler: Any Optuna sampler, a class of samplers, a function that makes one from a
             seed, or a :class:`~surrogate_nas.samplers.Strategy`; by default TPE.
         n_candidates: Number of candidates that are screened for each training; 1 switches
@@ -98,7 +101,7 @@ def create_study(
         if _mark(study, task, space) and seed is not None:
             study.set_user_attr(attributes.SEED, seed)
         if surrogate is None and attributes.SURROGATE_ARTIFACT in study.user_attrs:
-            study.sampler = with_attached(sampler, study)
+            study.sampler = with_attached(sampler, study, artifact_store)
         else:
             _note_origin(study, surrogate, sampler.surrogate)
         # Trials of dead processes come first in the queue, before anything is suggested.

@@ -12,7 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from torch import nn
 
-from surrogate_nas.errors import SpaceError
+from surrogate_nas.errors import SpaceError, visible
 from surrogate_nas.space.draw import attempt, numbers_of, random_chooser
 from surrogate_nas.space.function_check import check_function
 from surrogate_nas.space.search_space import Architecture, Distributions, SearchSpace, TaskShape
@@ -37,7 +37,7 @@ class ParameterSpace(SearchSpace):
             return f"<ParameterSpace of {getattr(self._space, '__name__', 'a function')}>"
         names = [*self._space][:_NAMED]
         more = f" and {len(self._space) - _NAMED} more" if len(self._space) > _NAMED else ""
-        return f"<ParameterSpace of {', '.join(names)}{more}>"
+        return f"<ParameterSpace of {visible(', '.join(names))}{more}>"
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
         """Ask for every parameter."""

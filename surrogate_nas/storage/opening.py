@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.errors import StorageError
 from surrogate_nas.storage.journal import JournalFile
-from surrogate_nas.storage.locked import LockedDatabase, LockedJournal, with_locks
+from surrogate_nas.storage.locking_storage import LockedDatabase, LockedJournal, with_locks
 from surrogate_nas.storage.optuna_private import backend_of, journal_path
-from surrogate_nas.storage.passwords import masked, refuse_unescaped, secrets_of
+from surrogate_nas.storage.passwords import masked, refuse_unescaped, without_secrets
 from surrogate_nas.storage.server import open_database, with_tables, words_of
 
 StorageLike: TypeAlias = str | BaseStorage | None
@@ -90,7 +90,8 @@ def _opened(storage: StorageLike) -> BaseStorage:
             return LockedDatabase(open_database(storage, masked(storage)))
         return with_locks(with_tables(lambda: get_storage(storage)))
     except _NO_STORAGE as error:
-        raise OSError(f"not a storage ({type(error).__name__}: {error!s:.80})") from error
+        said = without_secrets(str(error), storage)  # before it is cut: half of one is one
+        raise OSError(f"not a storage ({type(error).__name__}: {said:.80})") from error
     except RuntimeError as error:
         if "table schema" not in str(error):
             raise
@@ -117,10 +118,8 @@ def reachable(storage: StorageLike) -> Iterator[None]:
             raise
         refuse_unescaped(storage)
         wrapped = isinstance(error, optuna.exceptions.StorageInternalError)
-        cause = words_of(error.__cause__ if wrapped and error.__cause__ else error)
         # NOTE: drivers repeat the address in their messages, so their error is not chained either.
-        for secret in secrets_of(storage):
-            cause = cause.replace(secret, "***")
+        cause = words_of(error.__cause__ if wrapped and error.__cause__ else error, storage)
         fixes = [fix for sign, fix in _FIXES.items() if sign in cause.lower()]
         raise StorageError(
             expected=f"a storage that can be reached at {masked(storage)}",

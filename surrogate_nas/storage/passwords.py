@@ -7,20 +7,33 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-from surrogate_nas.errors import StorageError
+from surrogate_nas.errors import StorageError, visible
 
 if TYPE_CHECKING:
     from surrogate_nas.storage.opening import StorageLike
 
 # NOTE: the last @ ends the password, as people forget to escape an @ inside it. An address that
-# was taken for a path has one stroke left of two.
-_PASSWORD = re.compile(r"^([^:/]*:?//?[^/:@]*:|[^/:@]+:(?!/))(.*)(@)")
-_PASSWORD_IN_QUERY = re.compile(
-    r"([?&][^=&]*(?:pass|pwd|secret|token|odbc_connect)[^=&]*=)([^&]*)()", re.IGNORECASE
+# was taken for a path has one stroke left of two. A password may have line breaks, which a dot
+# would not match, and only in a file's address is a colon behind a stroke part of a path.
+_PASSWORD = re.compile(
+    r"^((?!\s*sqlite)[^:/]*:?//?[^:@?]*:|[^:/]*:?//?[^/:@]*:|[^/:@]+:(?!/))(.*)(@)", re.DOTALL
 )
-_ADDRESS = re.compile(r"\S+:/\S+")
+_ARGUMENT = re.compile(r"[?&;]([^=&;?]*)=")
+_SECRET_NAME = re.compile(
+    "pass|pwd|secret|token|credential|signature|api_?key|access_?key|odbc_connect", re.IGNORECASE
+)
+_SIGNS = re.compile(r"[@:/?#&;=\s\x00-\x1f]+")
+_LEAST_PART = 4
+"""Characters that a part of a password must have to be hidden wherever it is."""
+# NOTE: each begins behind white space. Tried from every character, a long text would take hours.
+_ADDRESS = re.compile(r"(?<!\S)\S+:/\S+")
+_WITH_SPACE = re.compile(
+    r"(?<!\S)(\S+?://?[^\s/:@]*:)(?!\s|\d+(?:[/?#,;\s]|$))(?:(?!://)[^@]){0,200}?(@)", re.DOTALL
+)
+"""An address whose password has white space in it. A colon before a space or a port begins no
+password."""
 _TO_ESCAPE = {
     "@": "%40",
     ":": "%3A",
@@ -36,18 +49,51 @@ def masked(storage: StorageLike) -> str:
     """Return the name of a storage in messages: its URL without the password."""
     if not isinstance(storage, str):
         return "memory" if storage is None else type(storage).__name__
-    for pattern in (_PASSWORD, _PASSWORD_IN_QUERY):
-        storage = pattern.sub(r"\1***\3", storage)
+    for begin, end in reversed(_secret_places(storage)):
+        storage = f"{storage[:begin]}***{storage[end:]}"
     return storage
+
+
+def _secret_places(address: str) -> list[tuple[int, int]]:
+    """Return the places of the password and of secret arguments in an address, in order."""
+    places: list[tuple[int, int]] = []
+    for begin, end in sorted([*_password_place(address), *_argument_places(address)]):
+        # NOTE: nobody knows whether an @ in an argument ends a password, so both are hidden.
+        if places and begin <= places[-1][1]:
+            places[-1] = (places[-1][0], max(end, places[-1][1]))
+        else:
+            places.append((begin, end))
+    return places
+
+
+def _password_place(address: str) -> list[tuple[int, int]]:
+    """Return the place of the password between user and host, if there is one."""
+    found = _PASSWORD.search(address)
+    return [] if found is None else [found.span(2)]
+
+
+def _argument_places(address: str) -> list[tuple[int, int]]:
+    """Return the places of the values of an address's secret arguments, in order."""
+    places: list[tuple[int, int]] = []
+    for found in _ARGUMENT.finditer(address):
+        is_inside = bool(places) and found.start() < places[-1][1]
+        # NOTE: drivers read names of arguments that are escaped, too.
+        if not is_inside and _SECRET_NAME.search(unquote(found[1])):
+            places.append((found.end(), (address + "&").index("&", found.end())))
+    return places
 
 
 def without_passwords(text: str) -> str:
     """Return a text with every address in it as :func:`masked` returns it."""
-    return _ADDRESS.sub(lambda found: masked(found[0]), text)
+    text = _ADDRESS.sub(lambda found: masked(found[0]), text)
+    return _WITH_SPACE.sub(r"\1***\2", text)
 
 
 def secrets_of(storage: StorageLike) -> set[str]:
-    """Return the passwords in an address, both as written there and as drivers get them."""
+    """Return the passwords in an address, in each form that a message may have them in.
+
+    They are as written there, as drivers get them, escaped again, and as Python spells them.
+    """
     address: object = storage
     if not isinstance(storage, str | None):
         from surrogate_nas.storage.optuna_private import backend_of
@@ -55,8 +101,21 @@ def secrets_of(storage: StorageLike) -> set[str]:
         address = getattr(backend_of(storage), "url", None)
     if not isinstance(address, str):
         return set()
-    found = [match for p in (_PASSWORD, _PASSWORD_IN_QUERY) for match in p.finditer(address)]
-    return {word for match in found for word in (match[2], unquote(match[2])) if word}
+    places = [*_password_place(address), *_argument_places(address), *_secret_places(address)]
+    found = [address[begin:end] for begin, end in places]
+    plain = {form for word in found for form in (word, unquote(word), unquote_plus(word))}
+    escaped = {quote(word, safe="") for word in plain} | {quote_plus(word) for word in plain}
+    spelled = {form for word in plain for form in (visible(word), repr(word)[1:-1])}
+    # NOTE: a password with such a sign in it is cut there by a driver, which repeats one part.
+    parts = {part for word in plain for part in _SIGNS.split(word) if len(part) >= _LEAST_PART}
+    return {word for word in plain | escaped | spelled | parts if word.strip()}
+
+
+def without_secrets(text: str, storage: StorageLike) -> str:
+    """Return a text without the passwords of a storage and of all addresses in the text."""
+    for secret in sorted(secrets_of(storage), key=len, reverse=True):
+        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
+    return without_passwords(text)
 
 
 def refuse_unescaped(storage: StorageLike) -> None:

@@ -1,4 +1,8 @@
-"""Folders for files that belong to a storage."""
+"""Folders for files that belong to a storage, and folders that the user has named.
+
+Whoever may write to a storage may write any path into it. A path that comes from a storage is
+therefore used only if it leads to a place of the storage's own, or of the user's.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,35 @@ from pathlib import Path
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from surrogate_nas.storage.optuna_private import backend_of, journal_path
+
+_given: set[str] = set()
+"""Absolute paths of the folders that the user has named in this process."""
+
+
+def note_given(folder: Path) -> None:
+    """Remember a folder that the user has named, so that a storage may name it, too."""
+    _given.add(os.path.abspath(folder))
+
+
+def is_known(storage: BaseStorage, folder: str) -> bool:
+    """Return whether a folder that a storage names is the user's or the storage's own.
+
+    The storage's own are the folder of its file and those below. A database server has none.
+    """
+    path = os.path.abspath(folder)
+    if path in _given:
+        return True
+    beside = folder_beside(storage, "artifacts")
+    if beside is None:
+        return False
+    own = (Path(os.path.abspath(beside)).parent, beside.resolve().parent)
+    try:
+        # NOTE: the text is compared first. To follow links of another path may contact a machine.
+        return any(
+            len(place.parts) > 1 and Path(path).is_relative_to(place) for place in own
+        ) and Path(path).resolve().is_relative_to(own[1])
+    except (OSError, ValueError, RuntimeError):  # no path, or links in a circle
+        return False
 
 
 def folder_beside(storage: BaseStorage, what: str) -> Path | None:

@@ -29,8 +29,8 @@ from surrogate_nas.attributes import (
     TRANSFER,
     WORKER,
 )
-from surrogate_nas.storage.locks import lock_paths, taken_from_dead
 from surrogate_nas.storage.optuna_private import id_of
+from surrogate_nas.storage.process_locks import lock_paths, taken_from_dead
 from surrogate_nas.storage.repeats import has_repeat, origin, planned
 
 _logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar, final
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, final
 
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
@@ -42,6 +42,10 @@ from surrogate_nas.storage.optuna_private import (
     StoredSystemAttribute,
     StoredTrial,
 )
+from surrogate_nas.storage.passwords import without_secrets
+
+if TYPE_CHECKING:
+    from surrogate_nas.storage.opening import StorageLike
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -150,10 +154,10 @@ class PatientDatabase(HookedDatabase):
                     _logger.warning(
                         "The storage at %s does not answer; waiting for it. %s",
                         self._name,
-                        words_of(cause),
+                        words_of(cause, self),
                     )
                 if now - began >= self._patience_seconds:
-                    raise self._gone(cause) from error
+                    raise self._gone(cause) from None  # a driver may repeat the password
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
                 # After the pause, so that an outage counts up to its end.
@@ -169,7 +173,7 @@ class PatientDatabase(HookedDatabase):
         return StorageError(
             expected=f"the storage at {self._name} to answer within "
             f"{self._patience_seconds:.0f} s",
-            got=words_of(cause),
+            got=words_of(cause, self),
             fix="start the search again when the server is back; what was told is kept",
         )
 
@@ -359,9 +363,15 @@ def may_pass(error: BaseException | None) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
-def words_of(error: BaseException | None) -> str:
-    """Return the message of a database or its driver in one line."""
-    said = str(getattr(error, "orig", None) or error).strip()
+def words_of(error: BaseException | None, storage: StorageLike = None) -> str:
+    """Return the message of a database or its driver in one line, without passwords.
+
+    Args:
+        error: The error.
+        storage: Storage whose password the message may repeat.
+    """
+    # NOTE: a password may have line breaks, so that no line of the message would have all of it.
+    said = without_secrets(str(getattr(error, "orig", None) or error), storage).strip()
     return f"{type(error).__name__}: {said.splitlines()[0].rstrip('.') if said else ''}"
 
 

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from surrogate_nas.errors import PastTaskError
+from surrogate_nas.errors import PastTaskError, visible
 from surrogate_nas.past.mapping import SpaceMapping
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.space import SpaceLike, as_space
@@ -120,12 +120,12 @@ def _check(task: PastTask) -> None:
     apart = max(max(values) - min(values) for values in repeats.values())
     whole = max(task.values) - min(task.values)
     if apart > 0.5 * whole:
-        warnings.warn(
+        words = (
             f"Expected equal architectures to reach similar values; got values {apart:g} apart, "
             f"of a range of {whole:g}, in past task {task.name!r}. Check that its rows belong "
-            "together.",
-            stacklevel=4,
+            "together."
         )
+        warnings.warn(visible(words), stacklevel=4)
 
 
 def _hypotheses(past: Sequence[PastTask]) -> Hypotheses:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from surrogate_nas import tensors
-from surrogate_nas.errors import TaskError, TrainingError
+from surrogate_nas.errors import TaskError, TrainingError, visible
 from surrogate_nas.metric import Metric, Scorer
 from surrogate_nas.task.splits import SplitLike
 from surrogate_nas.tensors import AnyTensors, Shape, Tensors
@@ -95,7 +95,7 @@ class Task(abc.ABC):
     def __repr__(self) -> str:
         sizes = " + ".join(f"{len(s):,}" for s in (self.train, self.validation, self.test))
         outputs = f"{len(self.classes)} classes" if self.classes else f"{self.n_outputs} outputs"
-        return (
+        return visible(
             f"<{type(self).__name__} {self.name!r}: {sizes} rows (train + validation + test), "
             f"{self._inputs_in_words()}, {outputs}, {self.metric.name}>"
         )

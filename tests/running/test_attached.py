@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.server
 import io
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,11 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 import surrogate_nas as sn
 from surrogate_nas import attributes
-from surrogate_nas.errors import MissingExtraError, StudyError, SurrogateMismatchError
+from surrogate_nas.errors import StudyError, SurrogateMismatchError
+from surrogate_nas.running import attached
 from surrogate_nas.running.attached import with_attached
+from surrogate_nas.storage import places
+from surrogate_nas.storage.opening import open_storage
 from tests.helpers.surrogates import fitted
 from tests.helpers.toys import ToySpace, ToyTask
 
@@ -33,12 +37,16 @@ def file_of(study: optuna.Study) -> Path:
 
 
 @pytest.mark.parametrize("kind", [str, Path, FileSystemArtifactStore])
-def test_a_folder_is_found_by_its_record(kind: type[Any], tmp_path: Path) -> None:
-    """Whoever has the study has the surrogate."""
-    study = optuna.create_study()
+def test_a_folder_is_found_by_its_record(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the study has the surrogate, if its folder is beside the storage's file."""
+    study = in_file(tmp_path)
     assert sn.attached_surrogate(study) is None
     (tmp_path / "artifacts").mkdir()
     sn.attach_surrogate(study, SURROGATE, kind(tmp_path / "artifacts"))
+    assert names(sn.attached_surrogate(study, space=ToySpace())) == ["past 0", "past 1"]
+    monkeypatch.setattr(attached, "_given", {})  # as in another process
     assert names(sn.attached_surrogate(study, space=ToySpace())) == ["past 0", "past 1"]
     meta = optuna.artifacts.get_all_artifact_meta(study)
     assert [one.artifact_id for one in meta] == [
@@ -61,30 +69,101 @@ def test_a_surrogate_that_has_changed_is_refused(tmp_path: Path) -> None:
         sn.attached_surrogate(study)
 
 
+def in_file(folder: Path, record: dict[str, Any] | None = None) -> optuna.Study:
+    """A study in a journal file of a folder; its record of a surrogate may be anybody's text."""
+    study = optuna.create_study(
+        storage=open_storage(f"{folder}/nas.journal"), study_name="s", load_if_exists=True
+    )
+    if record is not None:
+        study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
+    return study
+
+
+@pytest.fixture
+def stranger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process, in which the user has named no place yet."""
+    monkeypatch.setattr(attached, "_given", {})
+    monkeypatch.setattr(places, "_given", set())
+
+
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     """A study's attributes may be anybody's text."""
-    study = optuna.create_study()
     record = {"artifact": "../../etc/passwd", "sha256": "0", "folder": str(tmp_path)}
-    study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
     with pytest.raises(StudyError, match="ValueError"):
-        sn.attached_surrogate(study)
+        sn.attached_surrogate(in_file(tmp_path, record))
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    study = optuna.create_study()
     record = {"artifact": "pipe", "sha256": "0", "folder": str(tmp_path)}
-    study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
     with pytest.raises(StudyError, match="'pipe', which is none"):
-        sn.attached_surrogate(study)
+        sn.attached_surrogate(in_file(tmp_path, record))
 
 
-def test_an_endpoint_that_is_none_is_refused() -> None:
-    study = optuna.create_study()
-    record = {"artifact": "a", "sha256": "0", "bucket": "b", "endpoint": "nowhere"}
-    study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
-    with pytest.raises(StudyError, match="Invalid endpoint: nowhere"):
+PLACES: dict[str, dict[str, Any]] = {
+    "a bucket": {"bucket": "b"},
+    "an endpoint": {"bucket": "b", "endpoint": "http://127.0.0.1:9/"},
+    "a bucket beside a folder": {"bucket": "b", "folder": "."},
+    "a folder above": {"folder": ".."},
+    "a folder above, named by way of one below": {"folder": "artifacts/../.."},
+    "a folder elsewhere": {"folder": "/net/host.example/share"},
+    "a folder behind a link": {"folder": "link"},
+    "no path": {"folder": "a\0b"},
+    "another type": {"folder": ["."]},
+    "an address": {"folder": "http://host.example/"},
+    "another machine": {"folder": "//host.example/share"},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_no_place_that_only_the_storage_names_is_looked_into(
+    kind: str, tmp_path: Path, stranger: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither an address of the network nor a path away from the storage's file."""
+    own = tmp_path / "own"
+    (own / "artifacts").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (own / "link").symlink_to(tmp_path / "elsewhere")
+    place = dict(PLACES[kind])
+    if isinstance(place.get("folder"), str) and "//" not in str(place["folder"]):
+        place["folder"] = os.path.join(own, place["folder"])
+    study = in_file(own, {"artifact": "a", "sha256": "0", **place})
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("it was looked into")
+
+    monkeypatch.setattr(FileSystemArtifactStore, "open_reader", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+    with pytest.raises(StudyError, match="only the storage names one") as caught:
         sn.attached_surrogate(study)
+    assert "artifact_store=" in caught.value.fix
+    with pytest.raises(StudyError, match="only the storage names one"):
+        with_attached(sn.SurrogateSampler(ToySpace()), study)
+
+
+def test_a_place_that_the_user_names_is_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not beside the storage's file, in each process anew."""
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "own").mkdir()
+
+    def continued(**arguments: Any) -> optuna.Study:
+        monkeypatch.setattr(attached, "_given", {})
+        place = f"{tmp_path}/own/nas.journal"
+        return sn.create_study(ToyTask(), ToySpace(), storage=place, study_name="s", **arguments)
+
+    study = continued()
+    sn.attach_surrogate(study, SURROGATE, elsewhere)
+    assert names(sn.attached_surrogate(study)) == ["past 0", "past 1"]
+    with pytest.raises(StudyError, match="only the storage names one"):
+        continued()
+    sampler = continued(artifact_store=elsewhere).sampler
+    assert isinstance(sampler, sn.SurrogateSampler)
+    assert names(sampler.surrogate) == ["past 0", "past 1"]
 
 
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
@@ -119,7 +198,7 @@ class OwnStore:
 def test_a_store_of_another_kind_is_given_again() -> None:
     study, store = optuna.create_study(), OwnStore()
     sn.attach_surrogate(study, SURROGATE, store)
-    with pytest.raises(StudyError, match=r"an artifact_store to look in; got none \(store OwnS"):
+    with pytest.raises(StudyError, match=r"an artifact_store to look in, .*got none \(store OwnS"):
         sn.attached_surrogate(study)
     assert names(sn.attached_surrogate(study, space=ToySpace(), artifact_store=store))
 
@@ -196,8 +275,8 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.join()
 
 
-def test_a_bucket_is_found_by_its_record(s3: str) -> None:
-    """Its name and endpoint are recorded, credentials are the machine's own."""
+def test_a_bucket_is_found_by_its_record(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the user has named it; its name and endpoint are recorded, no credentials."""
     import boto3
 
     study = optuna.create_study()
@@ -209,17 +288,12 @@ def test_a_bucket_is_found_by_its_record(s3: str) -> None:
         "endpoint": s3,
     }
     assert names(sn.attached_surrogate(study, space=ToySpace())) == ["past 0", "past 1"]
+    monkeypatch.setattr(attached, "_given", {})  # as in another process
+    with pytest.raises(StudyError, match="only the storage names one"):
+        sn.attached_surrogate(study)
+    store = Boto3ArtifactStore("surrogates", client)
+    assert names(sn.attached_surrogate(study, artifact_store=store)) == ["past 0", "past 1"]
     study.set_user_attr(attributes.SURROGATE_ARTIFACT, {**record, "artifact": "none"})
     with pytest.raises(StudyError, match="it in bucket surrogates; got nothing of that name"):
         sn.attached_surrogate(study)
     client.close()
-
-
-def test_a_bucket_without_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "boto3", None)
-    study = optuna.create_study()
-    study.set_user_attr(
-        attributes.SURROGATE_ARTIFACT, {"artifact": "a", "sha256": "0", "bucket": "b"}
-    )
-    with pytest.raises(MissingExtraError, match="boto3"):
-        sn.attached_surrogate(study)

@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from surrogate_nas.results.dashboard.figures import figures
-from surrogate_nas.results.dashboard.note import note
+from surrogate_nas.results.dashboard.note import merged, note
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.results.summary import summarize
 from tests.helpers.pages import Page, read
@@ -34,6 +34,10 @@ NAMES = {
     "fence": "```\n# title\n| a | b |\n~~~",
     "direction": "abc\u202egnp.exe \u2066x\u2069 שלום \u200b\ufeff",
     "control": "\x00\x07\x1b[31m\r\nnew\u2028line",
+    "addresses": "https://x.example/a www.x.example me@x.example ftp://x <me@x.example>",
+    "strokes": r"a|b a\|b \\| || \\\| `|` \` \\",
+    "image": '![x](https://x.example/p.png) <img src="https://x.example/p.png">',
+    "marks": "[//]: # (end of surrogate_nas) <img src=x> [//]: # (surrogate_nas)",
     "half": "\ud800 and \udfff",
     "long": "long <b>" * 2000,
 }
@@ -41,7 +45,9 @@ _WORDS = """html head meta title style body main h1 h2 h3 p section strong ul li
 figure figcaption table caption thead tbody tr th td button dl dt dd code script br defs g path use
 text rect desc marker clippath metadata rdf work type format agent creator"""
 SAFE_TAGS = set(_WORDS.split())
-UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069\u200b\ufeff]")
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u200b\ufeff]"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +113,40 @@ def test_a_note_shows_any_name_as_code(kind: str) -> None:
     }
     assert page.links == []
     assert not UNSEEN.search(html)
+
+
+CODE = re.compile(r"(?<!`)(`+)(?!`)(.*?)(?<!`)\1(?!`)")
+"""A span of code, as Markdown finds it."""
+
+
+def cells(row: str) -> list[str]:
+    """Cells of a row as GitHub's rules split it: of two backslashes the second escapes nothing."""
+    parts = re.findall(r"(?:\\[\\|]|[^|])+", row.strip().strip("|"))
+    return [part.strip() for part in parts]
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_every_name_of_a_note_stays_in_its_code(kind: str) -> None:
+    """Some dashboards make links of bare addresses, though never within code."""
+    study = study_of(NAMES[kind])
+    said = note(study, summarize(study))
+    plain = re.sub(r"```python.*?```", "", said, flags=re.DOTALL)
+
+    rows = [line for line in plain.splitlines() if line.startswith("| ")]
+    assert len(rows) >= 6
+    assert {len(cells(row)) for row in rows if row != "|  |  |"} == {2}
+    outside = CODE.sub("", plain)
+    assert not re.search(r"://|www\.|@|<|\]\(|\[|!|&", outside.replace("> **Where", ""))
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_note_is_replaced_as_a_whole(kind: str) -> None:
+    """Nothing of an earlier note is left as if people had written it."""
+    study = study_of(NAMES[kind])
+    ours = note(study, summarize(study))
+    once = merged("Ask Ann.", ours)
+    assert merged(once, ours) == once
+    assert merged(once, "new") == merged("Ask Ann.", "new")
 
 
 @pytest.mark.parametrize("kind", NAMES)

@@ -5,20 +5,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy as sa
 from sklearn.datasets import load_digits
 
 import surrogate_nas as sn
 from surrogate_nas import cli
-from surrogate_nas.errors import StorageError
+from surrogate_nas.errors import StorageError, visible
+from surrogate_nas.results.dashboard.note import note
+from surrogate_nas.results.summary import summarize
+from surrogate_nas.running.failures import note_error
 from surrogate_nas.storage import opening as storage_module
 from surrogate_nas.storage.opening import open_storage, reachable
 from surrogate_nas.storage.passwords import masked, without_passwords
+from surrogate_nas.storage.server import PatientDatabase
 from tests.helpers.toys import ToySpace, ToyTask
 
 MARKER = "Tr0ub4dor"
@@ -77,6 +84,102 @@ def test_what_the_command_line_does_not_understand_is_repeated_without(
         cli.main([f"--store=sqlite:///x?token={MARKER}", "show", "x"])
 
     assert MARKER not in capsys.readouterr().err
+
+
+ODD = {
+    "a line break": f"p\n{MARKER}\nq",
+    "a carriage return": f"\r{MARKER}\r\n",
+    "a tab and a space": f"a {MARKER}\tb c",
+    "controls": f"\x1b[31m{MARKER}\x07\x9b\u202e\u2028",
+    "signs": f"a@b:{MARKER}?x;z#",
+    "letters": f"ü{MARKER}ß",
+}
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "escaped": lambda word: quote(word, safe=""),
+    "escaped in part": lambda word: word.replace("\n", "%0a").replace("\r", "%0d"),
+}
+ADDRESSES = {
+    "password": "postgresql://me:{}@127.0.0.1:1/nas",
+    "argument": "postgresql://me@127.0.0.1:1/nas?password={}",
+    "two arguments": "postgresql://127.0.0.1:1/nas?sslmode=disable&PassWord={}&user=me",
+    "escaped name": "postgresql://127.0.0.1:1/nas?%70assw%6Frd={}",
+    "token": "mysql+pymysql://127.0.0.1:1/nas?auth_token={}",
+    "unknown": "nonsense://me:{}@host/db",
+    "no address": "me:{}@host/nas.db",
+    "user with a stroke": "postgresql://a/b:{}@127.0.0.1:1/nas",
+}
+
+
+@pytest.mark.parametrize("where", ADDRESSES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_passwords_are_nowhere(
+    kind: str, form: str, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither in an error, nor in its traceback, nor in a name, nor in the log."""
+    address = ADDRESSES[where].format(FORMS[form](ODD[kind]))
+    with caplog.at_level(logging.DEBUG), pytest.raises(StorageError) as caught:
+        open_storage(address)
+
+    error = caught.value
+    said = [str(error), repr(error), error.expected, error.got, error.fix, masked(address)]
+    said += traceback.format_exception(error)
+    assert MARKER not in " ".join(said) + caplog.text
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ODD)
+def test_drivers_that_repeat_odd_passwords_are_not_repeated(kind: str, form: str) -> None:
+    """In whatever form, and on whichever line of their message."""
+    word = ODD[kind]
+    address = f"postgresql://me:{FORMS[form](word)}@host/nas"
+    for said in (word, quote(word, safe=""), quote(word).lower(), repr(word), visible(word)):
+        with pytest.raises(StorageError) as caught, reachable(address):
+            raise OSError(f"cannot log in with {said}")
+        told = "".join(traceback.format_exception(caught.value))
+        assert MARKER.lower() not in told.lower()
+
+
+def test_a_server_that_has_gone_is_told_without(caplog: pytest.LogCaptureFixture) -> None:
+    """While it is waited for, and when that has been in vain."""
+    word = f"p\n{MARKER}"
+    database = PatientDatabase("sqlite://", "sqlite", patience_seconds=0.0)
+    database.url = f"postgresql://me:{quote(word)}@host/nas"
+
+    def fails() -> None:
+        raise sa.exc.OperationalError("select 1", {}, Exception(f"refused {word}"))
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(StorageError) as caught:
+        database.wait_out(fails)
+    assert MARKER not in "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert "OperationalError" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_passwords_of_the_command_line_are_not_repeated(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an option that there is not, and of a wrong value."""
+    address = f"postgresql://me:{ODD[kind]}@127.0.0.1:1/nas"
+    with pytest.raises(SystemExit):
+        cli.main(["show", "--sotrage", address])
+    with pytest.raises(SystemExit):
+        cli.main(["report", "--storage", "sqlite://", "--name", "x", "--out", f"/none/{address}"])
+    with pytest.raises(SystemExit):
+        cli.main(["show", f"--stor={address}", "extra"])
+    assert MARKER not in capsys.readouterr().err
+
+
+def test_a_note_and_a_stop_reason_hide_what_others_wrote(tmp_path: Path) -> None:
+    """An address in a study's name, or in the words of an error."""
+    study = optuna.create_study(study_name=f"on {CLOSED}")
+    study.set_user_attr("task", CLOSED)
+    trial = study.ask()
+    note_error(trial, ValueError(f"no connection to {CLOSED}"))
+    study.tell(trial, 1.0)
+    assert MARKER not in note(study, summarize(study))
+    assert MARKER not in str(study.trials[0].user_attrs)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from optuna.storages import InMemoryStorage
 
-from surrogate_nas.storage.passwords import masked
+from surrogate_nas.storage.passwords import masked, without_passwords
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,12 @@ def test_a_storage_is_named_without_its_password(
     storage: str | InMemoryStorage | None, words: str
 ) -> None:
     assert masked(storage) == words
+
+
+@pytest.mark.parametrize("text", ["x<&|", "a:/b: ", "a:/b:", "://", "?x=", "@", ":"])
+def test_a_long_text_is_looked_through_at_once(text: str) -> None:
+    """It may come from a storage, so its length must not cost its square."""
+    long = text * (40_000 // len(text))
+    began = time.process_time()
+    assert len(without_passwords(long)) <= len(long) + 3
+    assert time.process_time() - began < 5.0

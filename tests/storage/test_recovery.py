@@ -12,6 +12,7 @@ from surrogate_nas.storage import recovery
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 from surrogate_nas.storage.recovery import fail_dead, requeue
 from tests.helpers.toys import ARCHITECTURE, ToySpace
+from tests.helpers.untried_locks import UNTRIED
 
 fcntl = pytest.importorskip("fcntl", reason="files are locked where there is fcntl")
 FAIL, COMPLETE, WAITING = TrialState.FAIL, TrialState.COMPLETE, TrialState.WAITING
@@ -73,6 +74,17 @@ def test_an_architecture_that_kills_its_process_is_given_up(tmp_path: Path) -> N
     assert [t.state for t in study.trials] == [FAIL] * 3
     assert study.trials[2].user_attrs["stop_reason"] == "its process died 3 times"
     assert study.trials[2].user_attrs["continues_trial"] == 0
+
+
+@pytest.mark.parametrize("kind", UNTRIED)
+def test_a_trial_whose_lock_cannot_be_tried_is_left_alone(kind: str, tmp_path: Path) -> None:
+    """Its process may be training; once the lock can be tried, the trial is found."""
+    study = optuna.create_study()
+    stale(study, tmp_path / "running-a.lock")
+    with UNTRIED[kind]():
+        assert recover(study) == []
+    assert [t.state for t in study.trials] == [TrialState.RUNNING]
+    assert recover(study) == [0]
 
 
 def test_trials_of_others_are_left_alone(tmp_path: Path) -> None:

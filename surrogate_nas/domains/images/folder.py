@@ -24,7 +24,7 @@ from surrogate_nas.domains.images.image_files import (
     size_of,
     stacked,
 )
-from surrogate_nas.errors import TaskError
+from surrogate_nas.errors import TaskError, visible
 from surrogate_nas.task import Task
 
 _SPLIT_NAMES = {
@@ -201,7 +201,7 @@ class _LeftOut:
         reasons = [f"{n:,} {why} (such as {self.examples[why]})" for why, n in self.counts.items()]
         if reasons:
             text = f"Files left out of {self.root.name}: {'; '.join(reasons)}."
-            warnings.warn(text, UserWarning, stacklevel=3)
+            warnings.warn(visible(text), UserWarning, stacklevel=3)
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -323,4 +323,4 @@ def _report(unreadable: list[str], on_unreadable: str) -> None:
             got=found,
             fix="repair or remove them, or pass on_unreadable='skip'",
         )
-    warnings.warn(f"Images left out, {found}.", UserWarning, stacklevel=3)
+    warnings.warn(visible(f"Images left out, {found}."), UserWarning, stacklevel=3)

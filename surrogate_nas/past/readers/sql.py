@@ -18,6 +18,7 @@ from optuna.distributions import json_to_distribution
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
+from surrogate_nas.errors import visible
 from surrogate_nas.past.readers.studies import (
     DAMAGE,
     Results,
@@ -27,6 +28,7 @@ from surrogate_nas.past.readers.studies import (
     readable,
 )
 from surrogate_nas.storage.optuna_private import backend_of
+from surrogate_nas.storage.server import words_of
 
 _logger = logging.getLogger(__name__)
 
@@ -186,7 +188,7 @@ def engine_of(storage: BaseStorage) -> sa.Engine | None:
                 return engine
         _logger.info("Read through Optuna: the database is of another version.")
     except (SQLAlchemyError, AttributeError) as error:
-        _logger.info("Read through Optuna: %s", error)
+        _logger.info("Read through Optuna: %s", visible(words_of(error, storage)))
     return None
 
 

@@ -17,12 +17,13 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from surrogate_nas.errors import MissingExtraError
+from surrogate_nas.errors import MissingExtraError, visible
 from surrogate_nas.results.dashboard import publish as pages
 from surrogate_nas.results.dashboard.pictures import add_picture, artifact_folder, has_picture
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.storage.optuna_private import id_of, storage_of
+from surrogate_nas.storage.passwords import without_passwords
 
 _logger = logging.getLogger(__name__)
 
@@ -280,7 +281,7 @@ class DashboardCallback:
             "Figures, note or pictures for optuna-dashboard could not be written; the study goes "
             "on, and further errors of this kind are not logged. %s: %s",
             type(error).__name__,
-            error,
+            visible(without_passwords(str(error))),
         )
         _logger.debug("Where it happened:", exc_info=error)
 

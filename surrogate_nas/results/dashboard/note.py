@@ -18,18 +18,25 @@ from surrogate_nas.results.recorded_space import words_of
 from surrogate_nas.results.summary import StudySummary, finite
 from surrogate_nas.storage.opening import address_of
 from surrogate_nas.storage.optuna_private import storage_of
+from surrogate_nas.storage.passwords import without_passwords
 
 BEGIN, END = "[//]: # (surrogate_nas)", "[//]: # (end of surrogate_nas)"
 """Lines around our part of a note; text that people write before or after it is kept. Markdown
 takes these lines for link definitions and shows nothing. optuna-dashboard would show a comment."""
 
+_MARK = "[//]:"
+"""Beginning of both lines."""
 _OURS = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 _MOST_META_FEATURES = 30
+_STROKE = re.compile(r"(\\*)\|")
+"""A stroke, with the backslashes before it."""
 
 
 def merged(existing: str, ours: str) -> str:
     """Return a note with our part replaced, or put below the text of others."""
-    marked = f"{BEGIN}\n\n{ours.strip()}\n\n{END}"
+    # NOTE: a name may contain one of these lines, and our part would end there the next time.
+    inner = ours.strip().replace(_MARK, "[//] :")
+    marked = f"{BEGIN}\n\n{inner}\n\n{END}"
     if _OURS.search(existing):
         # NOTE: as a function. In a text, backslashes would be read as references to groups.
         return _OURS.sub(lambda _: marked, existing, count=1)
@@ -59,7 +66,7 @@ def code(words: str, most: int = 200) -> str:
     """Return words as Markdown code, whatever characters they contain."""
     # NOTE: code ends at a run of backticks as long as the one that began it, so the words'
     # longest run is exceeded by one.
-    words = printable(shortened(words, most))
+    words = printable(shortened(without_passwords(words), most))
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", words)), default=0))
     pad = " " if words.startswith("`") or words.endswith("`") else ""
     return f"{ticks}{pad}{words}{pad}{ticks}" if words else "(nothing)"
@@ -179,7 +186,7 @@ def _reuse(study: optuna.Study) -> str:
 def _block(*lines: str) -> str:
     """Return lines of Python as a Markdown block."""
     # NOTE: a name with backticks or line breaks must not end the block.
-    safe = [line.replace("```", "'''").replace("\n", " ") for line in lines]
+    safe = [without_passwords(line).replace("```", "'''").replace("\n", " ") for line in lines]
     return "\n".join(["```python", *safe, "```"])
 
 
@@ -192,4 +199,6 @@ def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
 
 def _cell(words: str) -> str:
     """Return words that cannot leave their cell of a table."""
-    return words.replace("|", "\\|").replace("\n", " ")
+    # NOTE: of a run of backslashes each pair stands for one, so a stroke stays within its cell
+    # behind an odd number of them.
+    return _STROKE.sub(r"\1\1\\|", words).replace("\n", " ")

@@ -20,7 +20,7 @@ from surrogate_nas.storage.optuna_private import (
     storage_of,
     study_system_attrs,
 )
-from surrogate_nas.storage.places import folder_beside
+from surrogate_nas.storage.places import folder_beside, is_known, note_given
 
 FILE_NAME = "architecture.svg"
 
@@ -48,15 +48,19 @@ def artifact_folder(study: optuna.Study, chosen: str | Path | None = None) -> Pa
     Args:
         study: The study.
         chosen: Folder that the caller chose. None takes the folder of earlier callers, which is
-            an attribute of the study.
+            an attribute of the study, if it is beside the storage's file or was chosen in this
+            process.
 
     Returns:
         The folder; None if none is known, as for a database server.
     """
-    known = chosen if chosen is not None else study.user_attrs.get(attributes.ARTIFACT_FOLDER)
-    if isinstance(known, str | Path) and str(known):
-        return Path(known)
-    return folder_beside(storage_of(study), "artifacts")
+    if chosen is not None and str(chosen):
+        note_given(Path(chosen))
+        return Path(chosen)
+    storage, recorded = storage_of(study), study.user_attrs.get(attributes.ARTIFACT_FOLDER)
+    if isinstance(recorded, str) and recorded and is_known(storage, recorded):
+        return Path(recorded)
+    return folder_beside(storage, "artifacts")
 
 
 def add_picture(

@@ -18,7 +18,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
-from surrogate_nas.errors import MissingExtraError, StudyError
+from surrogate_nas.errors import MissingExtraError, StorageError, StudyError
+from surrogate_nas.results.damage import readable_study
 from surrogate_nas.results.dashboard.figures import figures
 from surrogate_nas.results.dashboard.note import BEGIN, END, merged, note
 from surrogate_nas.results.dashboard.pictures import (
@@ -67,12 +68,18 @@ def publish(
 
     Raises:
         MissingExtraError: The extra ``dashboard`` is not installed.
-        StudyError: The folder for pictures cannot be written to. Figures and note are written.
+        StudyError: The folder for pictures cannot be written to. Figures and note are written. Or
+            the study is damaged.
+        StorageError: The storage fails.
     """
-    trials = study.get_trials(deepcopy=False)
-    write(study, space_of(study, space), trials)
+    with readable_study(study):
+        trials = study.get_trials(deepcopy=False)
+        write(study, space_of(study, space), trials)
     try:
-        add_late_pictures(study, space_of(study, space), trials, artifacts)
+        with readable_study(study):
+            add_late_pictures(study, space_of(study, space), trials, artifacts)
+    except StorageError:
+        raise
     except OSError as error:
         raise StudyError(
             expected="a folder for pictures that can be written to",

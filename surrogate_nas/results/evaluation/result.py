@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, final
 
+from surrogate_nas.errors import visible
+
 TransferEffect = Literal["helps", "does not help", "harms"]
 
 _ERRORS = 2.0
@@ -185,17 +187,18 @@ class HistoryEvaluation:
             "transfer: probability, given the task's results, that the others say anything about "
             "it."
         )
-        return "\n".join([*lines, "", legend, *self.notes, "", self.verdict])
+        notes = [visible(note) for note in self.notes]
+        return "\n".join([*lines, "", legend, *notes, "", visible(self.verdict)])
 
 
 def _row(task: TaskEvaluation) -> tuple[str, ...]:
     """Return the cells of a past task's row."""
-    name = task.name
+    name = visible(task.name)
     if len(name) > _WIDEST_NAME:
         name = f"{name[: _WIDEST_NAME - 3]}..."
     ranks = ("-" if r is None else f"{r:.2f}" for r in (task.before, task.after_10, task.after_30))
     counts = (f"{n:.1f}" for n in (task.warm, task.cold, task.random, task.saved))
-    return (name, str(task.pairs), *ranks, *counts, f"{task.transfer:.2f}", task.remark)
+    return (name, str(task.pairs), *ranks, *counts, f"{task.transfer:.2f}", visible(task.remark))
 
 
 def _mean(numbers: list[float]) -> float:

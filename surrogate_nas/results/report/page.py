@@ -11,6 +11,7 @@ import optuna
 from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.files.atomic import write_whole
 from surrogate_nas.files.svg import printable
+from surrogate_nas.results.damage import readable_study
 from surrogate_nas.results.report.content import content
 from surrogate_nas.space import SearchSpace
 
@@ -36,7 +37,8 @@ def report(
 
     Raises:
         MissingExtraError: The extra ``report`` is not installed.
-        StudyError: The file cannot be written.
+        StudyError: The file cannot be written, or the study is damaged.
+        StorageError: The storage fails.
     """
     target = Path(path)
     if not target.resolve().parent.is_dir() or target.is_dir():
@@ -68,7 +70,8 @@ def report(
         # NOTE: only plain texts are cleaned, because pictures are markup already.
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    page = environment.from_string(template).render(content(study, space))
+    with readable_study(study):
+        page = environment.from_string(template).render(content(study, space))
     try:
         # NOTE: Python's strings may hold lone surrogates, which have no form in UTF-8.
         write_whole(target.resolve(), page.encode("utf-8", "replace"))

@@ -39,6 +39,18 @@ class Ready:
 
 @final
 @dataclass(frozen=True)
+class Refused:
+    """A worker cannot be given its objective, and no other could.
+
+    Args:
+        error: Error that was raised.
+    """
+
+    error: Exception
+
+
+@final
+@dataclass(frozen=True)
 class StartTrial:
     """An order to run the objective for a trial.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from surrogate_nas.running.processes.capacity import Probe, Probed, probe
 from surrogate_nas.running.processes.messages import (
     Ended,
     Ready,
+    Refused,
     StartTrial,
     portable,
     receive,
@@ -48,9 +50,25 @@ def pipes(n_threads: int) -> tuple[IO[bytes], IO[bytes]]:
     inbox = os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_fall_silent_alone, daemon=True).start()
     torch.set_num_threads(n_threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return inbox, outbox
+
+
+def _fall_silent_alone() -> None:
+    """Wait until nobody reads this process's words any more, and write them nowhere from then on.
+
+    Otherwise a network that prints would fail its trial, instead of being interrupted.
+    """
+    if sys.platform == "win32":
+        return
+    poll = select.poll()
+    poll.register(2, 0)  # no event but an error, which is the other end's
+    poll.poll()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
 
 
 def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None]) -> None:
@@ -62,7 +80,13 @@ def serve(inbox: IO[bytes], outbox: IO[bytes], on_parent_gone: Callable[[], None
         on_parent_gone: Function that is called, in a thread, if the study's process ends or closes
             the pipe while work goes on.
     """
-    objective = as_objective(receive(inbox))
+    try:
+        objective = as_objective(receive(inbox))
+    except EOFError:
+        sys.exit(1)  # the study's process has ended
+    except Exception as error:  # whatever a user's classes raise as they are made again
+        send(Refused(portable(error)), outbox)
+        sys.exit(1)
     orders = _Orders(outbox)
     # NOTE: read beside the training: a training whose study is gone should end, and not in hours.
     threading.Thread(target=orders.read, args=(inbox, on_parent_gone), daemon=True).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -12,10 +13,19 @@ import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any, Self, final
 
+from surrogate_nas.errors import visible
 from surrogate_nas.running.processes.messages import packed, receive
+from surrogate_nas.storage.passwords import without_passwords
 
 _GRACE_SECONDS = 10.0
 """How long a worker that is stopped has for a checkpoint."""
+_FORWARD_SECONDS = 1.0
+"""How long to wait for what an ended process has written to its error stream. A child of it may
+have the stream open for longer."""
+_MOST_KEPT = 4096
+_MOST_LINES = 4
+_MOST_CHARACTERS = 400
+_ERROR_STREAM = 2
 _CODE = "import sys; sys.path[:] = {path!r}; from {module} import main; main({n})"
 
 
@@ -47,6 +57,7 @@ class Worker:
             [sys.executable, "-c", _CODE.format(path=sys.path, module=module, n=n_threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": str(n_threads), **(environment or {})},
             start_new_session=True,
         )
@@ -55,6 +66,9 @@ class Worker:
         self._outbox.put(packed_objective)
         for work in (lambda: self._read(self._process.stdout, events), self._write):
             threading.Thread(target=work, daemon=True).start()
+        self._written = b""
+        self._forward = threading.Thread(target=self._repeat_errors, daemon=True)
+        self._forward.start()
 
     def send(self, message: object) -> None:
         """Send a message. One that no longer arrives is no error: the end is an event."""
@@ -81,21 +95,54 @@ class Worker:
                 events.put((self, receive(pipe)))
         events.put((self, None))
 
+    def _repeat_errors(self) -> None:
+        """Repeat what the process writes to its error stream, and keep the end of it."""
+        pipe = self._process.stderr
+        if pipe is None:
+            return  # as its type allows, though the process was started with one
+        with contextlib.suppress(OSError), pipe:
+            while data := os.read(pipe.fileno(), 1 << 16):
+                self._written = (self._written + data)[-_MOST_KEPT:]
+                with contextlib.suppress(OSError):  # this process may have no such stream
+                    while data:
+                        data = data[os.write(_ERROR_STREAM, data) :]
+
     def close(self) -> None:
         """Let the process end. It stops its training, with a checkpoint if there is to be one."""
         self._outbox.put(None)
 
-    def end(self, seconds: float) -> int:
+    def end(self, seconds: float) -> str:
         """Wait until the process has ended, and kill it after some seconds.
 
         Returns:
-            The exit code.
+            How it ended: its exit code, and the signal that has killed it.
         """
         try:
-            return self._process.wait(seconds)
+            code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return self._process.wait()
+            code = self._process.wait()
+        self._forward.join(_FORWARD_SECONDS)
+        return f"exit code {code}{_signal_of(code)}"
+
+    def last_words(self) -> str:
+        """Return the last lines that the process has written to its error stream, in one line."""
+        text = without_passwords(self._written.decode("utf-8", "replace"))
+        lines = [line.strip() for line in text.splitlines() if line.strip()][-_MOST_LINES:]
+        return visible(" / ".join(lines))[-_MOST_CHARACTERS:]
+
+
+def _signal_of(code: int) -> str:
+    """Return the name of the signal that an exit code stands for, in brackets."""
+    try:
+        return f" ({signal.Signals(-code).name})" if code < 0 else ""
+    except ValueError:  # one that Python has no name for
+        return ""
+
+
+def after_words(said: str) -> str:
+    """Return the end of a sentence on how a process ended, with its last words if it had any."""
+    return f", after it wrote: {said}" if said else ", without a word on its error stream"
 
 
 @final
@@ -130,8 +177,8 @@ class WorkerPool:
         self.workers.append(worker)
         return worker
 
-    def remove(self, worker: Worker, seconds: float = 0.0) -> int:
-        """Forget a worker that has ended, or is to end; return its exit code."""
+    def remove(self, worker: Worker, seconds: float = 0.0) -> str:
+        """Forget a worker that has ended, or is to end; return how it ended."""
         self.workers.remove(worker)
         worker.close()
         return worker.end(seconds)

@@ -16,13 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 from surrogate_nas import attributes
 from surrogate_nas.attributes import counts
 from surrogate_nas.running.workers.coordination import Coordination
-from surrogate_nas.storage.locks import clear_locks
 from surrogate_nas.storage.optuna_private import (
     id_of,
     set_study_system_attr,
     storage_of,
     study_system_attrs,
 )
+from surrogate_nas.storage.process_locks import clear_locks
 from surrogate_nas.storage.recovery import fail_dead
 
 _FIRST_WAIT_SECONDS = 0.1

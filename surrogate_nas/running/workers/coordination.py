@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
-import sys
 import threading
 import uuid
 from abc import ABC, abstractmethod
@@ -19,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, TypeVar, final
+from typing import Any, TypeVar, final
 
 import sqlalchemy as sa
 from optuna.exceptions import StorageInternalError
@@ -30,10 +28,8 @@ from surrogate_nas import attributes
 from surrogate_nas.errors import StorageError, StudyError
 from surrogate_nas.running.workers.address import Address
 from surrogate_nas.storage.optuna_private import Database, as_database, backend_of, id_of
-from surrogate_nas.storage.server import PatientDatabase
-
-if sys.platform != "win32":
-    import fcntl
+from surrogate_nas.storage.process_locks import tried, wait_for
+from surrogate_nas.storage.server import PatientDatabase, words_of
 
 R = TypeVar("R")
 
@@ -45,6 +41,9 @@ _BEATS = 6
 """Signs of life within the time after which a trial is taken for dead."""
 _LONGEST_CLAIM_SECONDS = 60
 """After which a database server takes the lock away from a worker that has become silent."""
+
+_ONE_AT_A_TIME = "one-at-a-time.lock"
+"""Name of the file that whoever claims trials has locked."""
 
 _ATTRIBUTES = sa.table(
     "study_system_attributes", sa.column("study_id"), sa.column("key"), sa.column("value_json")
@@ -137,7 +136,7 @@ class _Files(Coordination):
         self._folder = file.with_name(f"{file.name}-workers")
         try:
             self._folder.mkdir(exist_ok=True)
-            self._own = None if name is None else self._locked(f"{name}.lock")
+            self._own = None if name is None else wait_for(self._folder / f"{name}.lock")
         except OSError as error:
             raise StudyError(
                 expected="a folder for locks beside the study's storage",
@@ -145,23 +144,11 @@ class _Files(Coordination):
                 fix="keep the study where files can be written and locked, or in PostgreSQL",
             ) from error
 
-    def _locked(self, name: str) -> IO[bytes]:
-        """Lock a file as soon as it is free; the file is made if it does not exist."""
-        if sys.platform == "win32":
-            raise OSError("files cannot be locked as workers need it on Windows")
-        while True:
             # The process that started the workers may have just removed the folder.
-            self._folder.mkdir(exist_ok=True)
-            with contextlib.ExitStack() as stack:
-                file = stack.enter_context((self._folder / name).open("ab"))
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if os.fstat(file.fileno()).st_nlink:  # else whoever had it has removed it
-                    stack.pop_all()
-                    return file
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Callable[[], bool]]:
-        with self._locked("one-at-a-time.lock"):
+        with wait_for(self._folder / _ONE_AT_A_TIME):
             yield lambda: True
 
     def dead(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -173,18 +160,14 @@ class _Files(Coordination):
         """Return whether a worker may be alive: its own file is locked, or cannot be tried."""
         # NOTE: a name is somebody else's text: it must not lead out of the folder.
         path = self._folder / f"{Path(name).name}.lock"
-        try:
-            with path.open("rb") as file:
-                # NOTE: shared, or two that look at once would take each other for the worker.
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)
-                return False
-        except FileNotFoundError:
-            return False
-        except OSError:
-            # NOTE: without the right to open it, or without descriptors, nobody can know. A trial
-            # that another process trains must not be taken away.
-            return True
+        # NOTE: shared, or two that look at once would take each other for the worker.
+        # NOTE: without the right to open it, or without descriptors, nobody can know. A trial
+        # that another process trains must not be taken away.
+        with tried(path, shared=True) as state:
+            if state == "free":
+                with contextlib.suppress(OSError):  # the next to ask finds it free, too
+                    path.unlink(missing_ok=True)
+            return state not in ("free", "missing")
 
     def note(self, trial_id: int) -> None:
         """Do nothing: the worker's lock says enough."""
@@ -198,7 +181,7 @@ class _Files(Coordination):
             self._own.close()
             return
         # NOTE: who has started the workers cleans up, unless others are still at it.
-        with contextlib.suppress(OSError), self._locked("one-at-a-time.lock") as lock:
+        with contextlib.suppress(OSError), wait_for(self._folder / _ONE_AT_A_TIME) as lock:
             path = Path(str(lock.name))
             others = [one for one in self._folder.iterdir() if one.name != path.name]
             # NOTE: a list, so that each name is asked. That removes the files of dead workers, and
@@ -295,8 +278,9 @@ class _Server(Coordination):
             while not is_over.wait(self._dead_after / _BEATS):
                 try:
                     self._storage.record_heartbeat(trial_id)
-                except _AWAY:  # the server may be back in time for the next one
-                    _logger.warning("A sign of life could not be stored.", exc_info=True)
+                except _AWAY as error:  # the server may be back in time for the next one
+                    said = words_of(error, self._backend)
+                    _logger.warning("A sign of life could not be stored: %s", said)
                 self._storage.remove_session()
 
         thread = threading.Thread(target=beat, daemon=True)

@@ -15,8 +15,7 @@ from typing import IO, Any, final
 import torch
 
 from surrogate_nas.running.processes.capacity import cores
-from surrogate_nas.running.processes.crew import not_started
-from surrogate_nas.running.processes.messages import Ready, packed, receive, send
+from surrogate_nas.running.processes.messages import packed, receive, send
 from surrogate_nas.running.processes.worker import pipes
 from surrogate_nas.running.processes.worker_pool import Worker
 from surrogate_nas.running.workers.placement import Placement
@@ -40,7 +39,6 @@ class Local(Placement):
         self._n_threads = n_threads
         self._events: queue.Queue[tuple[Worker, Any]] = queue.Queue()
         self._names: dict[Worker, str] = {}
-        self._ready: set[Worker] = set()
 
     @property
     def n_workers(self) -> int:
@@ -76,19 +74,14 @@ class Local(Placement):
 
     def _end(self, worker: Worker, message: Any) -> list[WorkerExit]:
         """Return the end of a worker, if an event means one."""
-        if isinstance(message, Ready):
-            self._ready.add(worker)
-            return []
         if worker not in self._names:
             return []  # its process has ended after its work
         name = self._names.pop(worker)
         worker.close()
-        how = f"exit code {worker.end(10.0)}"
+        how = worker.end(10.0)
         if isinstance(message, WorkerExit):
             return [message]
-        if worker in self._ready:
-            return [WorkerExit(name, "died", how)]
-        return [WorkerExit(name, "failed", how, not_started(how))]
+        return [WorkerExit(name, "died", how, said=worker.last_words())]
 
     def stop(self, seconds: float) -> None:
         """See :class:`Placement`."""
@@ -130,7 +123,6 @@ def serve(inbox: IO[bytes], outbox: IO[bytes]) -> None:
     # NOTE: until `work` listens to SIGTERM: a worker that is stopped before has nothing to lose.
     threading.Thread(target=_end_with, args=(inbox,), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
-        send(Ready(), outbox)
         send(work(spec), outbox)
 
 

@@ -43,8 +43,9 @@ class Placement(ABC):
         """Wait for ends of workers, and return the ends that have not been returned before.
 
         The placement passes on what ``work`` returned. If it returned nothing, the end is "died",
-        with words about how. It is "failed" if the process never came as far as ``work``: a
-        process that cannot be made once cannot be made again.
+        with words about how, also if the process was killed before it came as far as ``work``.
+        ``run_workers`` replaces it, and gives up after many such ends in a row. The end is
+        "failed" if the placement knows that no other process could be made either.
 
         Args:
             seconds: Longest time to wait. The method returns as soon as there is one end.

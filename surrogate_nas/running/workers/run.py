@@ -14,6 +14,7 @@ from typing import Any, final
 
 import optuna
 from optuna.exceptions import StorageInternalError
+from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,6 +25,7 @@ from surrogate_nas.running.attached import with_attached
 from surrogate_nas.running.loop import Callback, Loop
 from surrogate_nas.running.processes.capacity import cores
 from surrogate_nas.running.processes.messages import packed
+from surrogate_nas.running.processes.worker_pool import after_words
 from surrogate_nas.running.runnable import (
     Runnable,
     as_objective,
@@ -106,7 +108,7 @@ def run_workers(
     check_count("n_trials", n_trials)
     check_count("n_workers", 1 if n_workers is None else n_workers)
     address = address_to_share(storage_of(study))
-    with_attached(study.sampler, study)  # what every worker will look for
+    sampler = with_attached(study.sampler, study)
     runnable = as_objective(objective)
     check_direction(runnable, study)
     recover(storage_of(study), id_of(study))
@@ -127,7 +129,7 @@ def run_workers(
         address=address,
         study_name=study.study_name,
         n_trials=n_trials,
-        packed=_packed(study, runnable),
+        packed=_packed(study, runnable, sampler),
         seed=_seed(seed),
         dead_after=dead_after,
     )
@@ -136,10 +138,10 @@ def run_workers(
         WorkerLoop(study, first, names, n_workers, placement, coordination, view).run()
 
 
-def _packed(study: optuna.Study, objective: Runnable) -> bytes:
+def _packed(study: optuna.Study, objective: Runnable, sampler: BaseSampler) -> bytes:
     """Return what workers are given, and write the objective's settings into the study."""
     note_settings(objective, study)
-    return packed((objective.for_worker(), study.sampler, study.pruner))
+    return packed((objective.for_worker(), sampler, study.pruner))
 
 
 def _warn_of_sqlite(address: Address, n_workers: int) -> None:
@@ -325,7 +327,7 @@ class WorkerLoop(Loop):
             raise TrainingError(
                 expected="workers that live as long as their trainings",
                 got=f"{self._n_deaths} that ended while no trial finished, the last one by "
-                f"{ended.words or ended.how}",
-                fix="look for their last words above; out of memory is the usual reason: run "
-                "fewer workers or limit the size of candidates",
+                f"{ended.words or ended.how}{after_words(ended.said)}",
+                fix="look at these words; if there are none, out of memory is the usual reason: "
+                "run fewer workers or limit the size of candidates",
             ) from ended.error

@@ -85,12 +85,14 @@ class WorkerExit:
             its process is gone, "failed" if other workers will meet its error.
         words: Details, such as an exit code.
         error: Error that was raised.
+        said: Last lines that the worker wrote to its error stream, where they are known.
     """
 
     name: str
     how: How
     words: str = ""
     error: Exception | None = None
+    said: str = ""
 
 
 Description: TypeAlias = WorkerSpec

@@ -16,7 +16,9 @@ from optuna.trial import TrialState
 from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.results.dashboard import publish as pages
 from surrogate_nas.results.dashboard.note import BEGIN
+from surrogate_nas.results.dashboard.pictures import artifact_folder
 from surrogate_nas.results.dashboard.publish import publish
+from surrogate_nas.storage import places
 from tests.helpers.missing import without
 from tests.helpers.stored_studies import stored_figures
 
@@ -49,6 +51,19 @@ def test_a_chosen_folder_is_remembered(study: optuna.Study, tmp_path: Path) -> N
 
     assert study.user_attrs["artifact_folder"] == str(tmp_path / "pictures")
     assert len(list((tmp_path / "pictures").iterdir())) == 7
+
+
+def test_pictures_go_to_no_place_that_only_the_storage_names(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go beside the storage's file, unless the user has chosen that place in this process."""
+    monkeypatch.setattr(places, "_given", set())
+    other = tmp_path.parent / f"{tmp_path.name}-other"
+    study.set_user_attr("artifact_folder", str(other))
+    publish(study)
+    assert not other.exists()
+    assert len(list((tmp_path / "nas-artifacts").iterdir())) == 6
+    assert artifact_folder(study) == tmp_path / "nas-artifacts"
 
 
 def test_what_people_wrote_into_the_note_is_kept(study: optuna.Study) -> None:

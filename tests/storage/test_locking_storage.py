@@ -9,10 +9,10 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 
 from surrogate_nas.attributes import LOCK
-from surrogate_nas.storage.locked import holds_lock
-from surrogate_nas.storage.locks import lock_paths
+from surrogate_nas.storage.locking_storage import holds_lock
 from surrogate_nas.storage.opening import open_storage
 from surrogate_nas.storage.optuna_private import id_of
+from surrogate_nas.storage.process_locks import lock_paths
 from surrogate_nas.storage.recovery import recover
 
 pytest.importorskip("fcntl", reason="files are locked where there is fcntl")

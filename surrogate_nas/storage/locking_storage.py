@@ -18,9 +18,9 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from surrogate_nas.attributes import LOCK, QUEUE_LOCK
-from surrogate_nas.storage.locks import RunningLock
 from surrogate_nas.storage.optuna_private import CachedDatabase, backend_of
 from surrogate_nas.storage.places import lock_folder
+from surrogate_nas.storage.process_locks import RunningLock
 from surrogate_nas.storage.repeats import origin
 
 _logger = logging.getLogger(__name__)
