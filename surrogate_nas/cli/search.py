@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.samplers import BaseSampler
 
+    from surrogate_nas.results.training_progress import Style
+
 _BASES = {
     "tpe": "TPESampler",
     "random": "RandomSampler",
@@ -223,7 +225,8 @@ def _search(arguments: argparse.Namespace) -> None:
         progress.close()
     final = None
     if not arguments.search_only:
-        final = _finish(study, task, space, trainer, arguments.folder)
+        style: Style = "quiet" if arguments.quiet else "auto"
+        final = _finish(study, task, space, trainer, arguments.folder, style)
     print_summary(sn.summarize(study), final)
     if arguments.report:
         print(f"Report: {sn.report(study, arguments.report)}")
@@ -294,7 +297,8 @@ def _finish(
     space: sn.SearchSpace,
     trainer: sn.Trainer,
     folder: Path | None,
+    style: Style = "auto",
 ) -> sn.FinalNetwork:
     """Return the final network, and say first that retraining takes a while."""
     print("Retraining the best architecture on training and validation data ...", flush=True)
-    return sn.finalize(study, task, space, trainer, folder=folder)
+    return sn.finalize(study, task, space, trainer, folder=folder, progress=style)

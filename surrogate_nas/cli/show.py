@@ -91,7 +91,8 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
     print(f"Best architecture (trial {best.number}): {words}")
     print(f"Validation {summary.metric}: {best.value:.4f}")
     if final is not None:
-        print(f"Test {summary.metric}: {final.test_value:.4f} (retrained, tested once)")
+        times = "once" if final.test_uses == 1 else f"{final.test_uses} times with this study"
+        print(f"Test {summary.metric}: {final.test_value:.4f} (retrained, tested {times})")
         print(f"Network: {os.path.relpath(final.folder)} (its README.md says how to use it)")
     n = len(summary.completed)
     print(

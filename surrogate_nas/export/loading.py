@@ -23,7 +23,7 @@ from surrogate_nas.export.record import (
 )
 from surrogate_nas.files.bounded import bounded_size, read_bounded
 from surrogate_nas.files.checked_json import read_as
-from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.space import Architecture, SearchSpace, build_network
 from surrogate_nas.training.trainer import seeded
 
 _HEADER_BYTES = 16 * 2**20
@@ -85,11 +85,11 @@ def _built(
         # NOTE: a user's network may compute constants as it is built, which the meta device
         # would lose, so it is built for real.
         with seeded(0), torch.device("cpu"):
-            network = space.build(architecture, record.shape).cpu()
+            network = build_network(space, architecture, record.shape).cpu()
     else:
         _require_plausible_size(space.describe(architecture)["parameters"], file)
         with torch.device("meta"):
-            network = space.build(architecture, record.shape)
+            network = build_network(space, architecture, record.shape)
     wanted = network.state_dict()
     most = sum(value.nbytes for value in wanted.values()) + _HEADER_BYTES
     weights = _read_weights(file, most)

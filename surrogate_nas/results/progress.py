@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Literal, TextIO, final
+from typing import Any, TextIO, final
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -17,8 +17,7 @@ from tqdm import tqdm
 from surrogate_nas.attributes import counts
 from surrogate_nas.results.diagnosis import Finding, diagnose
 from surrogate_nas.results.summary import StudySummary, summarize
-
-Style = Literal["auto", "bar", "lines", "quiet"]
+from surrogate_nas.results.training_progress import Style, duration
 
 _REDRAW_SECONDS = 0.1
 
@@ -190,7 +189,7 @@ class ProgressBar:
         self._drawn = time.monotonic()
         total = max(self.n_trials, self._done)
         filled = round(10 * self._done / total) if total else 10
-        left = "" if self._done >= total else f" {_duration(self.seconds_left)} left"
+        left = "" if self._done >= total else f" {duration(self.seconds_left)} left"
         bar = f"{self._done}/{total} |{'█' * filled}{'░' * (10 - filled)}|{left} · {self.words}"
         width = shutil.get_terminal_size().columns - 1
         self._bar.n = self._done
@@ -201,7 +200,7 @@ class ProgressBar:
         values = "" if trial.values is None else " ".join(f"{value:.4f}" for value in trial.values)
         said = [f"trial {trial.number}: {trial.state.name.lower()} {values}".rstrip()]
         total = max(self.n_trials, self._done)
-        left = "" if self._done >= total else f", {_duration(self.seconds_left)} left"
+        left = "" if self._done >= total else f", {duration(self.seconds_left)} left"
         said += [self._best_words, f"{self._done}/{total}{left}", self._screened_words]
         return " | ".join(words for words in said if words)
 
@@ -217,14 +216,3 @@ class ProgressBar:
         write: Callable[..., Any] = tqdm.write if self._is_bar else print
         write(words, file=self._out)
         self._out.flush()
-
-
-def _duration(seconds: float) -> str:
-    """Return seconds in the unit that people would use."""
-    if math.isnan(seconds):
-        return "?"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

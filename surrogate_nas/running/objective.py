@@ -33,7 +33,7 @@ from surrogate_nas.running.observers import (
 )
 from surrogate_nas.running.resuming import begin, interrupt, random_number
 from surrogate_nas.running.runnable import Runnable, Training, check_direction, note_settings
-from surrogate_nas.space import SearchSpace
+from surrogate_nas.space import SearchSpace, build_network
 from surrogate_nas.storage.repeats import should_prune
 from surrogate_nas.task import Task
 from surrogate_nas.training.device import find_device
@@ -217,7 +217,7 @@ class Objective(Runnable):
                 observer.epoch(evaluation, epoch, loss)
 
         with seeded(seed):
-            network = evaluation.network = space.build(architecture, self.task)
+            network = evaluation.network = build_network(space, architecture, self.task)
             description = space.describe(architecture)
         trial.set_user_attr(attributes.ARCHITECTURE, space.summary(architecture))
         for name, number in description.items():

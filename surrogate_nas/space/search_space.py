@@ -50,7 +50,7 @@ class TaskShape(Protocol):
 
 
 @runtime_checkable
-class _Exemplary(Protocol):
+class Exemplary(Protocol):
     """A shape that has inputs to show, as every Task has."""
 
     def example(self, n: int) -> Tensors:
@@ -225,7 +225,7 @@ class SearchSpace(abc.ABC):
         bound = copy.copy(self)
         named = task.shape if isinstance(task, _Shaped) else _NO_SHAPE
         bound.reference = ReferenceShape(tuple(task.input_shape), task.n_outputs, named)
-        shown = task.example(1) if isinstance(task, _Exemplary) else None
+        shown = task.example(1) if isinstance(task, Exemplary) else None
         bound._example = None if shown is None else tensors.on_cpu(shown)
         return bound
 

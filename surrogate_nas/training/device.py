@@ -13,6 +13,7 @@ from surrogate_nas import tensors
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.task import Task
 from surrogate_nas.tensors import AnyTensors, Tensors
+from surrogate_nas.tensors.networks import is_lazy, materialize
 
 
 def find_device(name: str | None) -> torch.device:
@@ -27,14 +28,19 @@ def find_device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TrainingError(
-            expected="a device that can be used here, such as 'cpu' or 'cuda'",
-            got=f"{name!r}: {str(error).splitlines()[0]}",
-            fix="give the Trainer another device, or None for the GPU if there is one",
-        ) from error
+        raise no_such_device(name, error) from error
     if device.type == "cuda" and ":" not in name:
         return torch.device("cuda", torch.cuda.current_device())
     return device
+
+
+def no_such_device(name: str, error: Exception) -> TrainingError:
+    """Return the error for a device that PyTorch does not know or cannot use here."""
+    return TrainingError(
+        expected="a device that can be used here, such as 'cpu' or 'cuda'",
+        got=f"{name!r:.100}: {str(error).splitlines()[0]}",
+        fix="give the Trainer another device, or None for the GPU if there is one",
+    )
 
 
 @lru_cache
@@ -43,8 +49,24 @@ def _autocasts(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def place(network: nn.Module, device: torch.device) -> None:
-    """Move a network to its device, in the memory layout that is fast there."""
+def place(network: nn.Module, task: Task, device: torch.device) -> None:
+    """Move a network to its device, in the memory layout that is fast there.
+
+    Lazy layers get their sizes from one input of the task.
+
+    Raises:
+        TrainingError: It is no network.
+        SpaceError: A lazy layer does not get its size.
+    """
+    if not isinstance(network, nn.Module):
+        raise TrainingError(
+            expected="a torch.nn.Module as the network",
+            got=f"{network!r:.100} of type {type(network).__name__}",
+            fix="pass an instance of the network's class",
+        )
+    if is_lazy(network):
+        network.to(device)
+        materialize(network, tensors.to_device(task.example(1), device))
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

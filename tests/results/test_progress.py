@@ -13,14 +13,8 @@ from surrogate_nas.results.progress import ProgressBar
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.optimize import optimize
 from surrogate_nas.training.trainer import Trainer
+from tests.helpers.terminal import Terminal
 from tests.helpers.toys import ToySpace, ToyTask
-
-
-class Terminal(io.StringIO):
-    """A terminal that remembers what was written."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture

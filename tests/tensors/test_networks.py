@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from surrogate_nas.errors import SpaceError
+from surrogate_nas.tensors.networks import checked_network, is_lazy, materialize
+from tests.helpers.unusual import lazy_layers
+
+NONE: list[tuple[Any, str]] = [
+    (None, "got None"),
+    (nn.Linear, r"got the class Linear. Return an instance, Linear\(...\), from Mine.build"),
+    (int, "got the class int. Return the network from Mine.build"),
+    ([nn.Linear(1, 1)], "a list of 1 items"),
+    ({"network": nn.Linear(1, 1)}, "a dict of 1 items"),
+    ("resnet18", "'resnet18' of type str"),
+    (torch.zeros(2), "of type Tensor"),
+    (lambda x: x, "of type function"),
+]
+
+
+@pytest.mark.parametrize(("value", "said"), NONE, ids=[said for _, said in NONE])
+def test_what_is_no_network_is_refused(value: Any, said: str) -> None:
+    with pytest.raises(SpaceError, match=rf"(?s)a torch.nn.Module from Mine.build; .*{said}"):
+        checked_network(value, "Mine.build")
+
+
+def test_a_network_is_itself() -> None:
+    network = nn.Linear(1, 1)
+    assert checked_network(network, "Mine.build") is network
+
+
+def test_lazy_layers_get_their_sizes_and_nothing_else() -> None:
+    network = lazy_layers(4, (1, 8, 8), 3)
+    network[3].eval()
+    materialize(network, torch.randn(1, 1, 8, 8))
+    assert not is_lazy(network)
+    assert [module.training for module in network] == [True, True, True, False, True, True]
+    assert torch.equal(network[1].running_mean, torch.zeros(4))
+    assert network[5].weight.shape == (3, 4 * 36)
+
+
+def test_a_network_of_known_sizes_is_not_run() -> None:
+    network = nn.Linear(2, 2)
+    network.register_forward_hook(lambda *_: pytest.fail("it is run"))
+    materialize(network, torch.zeros(1, 2))
+
+
+class Unreached(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.LazyLinear(2), nn.LazyLinear(2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.used(inputs)
+        return outputs
+
+
+def test_what_gets_no_size_is_an_error() -> None:
+    with pytest.raises(SpaceError, match=r"'unused.weight', which the input did not reach.*known"):
+        materialize(Unreached(), torch.zeros(1, 5))
+    with pytest.raises(
+        SpaceError, match=r"lazy layer its size; got RuntimeError.*layers of known"
+    ):
+        materialize(nn.Sequential(nn.LazyLinear(3), nn.Linear(4, 2)), torch.zeros(1, 5))
