@@ -21,7 +21,13 @@ from surrogate_nas.running.processes import crew
 from surrogate_nas.running.processes.messages import Ended, Ready, StartTrial, portable
 from surrogate_nas.running.processes.remote_trial import IS_BUG, Call, Epoch, answer
 from surrogate_nas.running.processes.worker_pool import Worker, WorkerPool
-from surrogate_nas.running.resuming import begin, interrupt, random_number
+from surrogate_nas.running.resuming import (
+    begin,
+    forget_checkpoint,
+    forget_checkpoints,
+    interrupt,
+    random_number,
+)
 from surrogate_nas.running.runnable import Runnable
 from surrogate_nas.storage.optuna_private import as_database, id_of, storage_of, stored_trial
 from surrogate_nas.storage.recovery import fail_dead
@@ -180,7 +186,9 @@ class ConcurrentLoop(Loop):
             frozen = stored_trial(self.study, trial)
             storage, study_id = storage_of(self.study), id_of(self.study)
             self._n_to_start += fail_dead(storage, study_id, frozen)
+            forget_checkpoints(self._checkpoints, self.study)
             return
+        forget_checkpoint(self._checkpoints, trial)
         error = TrainingError(
             expected="a worker process that lives as long as its training",
             got=how,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -229,6 +230,9 @@ def test_the_loaded_network_has_the_same_outputs_bit_for_bit(study: optuna.Study
     inputs = TASK.prepare(TASK.test.inputs)
 
     assert torch.equal(load_model("here", space=SPACE)(inputs), final.network(inputs))
+    record = json.loads(Path("here/architecture.json").read_text())
+    weights = Path("here/weights.safetensors").read_bytes()
+    assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def test_the_metrics_say_what_was_measured_and_how(study: optuna.Study) -> None:

@@ -146,6 +146,31 @@ def test_repetitions_keep_their_origin_and_their_checkpoint(tmp_path: Path) -> N
     assert checkpoint_path(tmp_path, other) != path
 
 
+def test_the_checkpoint_of_an_architecture_that_is_given_up_is_deleted(tmp_path: Path) -> None:
+    """After three deaths; before, the next attempt goes on from it."""
+    study = optuna.create_study(study_name="a")
+    trial = stale(study, tmp_path / "running-0.lock")
+    path = checkpoint_path(tmp_path, trial)
+    path.write_bytes(b"of the first attempt")
+    others = {tmp_path / "trial-7-of-another-study.safetensors", tmp_path / "mine.txt"}
+    for other in others:
+        other.touch()
+    for attempt in range(1, recovery._MOST_ATTEMPTS + 1):
+        assert path.exists()
+        assert recover(study) == [trial.number]
+        if attempt == recovery._MOST_ATTEMPTS:
+            break
+        trial = study.ask()
+        ToySpace().suggest(trial)
+        assert checkpoint_path(tmp_path, trial) == path
+        note_lock(trial, tmp_path / f"running-{attempt}.lock")
+    next_one = study.ask()
+    begin(next_one, tmp_path)
+    assert not path.exists()
+    assert others <= set(tmp_path.iterdir())
+    study.tell(next_one, 1.0)
+
+
 def test_the_next_trial_finds_stale_ones_too(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

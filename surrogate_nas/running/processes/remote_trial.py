@@ -9,6 +9,7 @@ from typing import Any, final
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
 
 from surrogate_nas.errors import StudyError
 from surrogate_nas.storage.repeats import should_prune
@@ -76,7 +77,7 @@ def answer(trial: optuna.Trial, call: Call) -> Any:
     )
 
 
-def study_name(trial: optuna.trial.BaseTrial) -> str | None:
+def study_name(trial: optuna.trial.BaseTrial | FrozenTrial) -> str | None:
     """Return the name of a trial's study; None for a trial without a study."""
     if isinstance(trial, optuna.Trial):
         return trial.study.study_name
