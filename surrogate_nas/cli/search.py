@@ -219,6 +219,7 @@ def _search(arguments: argparse.Namespace) -> None:
     objective = sn.Objective(
         task, space, trainer, checkpoints=checkpoints, dashboard=pages, progress=progress
     )
+    progress.open()
     try:
         _run(arguments, study, objective, progress, placement)
     finally:

@@ -19,7 +19,7 @@ from surrogate_nas.running.failures import is_bug, note_error
 from surrogate_nas.running.loop import Callback, Loop
 from surrogate_nas.running.processes import crew
 from surrogate_nas.running.processes.messages import Ended, Ready, StartTrial, portable
-from surrogate_nas.running.processes.remote_trial import IS_BUG, Call, Epoch, answer
+from surrogate_nas.running.processes.remote_trial import IS_BUG, Begun, Call, Epoch, answer
 from surrogate_nas.running.processes.worker_pool import Worker, WorkerPool
 from surrogate_nas.running.resuming import (
     begin,
@@ -98,10 +98,8 @@ class ConcurrentLoop(Loop):
         """Do what a worker's message asks for; None says that the worker has ended."""
         if isinstance(message, Call):
             worker.send(_reply(self._training[worker], message))
-        elif isinstance(message, Epoch):
-            if self._progress is not None:
-                number = self._training[worker].number
-                self._progress.epoch(number, message.epoch, message.n_epochs, message.loss)
+        elif isinstance(message, Begun | Epoch):
+            self._show(self._training[worker].number, message)
         elif isinstance(message, Ready):
             self._starting.remove(worker)
             self._idle.append(worker)
@@ -111,6 +109,15 @@ class ConcurrentLoop(Loop):
         else:
             exit_code = self._pool.remove(worker, seconds=10.0)
             self._replace(worker, f"exit code {exit_code}")
+
+    def _show(self, number: int, news: Begun | Epoch) -> None:
+        """Tell the progress bar of a training, if there is one."""
+        if self._progress is None:
+            return
+        if isinstance(news, Begun):
+            self._progress.begin(number, news.n_epochs, news.words)
+        else:
+            self._progress.epoch(number, news.epoch, news.n_epochs, news.loss)
 
     def give_up(self) -> None:
         """Fail the running trials, and put them into the queue again."""

@@ -33,6 +33,20 @@ class Call:
 
 @final
 @dataclass(frozen=True)
+class Begun:
+    """News of a training that begins, which needs no answer.
+
+    Args:
+        n_epochs: Number of epochs in all.
+        words: The training in numbers; empty where another one was described.
+    """
+
+    n_epochs: int
+    words: str
+
+
+@final
+@dataclass(frozen=True)
 class Epoch:
     """News of a training, which needs no answer.
 
@@ -104,7 +118,7 @@ class RemoteTrial(optuna.trial.BaseTrial):
         number: int,
         study_name: str,
         ask: Callable[[Call], Any],
-        say: Callable[[Epoch], None] = lambda epoch: None,
+        say: Callable[[Begun | Epoch], None] = lambda news: None,
         *,
         effective_number: int | None = None,
     ) -> None:
