@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import PastTaskError, StudyError
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.past.tables.checks import Check, Duplicates
 from surrogate_nas.past.tables.checks import Direction as Direction
 from surrogate_nas.past.tables.reading import TableLike, TablePath, as_table, read_csv
@@ -70,12 +71,11 @@ class PastTask:
                 fix=fix,
             )
         for index, value in enumerate(self.values):
-            # NOTE: a boolean is an int to Python, but no value that a training reached.
-            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if not number or not math.isfinite(value):
+            plain = value.item() if isinstance(value, np.number) else value
+            if finite(plain) is None:
                 raise PastTaskError(
                     expected="finite numbers as values",
-                    got=f"{value!r} at position {index}",
+                    got=f"{value!r:.100} at position {index}",
                     fix=f"leave failed trainings out of past task {self.name!r}",
                 )
 

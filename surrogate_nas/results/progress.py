@@ -31,8 +31,8 @@ class ProgressBar:
     epochs of the current training. It takes the place of Optuna's ``show_progress_bar=True``,
     which still works. On a terminal it is one line that is drawn again and again. Elsewhere a
     first line says what is trained, one is printed for each finished trial, and during a long
-    training one comes at least every 30 seconds. If the surrogate does not help, the bar says so once
-    in full, and then in a few words in the line. Threads may share a bar.
+    training one comes at least every 30 seconds. If the surrogate does not help, the bar says so
+    once in full, and then in a few words in the line. Threads may share a bar.
 
     Args:
         n_trials: Number of trials to come, as in ``study.optimize``.

@@ -16,6 +16,7 @@ from scipy.special import ndtri
 from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import StudyError
+from surrogate_nas.files.checked_json import finite as finite
 
 _MIN_PAIRS = 3
 
@@ -179,14 +180,6 @@ def spaced(n: int, most: int) -> list[int]:
 def number(trial: FrozenTrial, attr: str) -> float | None:
     """Return a trial's user attribute if it is a finite number."""
     return finite(trial.user_attrs.get(attr))
-
-
-def finite(found: Any) -> float | None:
-    """Return a finite number as a float, and anything else as None."""
-    # NOTE: other programs may store anything under the name of an attribute.
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        return None
-    return float(found)
 
 
 def _weights(found: Any) -> dict[str, float]:

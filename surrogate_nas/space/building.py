@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from surrogate_nas import tensors
+from surrogate_nas.space.networks import checked_network, with_sizes
 from surrogate_nas.space.search_space import Architecture, Exemplary, SearchSpace, TaskShape
-from surrogate_nas.tensors.networks import checked_network, is_lazy, materialize
+from surrogate_nas.tensors import AnyTensors
 
 
 def build_network(space: SearchSpace, architecture: Architecture, task: TaskShape) -> nn.Module:
@@ -24,12 +25,11 @@ def build_network(space: SearchSpace, architecture: Architecture, task: TaskShap
     Raises:
         SpaceError: ``build`` returned no network, or an input does not reach a lazy layer.
     """
-    built = space.build(architecture, task)
-    network = checked_network(built, f"{type(space).__name__}.build")
-    if is_lazy(network):
-        device = next((p.device for p in network.parameters()), torch.device("cpu"))
+
+    def inputs(device: torch.device) -> AnyTensors:
         if isinstance(task, Exemplary):
-            materialize(network, tensors.to_device(task.example(1), device))
-        else:
-            materialize(network, torch.zeros(1, *task.input_shape, device=device))
-    return network
+            return tensors.to_device(task.example(1), device)
+        return torch.zeros(1, *task.input_shape, device=device)
+
+    built = space.build(architecture, task)
+    return with_sizes(checked_network(built, f"{type(space).__name__}.build"), inputs)

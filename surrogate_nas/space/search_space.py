@@ -23,6 +23,7 @@ from surrogate_nas import tensors
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.files.svg import choices_table
 from surrogate_nas.space.draw import Chooser, Draw, mutation_chooser, replay_chooser
+from surrogate_nas.space.networks import checked_network
 from surrogate_nas.tensors import Shape, Tensors
 from surrogate_nas.tensors.counting import count
 
@@ -141,7 +142,9 @@ class SearchSpace(abc.ABC):
         cannot be counted is left out.
         """
         return count(
-            lambda: self.build(architecture, self.reference),
+            lambda: checked_network(
+                self.build(architecture, self.reference), f"{type(self).__name__}.build"
+            ),
             self.reference.input_shape,
             self._example,
         )

@@ -153,4 +153,5 @@ def lock_paths(trial: FrozenTrial) -> list[Path]:
     paths = [Path(text) for text in named if isinstance(text, str)]
     begin, end = _NAME
     named_so = [p for p in paths if p.name.startswith(begin) and p.name.endswith(end)]
-    return [path for path in named_so if path.is_file()]
+    # NOTE: is_file of a path raises an error for a name that is too long.
+    return [path for path in named_so if os.path.isfile(path)]

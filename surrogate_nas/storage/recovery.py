@@ -31,7 +31,7 @@ from surrogate_nas.attributes import (
 )
 from surrogate_nas.storage.locks import lock_paths, taken_from_dead
 from surrogate_nas.storage.optuna_private import id_of
-from surrogate_nas.storage.repeats import has_repeat, origin, planned
+from surrogate_nas.storage.repeats import has_repeat, named, origin, planned
 
 _logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def requeue(storage: BaseStorage, study_id: int, trial: FrozenTrial, attempt: in
     if PLANNED_PARAMS in system_attrs and N_CANDIDATES not in user_attrs:
         # NOTE: the sampler was interrupted after its choice, before all of it was written.
         system_attrs = {}
-        params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
+        params = {**named(trial.system_attrs, FIXED_PARAMS), **trial.params}
     if params:
         system_attrs[FIXED_PARAMS] = params
     repeat = create_trial(

@@ -11,9 +11,9 @@ from torch import nn
 
 from surrogate_nas import tensors
 from surrogate_nas.errors import TrainingError
+from surrogate_nas.space.networks import with_sizes
 from surrogate_nas.task import Task
 from surrogate_nas.tensors import AnyTensors, Tensors
-from surrogate_nas.tensors.networks import is_lazy, materialize
 
 
 def find_device(name: str | None) -> torch.device:
@@ -64,9 +64,7 @@ def place(network: nn.Module, task: Task, device: torch.device) -> None:
             got=f"{network!r:.100} of type {type(network).__name__}",
             fix="pass an instance of the network's class",
         )
-    if is_lazy(network):
-        network.to(device)
-        materialize(network, tensors.to_device(task.example(1), device))
+    with_sizes(network, lambda place: tensors.to_device(task.example(1), place))
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -35,5 +35,5 @@ def test_a_build_that_returns_no_network_is_an_error() -> None:
     nothing = OneWidth(lambda *_: None)
     with pytest.raises(SpaceError, match=r"Module from OneWidth.build; got None. Return the netw"):
         build_network(nothing, {"width": 4}, ToyTask())
-    with pytest.raises(SpaceError, match=r"torch.nn.Module from build; got None"):
+    with pytest.raises(SpaceError, match=r"Module from OneWidth.build; got None"):
         nothing.for_task(ToyTask()).describe({"width": 4})

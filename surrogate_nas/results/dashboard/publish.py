@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import MissingExtraError, StudyError
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.results.dashboard.figures import figures
 from surrogate_nas.results.dashboard.note import BEGIN, END, merged, note
 from surrogate_nas.results.dashboard.pictures import (
@@ -125,7 +126,8 @@ def is_new(study: optuna.Study, n_finished: int) -> bool:
     worker, since, written = (lease.get(key) for key in ("worker", "since", "written"))
     if isinstance(written, int) and written >= n_finished:
         return False
-    busy = isinstance(since, int | float) and abs(time.time() - since) < _LEASE_SECONDS
+    began = finite(since)
+    busy = began is not None and abs(time.time() - began) < _LEASE_SECONDS
     return not (busy and worker != _WORKER)
 
 
