@@ -6,11 +6,14 @@ import sys
 
 import pytest
 
-from tests.safety.fuzz.study import HARMLESS, READERS, kind_of, run
+from tests.safety.fuzz.study import HARMLESS, READERS, STRUCTURED, kind_of, run
 
 pytestmark = pytest.mark.slow
 
 _EACH = 45
+_SLOW = ("surrogate", "attached surrogate", "stored attributes", "image folder")
+"""Readers that take some 50 milliseconds for a file."""
+_EACH_STRUCTURE = {name: 110 if name.partition(":")[0] in _SLOW else 240 for name in STRUCTURED}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and processor time")
@@ -21,6 +24,19 @@ def test_spoilt_files_are_refused_or_read() -> None:
     assert failures == []
     assert sum(counts.values()) == _EACH * len(READERS)
     assert {outcome for _, _, outcome in counts} == HARMLESS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and processor time")
+def test_files_of_another_structure_are_refused_or_read() -> None:
+    """Some two thousand of them: the format is right, and what it holds is not."""
+    # NOTE: one process reads them all, as most of the time would go into imports.
+    n = sum(_EACH_STRUCTURE.values())
+    counts, failures = run(_EACH_STRUCTURE, 0, seed=2, batch=n)
+
+    assert failures == []
+    assert sum(counts.values()) == n >= 2000
+    for reader in STRUCTURED:
+        assert {outcome for name, _, outcome in counts if name == reader} == HARMLESS
 
 
 def test_every_reader_has_each_kind_of_mutation_tried() -> None:
