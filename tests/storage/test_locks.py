@@ -98,3 +98,12 @@ os.kill(os.getpid(), 9)
         path = Path(process.stdout.readline().strip())
         process.wait(60)
         assert is_dead(with_locks(path))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "\x00", "\ud800", "a/" * 5000])
+def test_a_name_that_no_file_can_have_is_no_lock(name: str, tmp_path: Path) -> None:
+    """Anybody may write into a storage."""
+    lock = RunningLock(tmp_path)
+    trial = with_locks(lock.path.with_name(f"{lock.path.stem}{name}{lock.path.suffix}"))
+    assert lock_paths(trial) == []
+    assert not is_dead(trial)

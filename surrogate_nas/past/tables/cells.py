@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -35,7 +36,7 @@ def own_value(distribution: BaseDistribution, cell: Any) -> Any:
     plain = plain_number(cell)
     if type(plain).__name__ in _EMPTY_TYPES:
         plain = None  # NOTE: a comparison with pandas' missing value says neither yes nor no
-    if not isinstance(plain, Hashable):
+    if not is_hashable(plain):
         return NO_VALUE
     if isinstance(distribution, CategoricalDistribution):
         return _choice(distribution.choices, plain)
@@ -43,6 +44,15 @@ def own_value(distribution: BaseDistribution, cell: Any) -> Any:
     if number is None or not contains(distribution, number):
         return NO_VALUE
     return int(number) if isinstance(distribution, IntDistribution) else float(number)
+
+
+def is_hashable(cell: Any) -> bool:
+    """Return whether a cell can be looked up; a tuple with a list inside cannot."""
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
 
 
 def cell_value(distribution: BaseDistribution, cell: Any) -> Any:
@@ -80,11 +90,13 @@ def as_number(cell: Any) -> int | float | None:
 
     Infinity is a number here.
 
-    A text of digits beyond the largest float, such as "1e999", is no number: it would become
+    Digits beyond the largest float, such as the text "1e999", are no number: they would become
     infinite without a word.
     """
     plain = plain_number(cell)
     if isinstance(plain, bool):
+        return None
+    if isinstance(plain, int) and abs(plain) > sys.float_info.max:
         return None
     if isinstance(plain, int | float):
         return plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import difflib
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -19,6 +19,7 @@ from surrogate_nas.past.tables.cells import (
     has_decimal_comma,
     inferred,
     is_empty,
+    is_hashable,
     same_text,
 )
 from surrogate_nas.past.tables.reading import Table
@@ -162,7 +163,7 @@ class _SpaceRows(RowReader):
 
     def _own(self, name: str, distribution: BaseDistribution, cell: Any) -> Any:
         """Return the value that a cell stands for, looked up where it occurred before."""
-        if not isinstance(cell, Hashable):
+        if not is_hashable(cell):
             return NO_VALUE
         at = (name, type(cell), cell)
         if at not in self._read:
