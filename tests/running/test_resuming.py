@@ -189,6 +189,15 @@ def test_the_next_trial_finds_stale_ones_too(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dead_trial_is_noticed_without_checkpoints(tmp_path: Path) -> None:
+    """By the next trial of a study in a file: its lock lies beside the storage."""
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/nas.db", direction="maximize")
+    stale(study, tmp_path / "running-a.lock")
+    study.optimize(Objective(ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=50)), n_trials=2)
+    assert [t.state for t in study.trials] == [FAIL, COMPLETE, COMPLETE]
+    assert [t.user_attrs.get("continues_trial") for t in study.trials].count(0) == 1
+
+
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     """Before anything is trained."""
     (tmp_path / "file").touch()
