@@ -138,7 +138,7 @@ class ContinuedSampler(BaseSampler):
         """
         self._local.owes = False
         seen, as_new = _seen(study, trial, is_new=True)
-        fixed = named(trial.system_attrs, FIXED_PARAMS)
+        fixed = named(trial.system_attrs.get(FIXED_PARAMS))
         # NOTE: some samplers refuse trials that they have not begun, as a grid does. They draw
         # nothing either.
         with contextlib.suppress(ValueError):

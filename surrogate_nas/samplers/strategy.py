@@ -163,7 +163,7 @@ class StrategySampler(BaseSampler):
         return uniform(param_distribution, rng)
 
     def _choose(self, draw_in: _StrategyDraw, study: optuna.Study, trial: FrozenTrial) -> Choice:
-        fixed = named(trial.system_attrs, attributes.FIXED_PARAMS)
+        fixed = named(trial.system_attrs.get(attributes.FIXED_PARAMS))
 
         def choose(known: KnownTrials, rng: np.random.Generator, attempt: int) -> Choice:
             # NOTE: workers that know the same and follow a strategy without randomness would

@@ -260,7 +260,7 @@ class SurrogateSampler(BaseSampler):
 
     def _choose(self, screener: Screener, study: optuna.Study, trial: FrozenTrial) -> Choice:
         """Screen a pool for one trial and store with it what was chosen and predicted."""
-        fixed = named(trial.system_attrs, attributes.FIXED_PARAMS)
+        fixed = named(trial.system_attrs.get(attributes.FIXED_PARAMS))
         counters: dict[str, int] = {}
 
         def choose(known: KnownTrials, rng: np.random.Generator, attempt: int) -> Choice:

@@ -81,7 +81,7 @@ def requeue(storage: BaseStorage, study_id: int, trial: FrozenTrial, attempt: in
     if PLANNED_PARAMS in system_attrs and N_CANDIDATES not in user_attrs:
         # NOTE: the sampler was interrupted after its choice, before all of it was written.
         system_attrs = {}
-        params = {**named(trial.system_attrs, FIXED_PARAMS), **trial.params}
+        params = {**named(trial.system_attrs.get(FIXED_PARAMS)), **trial.params}
     if params:
         system_attrs[FIXED_PARAMS] = params
     repeat = create_trial(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, cast, final
 
 import optuna
@@ -79,13 +79,12 @@ def is_chosen(trial: FrozenTrial) -> bool:
 def planned(trial: FrozenTrial) -> dict[str, Any]:
     """Return a trial's parameters, and the planned ones that its objective has not asked for."""
     attrs = trial.system_attrs
-    return {**named(attrs, FIXED_PARAMS), **named(attrs, PLANNED_PARAMS), **trial.params}
+    return {**named(attrs.get(FIXED_PARAMS)), **named(attrs.get(PLANNED_PARAMS)), **trial.params}
 
 
-def named(attrs: Mapping[str, Any], key: str) -> dict[str, Any]:
+def named(found: Any) -> dict[str, Any]:
     """Return an attribute of values by name; empty if there is none, or something else."""
     # NOTE: other programs may store anything under the name of an attribute.
-    found = attrs.get(key)
     return found if isinstance(found, dict) else {}
 
 

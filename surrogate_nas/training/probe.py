@@ -84,7 +84,7 @@ def watched(run: Callable[[], None], network: nn.Module) -> str | None:
     draws = random.getstate(), _numpy_position()
     run()
     changed = {type(module).__name__ for module, before in values if _plain(module) != before}
-    watch = _Watch()  # type: ignore[no-untyped-call]
+    watch = _Watch()
     try:
         with watch:
             run()
@@ -107,7 +107,7 @@ def value_read(run: Callable[[], object]) -> str | None:
 
     A form that is traced repeats what Python has decided by the value, whatever comes in later.
     """
-    watch = _Watch(_DECIDING)  # type: ignore[no-untyped-call]
+    watch = _Watch(_DECIDING)
     with watch:
         run()
     return watch.reason

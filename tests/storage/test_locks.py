@@ -104,6 +104,6 @@ os.kill(os.getpid(), 9)
 def test_a_name_that_no_file_can_have_is_no_lock(name: str, tmp_path: Path) -> None:
     """Anybody may write into a storage."""
     lock = RunningLock(tmp_path)
-    trial = with_locks(lock.path.with_name(f"{lock.path.stem}{name}{lock.path.suffix}"))
+    trial = with_locks(lock.path.parent / f"{lock.path.stem}{name}{lock.path.suffix}")
     assert lock_paths(trial) == []
     assert not is_dead(trial)
