@@ -89,7 +89,12 @@ class WeightRecord:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # NOTE: in this order a record never stands there without its weights.
         write_whole(weights_path(self.path), data, durable=False)
-        write_whole(self.path, json.dumps(record).encode(), durable=False)
+        try:
+            write_whole(self.path, json.dumps(record).encode(), durable=False)
+        except BaseException:  # Ctrl-C and a full disk leave no weights that nobody can find
+            if not self.path.exists():
+                weights_path(self.path).unlink(missing_ok=True)
+            raise
 
     @staticmethod
     def read(path: Path, most: int) -> WeightRecord:
