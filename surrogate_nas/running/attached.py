@@ -96,7 +96,7 @@ class _Watched:
     def remove_written(self) -> None:
         """Remove all that was written, as far as it is there and can be removed."""
         for artifact_id in self._written:
-            with contextlib.suppress(Exception):  # each store has its own
+            with contextlib.suppress(OSError, KeyError, ArtifactNotFound):
                 self._store.remove(artifact_id)
 
 
@@ -104,11 +104,10 @@ class _Watched:
 def _whole(store: Any) -> Iterator[_Watched]:
     """Lend a store from which an artifact is removed if its upload fails or is interrupted."""
     watched = _Watched(store)
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(watched.remove_written)  # Ctrl-C leaves half a file, too
         yield watched
-    except BaseException:  # Ctrl-C leaves half a file, too
-        watched.remove_written()
-        raise
+        undo.pop_all()
 
 
 def attached_surrogate(

@@ -47,16 +47,16 @@ def with_sizes(network: nn.Module, inputs: Callable[[torch.device], Tensors]) ->
         inputs: Gives one input of the task on a device. Without lazy layers it is not called.
 
     Raises:
-        SpaceError: The input does not go through the network, or does not reach a lazy layer.
+        SpaceError: The input does not reach a lazy layer.
+        Exception: The error of the network, if the input does not go through it.
     """
     if is_lazy(network):
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
-        try:
-            materialize(network, inputs(device))
-        except ValueError as error:
+        unreached = materialize(network, inputs(device))
+        if unreached is not None:
             raise SpaceError(
                 expected="one input of the task to give every lazy layer its size",
-                got=f"{error}",
+                got=f"{unreached!r}, which the input did not reach",
                 fix="build the network with layers of known sizes, such as Linear for LazyLinear",
-            ) from error
+            )
     return network

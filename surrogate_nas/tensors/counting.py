@@ -54,14 +54,14 @@ def count(
         found: Tensors = tensors.to_device(example, device)
         return found
 
-    network = _tried(lambda: _built_on_meta(build, inputs))
+    network = tried(lambda: _built_on_meta(build, inputs))
     if isinstance(network, Exception):
         network = _built_on_cpu(build, inputs)  # NOTE: if this fails, too, the CPU's error counts
     parameters = float(sum(p.numel() for p in network.parameters()))
     return {"parameters": parameters, **_operations(build, network, inputs)}
 
 
-def _tried(run: Callable[[], _T]) -> _T | Exception:
+def tried(run: Callable[[], _T]) -> _T | Exception:
     """Return what a function returns, or the error that it raises."""
     try:
         return run()
@@ -96,11 +96,11 @@ def _operations(
 ) -> dict[str, float]:
     """Count multiply-accumulates and depth by running a network; nothing where it cannot run."""
     device = next((p.device for p in network.parameters()), torch.device("meta"))
-    found = _tried(lambda: _run_counted(network, inputs(device), device))
+    found = tried(lambda: _run_counted(network, inputs(device), device))
     fits_cpu = device.type != "cpu" and _n_bytes(network) <= _MOST_COUNTED_BYTES
     if isinstance(found, Exception) and fits_cpu:
         cpu = torch.device("cpu")
-        found = _tried(lambda: _run_counted(_built_on_cpu(build, inputs), inputs(cpu), cpu))
+        found = tried(lambda: _run_counted(_built_on_cpu(build, inputs), inputs(cpu), cpu))
     if isinstance(found, Exception):  # training will show the error, if it is one
         _logger.info("Operations cannot be counted: %s: %s", type(found).__name__, found)
         return {}

@@ -14,7 +14,7 @@ def is_lazy(network: nn.Module) -> bool:
     return any(map(nn.parameter.is_lazy, [*network.parameters(), *network.buffers()]))
 
 
-def materialize(network: nn.Module, inputs: Tensors) -> None:
+def materialize(network: nn.Module, inputs: Tensors) -> str | None:
     """Give the lazy layers of a network their sizes, by one pass of example inputs.
 
     The weights are drawn from PyTorch's global generator. Batch statistics stay as they are.
@@ -23,21 +23,21 @@ def materialize(network: nn.Module, inputs: Tensors) -> None:
         network: The network; without lazy layers nothing is run.
         inputs: Example inputs on the network's device.
 
+    Returns:
+        Name of a parameter or buffer that the inputs did not reach; None if all have a size.
+
     Raises:
-        ValueError: The inputs do not go through the network, or do not reach a lazy layer.
+        Exception: The error of the network, if the inputs do not go through it.
     """
     if not is_lazy(network):
-        return
+        return None
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
         with torch.no_grad():
             tensors.call(network, inputs)
-    except Exception as error:  # a user's network may raise anything
-        raise ValueError(f"{type(error).__name__}: {error!s:.300}") from error
     finally:
         for module, mode in modes.items():
             module.training = mode
-    if is_lazy(network):
-        lazy = (n for n, p in network.named_parameters() if nn.parameter.is_lazy(p))
-        raise ValueError(f"{next(lazy, 'a buffer')!r}, which the input did not reach")
+    named = [*network.named_parameters(), *network.named_buffers()]
+    return next((name for name, tensor in named if nn.parameter.is_lazy(tensor)), None)

@@ -11,6 +11,7 @@ from torch import nn
 
 from surrogate_nas import tensors
 from surrogate_nas.task import Task
+from surrogate_nas.tensors.counting import tried
 from surrogate_nas.training.device import find_device, place, predict
 from surrogate_nas.training.seeding import seeded
 from surrogate_nas.training.trainer import Trainer
@@ -32,10 +33,9 @@ def expected_seconds(network: nn.Module, task: Task, trainer: Trainer) -> float:
         task: The task that it is trained for.
         trainer: Settings of the training.
     """
-    try:
-        with seeded(0):
-            seconds = _seconds_of_a_row(copy.deepcopy(network), task, trainer)
-    except Exception:  # a user's network may not be copied, and memory may not last for two
+    with seeded(0):
+        seconds = tried(lambda: _seconds_of_a_row(copy.deepcopy(network), task, trainer))
+    if isinstance(seconds, Exception):  # some networks cannot be copied, or two are too large
         return math.nan
     rows = _PASSES_A_STEP * len(task.train) + len(task.validation)
     limit = trainer.time_limit_seconds

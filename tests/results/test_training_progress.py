@@ -5,7 +5,6 @@ import math
 
 import pytest
 
-from surrogate_nas.results import training_progress as module
 from surrogate_nas.results.training_progress import TrainingProgress, training_words
 from tests.helpers.terminal import Terminal
 
@@ -14,7 +13,7 @@ from tests.helpers.terminal import Terminal
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that pass only when a test says so."""
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("surrogate_nas.results.training_progress.time.monotonic", lambda: now[0])
     return now
 
 

@@ -32,9 +32,19 @@ def test_a_network_is_itself() -> None:
     assert checked_network(network, "Mine.build") is network
 
 
+class Unreached(nn.Module):
+    """A network one of whose layers is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.LazyLinear(2), nn.LazyLinear(2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.used(inputs)
+        return outputs
+
+
 def test_a_lazy_layer_without_a_size_is_an_error() -> None:
-    network = nn.Sequential(nn.LazyLinear(3), nn.Linear(4, 2))
-    with pytest.raises(
-        SpaceError, match=r"lazy layer its size; got RuntimeError.*layers of known"
-    ):
-        with_sizes(network, lambda device: torch.zeros(1, 5, device=device))
+    said = r"lazy layer its size; got 'unused.weight', which the input did not reach.*known sizes"
+    with pytest.raises(SpaceError, match=said):
+        with_sizes(Unreached(), lambda device: torch.zeros(1, 5, device=device))

@@ -34,8 +34,13 @@ class Unreached(nn.Module):
         return outputs
 
 
-def test_what_gets_no_size_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"'unused.weight', which the input did not reach"):
-        materialize(Unreached(), torch.zeros(1, 5))
-    with pytest.raises(ValueError, match=r"RuntimeError: mat1 and mat2"):
-        materialize(nn.Sequential(nn.LazyLinear(3), nn.Linear(4, 2)), torch.zeros(1, 5))
+def test_what_the_inputs_do_not_reach_is_named() -> None:
+    assert materialize(Unreached(), torch.zeros(1, 5)) == "unused.weight"
+    assert materialize(nn.LazyLinear(3), torch.zeros(1, 5)) is None
+
+
+def test_an_error_of_the_network_stays_its_own() -> None:
+    network = nn.Sequential(nn.LazyLinear(3), nn.Dropout(), nn.Linear(4, 2))
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        materialize(network, torch.zeros(1, 5))
+    assert all(module.training for module in network.modules())
