@@ -57,7 +57,7 @@ def count(
     network = tried(lambda: _built_on_meta(build, inputs))
     if isinstance(network, Exception):
         network = _built_on_cpu(build, inputs)  # NOTE: if this fails, too, the CPU's error counts
-    parameters = float(sum(p.numel() for p in network.parameters()))
+    parameters = float(sum(p.numel() for p in _sized(network)))
     return {"parameters": parameters, **_operations(build, network, inputs)}
 
 
@@ -108,7 +108,12 @@ def _operations(
 
 
 def _n_bytes(network: nn.Module) -> int:
-    return sum(p.nbytes for p in network.parameters())
+    return sum(p.nbytes for p in _sized(network))
+
+
+def _sized(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters; without lazy ones that one input does not reach."""
+    return [p for p in network.parameters() if not nn.parameter.is_lazy(p)]
 
 
 def _recurrent_flops(
