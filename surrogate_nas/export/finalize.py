@@ -69,9 +69,10 @@ class FinalNetwork:
     test_uses: int = 1
 
     def __repr__(self) -> str:
+        times = "" if self.test_uses == 1 else f" (split used {self.test_uses} times)"
         return (
             f"<FinalNetwork of trial {self.trial_number}: {self.summary}; "
-            f"validation {self.validation_value:.4f}, test {self.test_value:.4f}, "
+            f"validation {self.validation_value:.4f}, test {self.test_value:.4f}{times}, "
             f"in {str(self.folder)!r}>"
         )
 

@@ -125,7 +125,7 @@ class TrainingProgress:
 
     @property
     def _line(self) -> str:
-        """How far the training is, and what is left of it."""
+        """The epoch in words, and the time to the end."""
         return f"{self._what}: {self._epoch_words}, {duration(self.seconds_left)} left"
 
     def _draw(self) -> None:

@@ -370,6 +370,7 @@ def test_uses_of_the_test_split_are_counted_and_said(
         said.append(caplog.text.partition("has been used ")[2].partition(".")[0])
     assert uses == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
     assert said == ["", "once before", "2 times before"]
+    assert "(split used 3 times)" in repr(final)
     assert "evaluated on the test data 3 times" in (final.folder / "README.md").read_text()
 
 

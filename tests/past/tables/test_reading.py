@@ -170,7 +170,7 @@ def archive(**members: Any) -> Any:
 
 COLUMN = [0.5, 0.25]
 STRANGE: dict[str, tuple[Any, str]] = {
-    "a number": ({"w": 5, "value": 3}, r"5 of type int as column 'w'"),
+    "a number": ({"w": 5, "value": 3}, r"column 'w', which cannot be read"),
     "a text": ({"w": "ab", "value": COLUMN}, r"'ab' of type str as column 'w'"),
     "a dict": ({"w": {"a": 1, "b": 2}, "value": COLUMN}, r"of type dict as column 'w'"),
     "nothing": ({"w": None, "value": COLUMN}, r"as column 'w', which cannot be read|column 'w'"),
