@@ -85,8 +85,7 @@ class PastTask:
                 fix=fix,
             )
         for index, value in enumerate(self.values):
-            plain = value.item() if isinstance(value, np.number) else value
-            if finite(plain) is None:
+            if finite(_plain(value)) is None:
                 raise PastTaskError(
                     expected="finite numbers as values",
                     got=f"{value!r:.100} at position {index}",
@@ -194,6 +193,11 @@ class PastTask:
     def informative(self) -> bool:
         """Whether the values rank anything: at least two of them differ."""
         return len(set(self.values)) > 1
+
+
+def _plain(value: object) -> object:
+    """Return a number of NumPy as Python's, and anything else as it is."""
+    return float(value) if isinstance(value, np.floating | np.integer) else value
 
 
 def _is_row(given: object) -> bool:
