@@ -102,7 +102,7 @@ def reading(kind: str) -> OneWidth:
     return OneWidth(lambda _, shape, n_outputs: Reading(math.prod(shape), n_outputs, kind))
 
 
-def lazy_layers(width: int, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
+def lazy_layers(width: int, shape: tuple[int, ...], n_outputs: int) -> nn.Sequential:
     """A network whose layers learn their sizes from an input; one of them keeps statistics."""
     return nn.Sequential(
         nn.LazyConv2d(width, 3),

@@ -14,8 +14,8 @@ def test_lazy_layers_get_their_sizes_and_nothing_else() -> None:
     materialize(network, torch.randn(1, 1, 8, 8))
     assert not is_lazy(network)
     assert [module.training for module in network] == [True, True, True, False, True, True]
-    assert torch.equal(network[1].running_mean, torch.zeros(4))
-    assert network[5].weight.shape == (3, 4 * 36)
+    assert torch.equal(network.get_buffer("1.running_mean"), torch.zeros(4))
+    assert network.get_parameter("5.weight").shape == (3, 4 * 36)
 
 
 def test_a_network_of_known_sizes_is_not_run() -> None:
