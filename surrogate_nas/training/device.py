@@ -49,10 +49,13 @@ def _autocasts(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def place(network: nn.Module, task: Task, device: torch.device) -> None:
-    """Move a network to its device, in the memory layout that is fast there.
+def place(network: nn.Module, device: torch.device) -> None:
+    """Move a network to its device, in the memory layout that is fast there."""
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    Lazy layers get their sizes from one input of the task.
+
+def prepare(network: nn.Module, task: Task, device: torch.device) -> None:
+    """Place a network on its device. Lazy layers get their sizes from one input of the task.
 
     Raises:
         TrainingError: It is no network.
@@ -64,8 +67,8 @@ def place(network: nn.Module, task: Task, device: torch.device) -> None:
             got=f"{network!r:.100} of type {type(network).__name__}",
             fix="pass an instance of the network's class",
         )
-    with_sizes(network, lambda place: tensors.to_device(task.example(1), place))
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with_sizes(network, lambda where: tensors.to_device(task.example(1), where))
+    place(network, device)
 
 
 def forward(

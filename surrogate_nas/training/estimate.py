@@ -12,7 +12,7 @@ from torch import nn
 from surrogate_nas import tensors
 from surrogate_nas.task import Task
 from surrogate_nas.tensors.counting import tried
-from surrogate_nas.training.device import find_device, place, predict
+from surrogate_nas.training.device import find_device, predict, prepare
 from surrogate_nas.training.seeding import seeded
 from surrogate_nas.training.trainer import Trainer
 
@@ -45,7 +45,7 @@ def expected_seconds(network: nn.Module, task: Task, trainer: Trainer) -> float:
 def _seconds_of_a_row(network: nn.Module, task: Task, trainer: Trainer) -> float:
     """Time a forward pass of a network that may be spoilt, and return the seconds for one row."""
     device = find_device(trainer.device)
-    place(network, task, device)
+    prepare(network, task, device)
     network.eval()
     n_rows = min(trainer.batch_size, len(task.train), _MOST_ROWS)
     inputs = tensors.to_device(task.example(n_rows), device)

@@ -24,7 +24,7 @@ from surrogate_nas.space import ParameterGroup
 from surrogate_nas.task import SplitLike, Task
 from surrogate_nas.training.checkpoint import Checkpoint, identity_of
 from surrogate_nas.training.data import source
-from surrogate_nas.training.device import find_device, place
+from surrogate_nas.training.device import find_device, prepare
 from surrogate_nas.training.interruption import StepHangs, Watchdog, terminable
 from surrogate_nas.training.memory import MAYBE_OUT_OF_MEMORY, is_out_of_memory
 from surrogate_nas.training.network_step import NetworkStep, StepSettings
@@ -205,7 +205,7 @@ class Trainer:
         """
         device = find_device(self.device)
         try:
-            place(network, task, device)
+            prepare(network, task, device)
             return score(network, task, source(split, task, device), device)
         except MAYBE_OUT_OF_MEMORY as error:
             if not is_out_of_memory(error):
@@ -266,7 +266,7 @@ class _Run:
     def _prepare(self) -> None:
         """Put everything on the device."""
         trainer, task, device = self._trainer, self._task, self._device
-        place(self._network, task, device)
+        prepare(self._network, task, device)
         self._data = source(task.train, task, device)
         self._validation = source(task.validation, task, device)
         self._step = NetworkStep(

@@ -87,8 +87,10 @@ def test_a_build_that_returns_no_network_ends_the_study_with_an_error(made: obje
 
 
 def test_the_trainer_refuses_what_is_no_network() -> None:
+    said = r"nn.Module as the network; got .* instance"
+    wrong: Any
     for wrong in (None, nn.Linear, "network"):
-        for call in (sn.Trainer(epochs=1).train, sn.Trainer().evaluate):
-            arguments = (wrong, TASK) if call.__name__ == "train" else (wrong, TASK, TASK.test)
-            with pytest.raises(TrainingError, match=r"nn.Module as the network; got .* instance"):
-                call(*arguments)  # type: ignore[operator]
+        with pytest.raises(TrainingError, match=said):
+            sn.Trainer(epochs=1).train(wrong, TASK)
+        with pytest.raises(TrainingError, match=said):
+            sn.Trainer().evaluate(wrong, TASK, TASK.test)

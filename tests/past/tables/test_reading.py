@@ -214,6 +214,6 @@ def test_a_number_beyond_the_largest_float_is_no_value(cell: int) -> None:
 
 
 def test_a_cell_that_cannot_be_looked_up_is_no_value_of_the_space() -> None:
-    table = {"width": [([1],), ([2],)], "value": COLUMN}
+    table: Any = {"width": [([1],), ([2],)], "value": COLUMN}
     with pytest.raises(PastTaskError):
         PastTask.from_table(table, value="value", direction="maximize", space=ToySpace())

@@ -207,7 +207,7 @@ def _json_cell(data: bytes, rng: Rng) -> bytes:
                 document = {"value": json.loads(text)}
                 alter = list(STRUCTURE.values())[int(rng.integers(len(STRUCTURE)))]
                 alter(document, rng)
-                changed = written(document.get("value")).decode()
+                changed = written(document.get("value", {})).decode()
                 order = f"update {table} set {column} = ? where rowid = {row}"
                 connection.execute(order, (changed,))
 

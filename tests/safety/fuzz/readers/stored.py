@@ -64,9 +64,9 @@ class StoredReader(Reader):
                 study.tell(trial, 0.5 + i / 10)
         storage, study_id = study._storage, study._study_id
         states = [["MT19937", "AAAA" * 832, 3, 0, 0.0]]
-        base = {"number": 1, "states": states, "counters": {"qmc:next": 3}}
+        base: Any = {"number": 1, "states": states, "counters": {"qmc:next": 3}}
         storage.set_study_system_attr(study_id, attributes.BASE_STATE, base)
-        lease = {"worker": "a", "since": 1.0, "written": 2}
+        lease: Any = {"worker": "a", "since": 1.0, "written": 2}
         storage.set_study_system_attr(study_id, attributes.PUBLISHING, lease)
         for name, value in {
             attributes.TEST_VALUE: 0.5,
