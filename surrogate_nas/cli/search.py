@@ -302,4 +302,7 @@ def _finish(
 ) -> sn.FinalNetwork:
     """Return the final network, and say first that retraining takes a while."""
     print("Retraining the best architecture on training and validation data ...", flush=True)
-    return sn.finalize(study, task, space, trainer, folder=folder, progress=style)
+    file = sys.stderr if sys.stderr.isatty() else sys.stdout
+    return sn.finalize(
+        study, task, space, trainer, folder=folder, progress=style, progress_file=file
+    )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TextIO, final
 
 import optuna
 import torch
@@ -86,6 +86,7 @@ def finalize(
     folder: str | os.PathLike[str] | None = None,
     on_epoch: OnEpoch | None = None,
     progress: Style = "auto",
+    progress_file: TextIO | None = None,
 ) -> FinalNetwork:
     """Retrain the best architecture on training and validation data, test it once, export it.
 
@@ -104,8 +105,9 @@ def finalize(
             folder ``<study>-final`` in the working directory.
         on_epoch: Called with the epoch (from 0) and its metric, to show progress. It must return
             False, since True ends the training.
-        progress: Display of the retraining on standard error: "bar", "lines", "quiet", or "auto"
-            for a bar on a terminal and lines elsewhere. It shows the time left.
+        progress: Display of the retraining and the time left: "bar", "lines", "quiet", or "auto"
+            for a bar on a terminal and lines elsewhere.
+        progress_file: File that it is written to; by default standard error.
 
     Returns:
         The retrained network, its test metric and its folder.
@@ -134,7 +136,8 @@ def finalize(
     network = _built(best, space, architecture, task, trainer.seed)
     own = trainer.override(**space.training(architecture))
     described = space.describe(architecture)
-    outcome = _retrained(network, task.merged(), own, space, described, on_epoch, progress)
+    shown = _shown(network, task.merged(), own, described, progress, progress_file)
+    outcome = _retrained(network, task.merged(), own, space, on_epoch, shown)
     study.set_user_attr(attributes.TEST_USES, n_uses + 1)
     test_value = own.evaluate(network, task, task.test)
     if not math.isfinite(test_value):
@@ -175,23 +178,35 @@ def _test_uses(study: optuna.Study) -> int:
     return n_uses
 
 
+def _shown(
+    network: nn.Module,
+    task: Task,
+    trainer: Trainer,
+    described: dict[str, float],
+    style: Style,
+    file: TextIO | None,
+) -> TrainingProgress:
+    """Return a display of the retraining, which knows its size and about how long it takes."""
+    seconds = math.nan if style == "quiet" else expected_seconds(network, task, trainer)
+    words = training_words(described, trainer.epochs, seconds)
+    n_epochs = trainer.epochs
+    return TrainingProgress("Retraining", words, n_epochs, seconds, style=style, file=file)
+
+
 def _retrained(
     network: nn.Module,
     task: Task,
     trainer: Trainer,
     space: SearchSpace,
-    described: dict[str, float],
     on_epoch: OnEpoch | None,
-    style: Style,
+    shown: TrainingProgress,
 ) -> Outcome:
     """Train a network in place, and show how far that is.
 
     Raises:
         TrainingError: The network is of no use. It is not tested then.
     """
-    seconds = math.nan if style == "quiet" else expected_seconds(network, task, trainer)
-    words = training_words(described, trainer.epochs, seconds)
-    with TrainingProgress("Retraining", words, trainer.epochs, seconds, style=style) as shown:
+    with shown:
         outcome = trainer.train(
             network,
             task,
