@@ -115,8 +115,7 @@ def finalize(
     Raises:
         StudyError: The study has no completed trial, several objectives or another task, or its
             best trial does not belong to this space.
-        TrainingError: The retraining diverged, ran out of memory, or reached its time limit
-            within the first epoch.
+        TrainingError: The retraining diverged, ran out of memory, or had no time for an epoch.
         ExportError: The folder exists already or cannot be written. If this happens after the
             training, ``result`` of the error is the FinalNetwork.
     """
@@ -136,12 +135,11 @@ def finalize(
     network = _built(best, space, architecture, task, trainer.seed)
     own = trainer.override(**space.training(architecture))
     described = space.describe(architecture)
-    shown = _shown(network, task.merged(), own, described, progress, progress_file)
-    outcome = _retrained(network, task.merged(), own, space, on_epoch, shown)
+    merged = task.merged()
+    shown = _shown(network, merged, own, described, progress, progress_file)
+    outcome = _retrained(network, merged, own, space, on_epoch, shown)
     study.set_user_attr(attributes.TEST_USES, n_uses + 1)
-    test_value = own.evaluate(network, task, task.test)
-    if not math.isfinite(test_value):
-        raise _failed(outcome)
+    test_value = _tested(network, task, own, outcome)
     study.set_user_attr(attributes.TEST_VALUE, test_value)
     study.set_user_attr(attributes.TEST_TRIAL, best.number)
     final = FinalNetwork(
@@ -217,6 +215,18 @@ def _retrained(
     if outcome.stop_reason in _FAILURES or outcome.epochs == 0:
         raise _failed(outcome)
     return outcome
+
+
+def _tested(network: nn.Module, task: Task, trainer: Trainer, outcome: Outcome) -> float:
+    """Return the metric on the test split.
+
+    Raises:
+        TrainingError: It is not finite.
+    """
+    test_value = trainer.evaluate(network, task, task.test)
+    if not math.isfinite(test_value):
+        raise _failed(outcome)
+    return test_value
 
 
 def _failed(outcome: Outcome) -> TrainingError:
