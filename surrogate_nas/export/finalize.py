@@ -105,8 +105,7 @@ def finalize(
             folder ``<study>-final`` in the working directory.
         on_epoch: Called with the epoch (from 0) and its metric, to show progress. It must return
             False, since True ends the training.
-        progress: Display of the retraining and the time left: "bar", "lines", "quiet", or "auto"
-            for a bar on a terminal and lines elsewhere.
+        progress: Display of the retraining and the time left, a style of :class:`ProgressBar`.
         progress_file: File that it is written to; by default standard error.
 
     Returns:
@@ -116,8 +115,8 @@ def finalize(
         StudyError: The study has no completed trial, several objectives or another task, or its
             best trial does not belong to this space.
         TrainingError: The retraining diverged, ran out of memory, or had no time for an epoch.
-        ExportError: The folder exists already or cannot be written. If this happens after the
-            training, ``result`` of the error is the FinalNetwork.
+        ExportError: The folder exists already or cannot be written. After the training,
+            ``result`` of the error is the FinalNetwork.
     """
     best = _best_trial(study)
     if study.user_attrs.get(attributes.TASK_FINGERPRINT, task.fingerprint) != task.fingerprint:
@@ -128,7 +127,7 @@ def finalize(
         )
     space = space.for_task(task)
     architecture = _architecture(best, space)
-    n_uses = _test_uses(study)
+    n_uses = _test_uses(study) + 1
     # NOTE: all that can fail without training (the path, the record, the build) comes before it.
     place = _place(folder, study)
     record = write_network(space, best.params, architecture, task)
@@ -138,7 +137,7 @@ def finalize(
     merged = task.merged()
     shown = _shown(network, merged, own, described, progress, progress_file)
     outcome = _retrained(network, merged, own, space, on_epoch, shown)
-    study.set_user_attr(attributes.TEST_USES, n_uses + 1)
+    study.set_user_attr(attributes.TEST_USES, n_uses)
     test_value = _tested(network, task, own, outcome)
     study.set_user_attr(attributes.TEST_VALUE, test_value)
     study.set_user_attr(attributes.TEST_TRIAL, best.number)
@@ -152,7 +151,7 @@ def finalize(
         network=_as_exported(network),
         outcome=outcome,
         folder=place,
-        test_uses=n_uses + 1,
+        test_uses=n_uses,
     )
     final = _exported(final, study.study_name, task, own, record)
     study.set_user_attr(attributes.FINAL_FOLDER, final.folder.name)
