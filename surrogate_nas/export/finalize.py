@@ -105,7 +105,7 @@ def finalize(
             folder ``<study>-final`` in the working directory.
         on_epoch: Called with the epoch (from 0) and its metric, to show progress. It must return
             False, since True ends the training.
-        progress: Display of the retraining and the time left, a style of :class:`ProgressBar`.
+        progress: Display of the retraining and the time left, a style of ``ProgressBar``.
         progress_file: File that it is written to; by default standard error.
 
     Returns:
