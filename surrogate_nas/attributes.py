@@ -126,6 +126,8 @@ TEST_VALUE: Final = _user("study", "test_value", "float", "export.finalize", "re
 """Metric of the final network on the test split."""
 TEST_TRIAL: Final = _user("study", "test_trial", "int", "export.finalize", "people")
 """Number of the trial whose architecture was retrained and tested."""
+TEST_USES: Final = _user("study", "test_uses", "int", "export.finalize", "export.finalize")
+"""Number of times that a network of the study was evaluated on the test split."""
 FINAL_FOLDER: Final = _user("study", "final_folder", "str", "export.finalize", "people")
 """Name of the folder that the final network is in."""
 ARTIFACT_FOLDER: Final = _user(

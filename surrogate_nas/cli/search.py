@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.samplers import BaseSampler
 
+    from surrogate_nas.results.training_progress import Style
+
 _BASES = {
     "tpe": "TPESampler",
     "random": "RandomSampler",
@@ -230,13 +232,15 @@ def _search(arguments: argparse.Namespace) -> None:
     objective = sn.Objective(
         task, space, trainer, checkpoints=checkpoints, dashboard=pages, progress=progress
     )
+    progress.open()
     try:
         _run(arguments, study, objective, progress, placement)
     finally:
         progress.close()
     final = None
     if not arguments.search_only:
-        final = _finish(study, task, space, trainer, arguments.folder)
+        style: Style = "quiet" if arguments.quiet else "auto"
+        final = _finish(study, task, space, trainer, arguments.folder, style)
     print_summary(sn.summarize(study), final)
     if arguments.report:
         shared.say(f"Report: {sn.report(study, arguments.report)}")
@@ -308,8 +312,12 @@ def _finish(
     space: sn.SearchSpace,
     trainer: sn.Trainer,
     folder: Path | None,
+    style: Style = "auto",
 ) -> sn.FinalNetwork:
     """Return the final network, and say first that retraining takes a while."""
     # Flushed, as nothing else is printed for minutes.
     print("Retraining the best architecture on training and validation data ...", flush=True)
-    return sn.finalize(study, task, space, trainer, folder=folder)
+    file = sys.stderr if sys.stderr.isatty() else sys.stdout
+    return sn.finalize(
+        study, task, space, trainer, folder=folder, progress=style, progress_file=file
+    )

@@ -96,7 +96,8 @@ def print_summary(summary: sn.StudySummary, final: sn.FinalNetwork | None) -> No
     shared.say(f"Best architecture (trial {best.number}): {words}")
     shared.say(f"Validation {summary.metric}: {best.value:.4f}")
     if final is not None:
-        shared.say(f"Test {summary.metric}: {final.test_value:.4f} (retrained, tested once)")
+        times = "once" if final.test_uses == 1 else f"{final.test_uses} times with this study"
+        shared.say(f"Test {summary.metric}: {final.test_value:.4f} (retrained, tested {times})")
         shared.say(f"Network: {os.path.relpath(final.folder)} (its README.md says how to use it)")
     n = len(summary.completed)
     shared.say(

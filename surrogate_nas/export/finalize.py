@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TextIO, final
 
 import optuna
 import torch
@@ -19,11 +20,15 @@ from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingEr
 from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.export.record import json_value, write_network
 from surrogate_nas.results.dashboard.callback import DashboardCallback
-from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.results.training_progress import Style, TrainingProgress, training_words
+from surrogate_nas.space import Architecture, SearchSpace, build_network
 from surrogate_nas.task import Task
+from surrogate_nas.training.estimate import expected_seconds
 from surrogate_nas.training.trainer import Outcome, StopReason, Trainer, seeded
 
 OnEpoch = Callable[[int, float], bool]
+
+_logger = logging.getLogger(__name__)
 
 _FAILURES = (StopReason.NOT_FINITE, StopReason.OUT_OF_MEMORY)
 
@@ -48,6 +53,8 @@ class FinalNetwork:
             was trained on.
         folder: Folder of the exported network. In the ``result`` of an ExportError it is the
             folder that could not be written.
+        test_uses: Number of times that the study's networks were evaluated on the test split, this
+            time included.
     """
 
     trial_number: int
@@ -59,11 +66,13 @@ class FinalNetwork:
     network: nn.Module
     outcome: Outcome
     folder: Path
+    test_uses: int = 1
 
     def __repr__(self) -> str:
+        times = "" if self.test_uses == 1 else f" (split used {self.test_uses} times)"
         return visible(
             f"<FinalNetwork of trial {self.trial_number}: {self.summary}; "
-            f"validation {self.validation_value:.4f}, test {self.test_value:.4f}, "
+            f"validation {self.validation_value:.4f}, test {self.test_value:.4f}{times}, "
             f"in {str(self.folder)!r}>"
         )
 
@@ -76,12 +85,16 @@ def finalize(
     *,
     folder: str | os.PathLike[str] | None = None,
     on_epoch: OnEpoch | None = None,
+    progress: Style = "auto",
+    progress_file: TextIO | None = None,
 ) -> FinalNetwork:
     """Retrain the best architecture on training and validation data, test it once, export it.
 
-    The study's user attribute ``test_value`` stores the test metric, and ``final_folder`` the name
-    of the folder. The folder holds the network in forms that work without this package, and its
-    README lists them. It is written as a whole or not at all.
+    The study's user attribute ``test_value`` stores the test metric, ``test_uses`` how often the
+    test split has been used, and ``final_folder`` the name of the folder. If the split was used
+    before, a warning in the log says so: a choice between several final networks by their test
+    values makes these too good. The folder holds the network in forms that work without this
+    package, and its README lists them. It is written as a whole or not at all.
 
     Args:
         study: A study with at least one completed trial.
@@ -92,6 +105,8 @@ def finalize(
             folder ``<study>-final`` in the working directory.
         on_epoch: Called with the epoch (from 0) and its metric, to show progress. It must return
             False, since True ends the training.
+        progress: Display of the retraining and the time left, a style of ``ProgressBar``.
+        progress_file: File that it is written to; by default standard error.
 
     Returns:
         The retrained network, its test metric and its folder.
@@ -99,10 +114,9 @@ def finalize(
     Raises:
         StudyError: The study has no completed trial, several objectives or another task, or its
             best trial does not belong to this space.
-        TrainingError: The retraining diverged, ran out of memory, or reached its time limit
-            within the first epoch.
-        ExportError: The folder exists already or cannot be written. If this happens after the
-            training, ``result`` of the error is the FinalNetwork.
+        TrainingError: The retraining diverged, ran out of memory, or had no time for an epoch.
+        ExportError: The folder exists already or cannot be written. After the training,
+            ``result`` of the error is the FinalNetwork.
     """
     best = _best_trial(study)
     if study.user_attrs.get(attributes.TASK_FINGERPRINT, task.fingerprint) != task.fingerprint:
@@ -113,39 +127,115 @@ def finalize(
         )
     space = space.for_task(task)
     architecture = _architecture(best, space)
+    n_uses = _test_uses(study) + 1
     # NOTE: all that can fail without training (the path, the record, the build) comes before it.
     place = _place(folder, study)
     record = write_network(space, best.params, architecture, task)
     network = _built(best, space, architecture, task, trainer.seed)
     own = trainer.override(**space.training(architecture))
-    groups = space.parameter_groups(network)
-    outcome = own.train(network, task.merged(), on_epoch=on_epoch, groups=groups)
-    test_value = own.evaluate(network, task, task.test)
-    failed = outcome.stop_reason in _FAILURES or not math.isfinite(test_value)
-    if failed or outcome.epochs == 0:
-        raise TrainingError(
-            expected="a retraining of at least one epoch, with finite outputs",
-            got=f"one that ended after {outcome.epochs} epochs with: {outcome.stop_reason.value}",
-            fix="lower the Trainer's learning rate, or give it more time or memory",
-        )
-    # Before the export, which may fail: the test split is looked at only once.
+    described = space.describe(architecture)
+    merged = task.merged()
+    shown = _shown(network, merged, own, described, progress, progress_file)
+    outcome = _retrained(network, merged, own, space, on_epoch, shown)
+    # Counted before the value is known: whatever fails afterwards, the split has been looked at.
+    study.set_user_attr(attributes.TEST_USES, n_uses)
+    test_value = _tested(network, task, own, outcome)
     study.set_user_attr(attributes.TEST_VALUE, test_value)
     study.set_user_attr(attributes.TEST_TRIAL, best.number)
     final = FinalNetwork(
         trial_number=best.number,
         architecture=architecture,
         summary=space.summary(architecture),
-        description=space.describe(architecture),
+        description=described,
         validation_value=study.best_value,
         test_value=test_value,
         network=_as_exported(network),
         outcome=outcome,
         folder=place,
+        test_uses=n_uses,
     )
     final = _exported(final, study.study_name, task, own, record)
     study.set_user_attr(attributes.FINAL_FOLDER, final.folder.name)
     DashboardCallback(space).flush(study, anew=True)
     return final
+
+
+def _test_uses(study: optuna.Study) -> int:
+    """Return how often the test split has been used before, and warn if it has."""
+    attrs = study.user_attrs
+    found = attrs.get(attributes.TEST_USES)
+    # NOTE: earlier versions wrote down the value alone.
+    n_uses = found if isinstance(found, int) else int(attrs.get(attributes.TEST_VALUE) is not None)
+    if n_uses:
+        _logger.warning(
+            "The test split of study %r has been used %s before. Report the first test value, or "
+            "that of new data: the best of several is too good.",
+            study.study_name,
+            "once" if n_uses == 1 else f"{n_uses} times",
+        )
+    return n_uses
+
+
+def _shown(
+    network: nn.Module,
+    task: Task,
+    trainer: Trainer,
+    described: dict[str, float],
+    style: Style,
+    file: TextIO | None,
+) -> TrainingProgress:
+    """Return a display of the retraining, which knows its size and about how long it takes."""
+    seconds = math.nan if style == "quiet" else expected_seconds(network, task, trainer)
+    words = training_words(described, trainer.epochs, seconds)
+    n_epochs = trainer.epochs
+    return TrainingProgress("Retraining", words, n_epochs, seconds, style=style, file=file)
+
+
+def _retrained(
+    network: nn.Module,
+    task: Task,
+    trainer: Trainer,
+    space: SearchSpace,
+    on_epoch: OnEpoch | None,
+    shown: TrainingProgress,
+) -> Outcome:
+    """Train a network in place, and show how far that is.
+
+    Raises:
+        TrainingError: The network is of no use. It is not tested then.
+    """
+    with shown:
+        outcome = trainer.train(
+            network,
+            task,
+            on_epoch=on_epoch,
+            on_loss=shown.epoch,
+            groups=space.parameter_groups(network),
+        )
+    if outcome.stop_reason in _FAILURES or outcome.epochs == 0:
+        raise _failed(outcome)
+    return outcome
+
+
+def _tested(network: nn.Module, task: Task, trainer: Trainer, outcome: Outcome) -> float:
+    """Return the metric on the test split.
+
+    Raises:
+        TrainingError: It is not finite.
+    """
+    test_value = trainer.evaluate(network, task, task.test)
+    if not math.isfinite(test_value):
+        raise _failed(outcome)
+    return test_value
+
+
+def _failed(outcome: Outcome) -> TrainingError:
+    """Return the error for a retraining that gave no network of use."""
+    return TrainingError(
+        expected="a retraining of at least one epoch, with finite outputs",
+        got=f"one that ended after {outcome.epochs} epochs with: {outcome.stop_reason.value}",
+        fix="lower the Trainer's learning rate, or give it more time or memory",
+    )
 
 
 def _architecture(best: optuna.trial.FrozenTrial, space: SearchSpace) -> Architecture:
@@ -179,7 +269,7 @@ def _built(
     """Return the best trial's network, untrained, with weights that the seed fixes."""
     try:
         with seeded(seed):
-            return space.build(architecture, task)
+            return build_network(space, architecture, task)
     except Exception as error:  # build may be a user's, and must have changed since the trial
         raise StudyError(
             expected=f"{type(space).__name__} to build the architecture of trial {best.number}",
@@ -226,7 +316,7 @@ def _exported(
         notes=f"Study `{name}`, trial {final.trial_number}: `{plain(final.summary, 1000)}`.\n"
         f"`{plain(metric)}`: {final.validation_value:.4f} on validation data in the search, "
         f"{final.test_value:.4f} on test data after it was trained again on training and "
-        "validation data.",
+        f"validation data.{_uses_words(final.test_uses)}",
     )
     try:
         return replace(final, folder=write_folder(final.folder, contents))
@@ -242,6 +332,13 @@ def _exported(
         raise failed from error
 
 
+def _uses_words(n_uses: int) -> str:
+    """Return a sentence on earlier uses of the test split; empty if there are none."""
+    if n_uses == 1:
+        return ""
+    return f" Networks of this study were evaluated on the test data {n_uses} times in all."
+
+
 def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer) -> dict[str, Any]:
     """Return the contents of ``metrics.json``, except what write_folder adds on the files."""
     return {
@@ -250,6 +347,7 @@ def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer)
         "direction": task.direction,
         "validation_value": json_value(final.validation_value),
         "test_value": final.test_value,
+        "test_uses": final.test_uses,
         "study": study_name,
         "trial": final.trial_number,
         "epochs": final.outcome.epochs,

@@ -7,6 +7,7 @@ never sees half of it.
 from __future__ import annotations
 
 import copy
+import hashlib
 import itertools
 import json
 import os
@@ -34,7 +35,7 @@ from surrogate_nas.export.programs import (
     write_program,
     write_torchscript,
 )
-from surrogate_nas.export.record import ARCHITECTURE_FILE, WEIGHTS_FILE
+from surrogate_nas.export.record import ARCHITECTURE_FILE, DIGEST, WEIGHTS_FILE
 from surrogate_nas.export.standalone import network_source
 from surrogate_nas.task import Task
 from surrogate_nas.tensors import AnyTensors
@@ -233,8 +234,10 @@ def _fill(path: Path, contents: Contents) -> None:
         folder = _Folder(path, network, task, inputs, _outputs(network, inputs))
     # NOTE: safetensors refuses tensors that share memory, so each gets its own copy.
     weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
-    _write(path / WEIGHTS_FILE, safetensors.torch.save(weights))
-    _write_json(path / ARCHITECTURE_FILE, contents.architecture)
+    data = safetensors.torch.save(weights)
+    _write(path / WEIGHTS_FILE, data)
+    digest = hashlib.sha256(data).hexdigest()
+    _write_json(path / ARCHITECTURE_FILE, {**contents.architecture, DIGEST: digest})
     _try_source(folder)
     _try_programs(folder)
     exported = {"largest_difference": folder.differences, "left_out": folder.left_out}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -23,8 +25,10 @@ from surrogate_nas.export.record import (
 )
 from surrogate_nas.files.bounded import bounded_size, read_bounded
 from surrogate_nas.files.checked_json import read_as
-from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.space import Architecture, SearchSpace, build_network
 from surrogate_nas.training.trainer import seeded
+
+_logger = logging.getLogger(__name__)
 
 _HEADER_BYTES = 16 * 2**20
 """Bytes that names and shapes may take in a file of weights."""
@@ -47,7 +51,8 @@ def load_model(folder: str | os.PathLike[str], *, space: SearchSpace | None = No
 
     Raises:
         ModelFolderError: A file is missing, damaged, too large or no regular file, the files do
-            not belong together, or `space` is missing or another one.
+            not belong together, or `space` is missing or another one. Or the weights have another
+            SHA-256 than the one that was written, or are not finite.
     """
     path = Path(folder)
     record = _read_record(path)
@@ -85,15 +90,16 @@ def _built(
         # NOTE: a user's network may compute constants as it is built, which the meta device
         # would lose, so it is built for real.
         with seeded(0), torch.device("cpu"):
-            network = space.build(architecture, record.shape).cpu()
+            network = build_network(space, architecture, record.shape).cpu()
     else:
         _require_plausible_size(space.describe(architecture)["parameters"], file)
         with torch.device("meta"):
-            network = space.build(architecture, record.shape)
+            network = build_network(space, architecture, record.shape)
     wanted = network.state_dict()
     most = sum(value.nbytes for value in wanted.values()) + _HEADER_BYTES
-    weights = _read_weights(file, most)
+    weights = _read_weights(file, most, record.digest)
     _require_fit(weights, wanted)
+    _require_finite(weights, wanted)
     # Tensors on the meta device have no memory to copy to, so the weights take their place.
     network.load_state_dict(weights, assign=not is_own)
     return network
@@ -108,9 +114,20 @@ def _require_plausible_size(n_parameters: float, file: Path) -> None:
         raise _mismatch(f"{n_bytes:,} bytes of weights for {n_parameters:,.0f} parameters")
 
 
-def _read_weights(file: Path, most: int) -> dict[str, torch.Tensor]:
-    """Return the tensors of a safetensors file of at most `most` bytes."""
+def _read_weights(file: Path, most: int, digest: str | None) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file of at most `most` bytes, after its checksum."""
     data = read_bounded(file, most, partial(_unreadable, file), follow_links=False)
+    found = hashlib.sha256(data).hexdigest()
+    if digest is None:
+        _logger.warning(
+            "%s has no checksum of its weights, as an earlier version wrote it.", file.parent
+        )
+    elif found != digest:
+        raise ModelFolderError(
+            expected=f"{WEIGHTS_FILE} with SHA-256 {digest[:16]}…, as {ARCHITECTURE_FILE} says",
+            got=f"a file with {found[:16]}…",
+            fix="get the folder again, as finalize wrote it",
+        )
     try:
         return safetensors.torch.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
@@ -127,6 +144,26 @@ def _require_fit(weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch
         got, needed = (_said(tensors.get(name)) for tensors in (weights, wanted))
         if got != needed:
             raise _mismatch(f"{got} as {name[:100]!r} where the architecture has {needed}")
+
+
+def _require_finite(
+    weights: Mapping[str, torch.Tensor], built: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse weights that are not finite, except where the network is built with the same ones.
+
+    A mask of attention, for example, holds minus infinity from the start.
+    """
+    for name, tensor in weights.items():
+        is_finite = tensor.isfinite()
+        if is_finite.all():
+            continue
+        start = built[name]
+        if start.is_meta or not torch.equal(tensor[~is_finite], start[~is_finite]):
+            raise ModelFolderError(
+                expected=f"finite numbers in {WEIGHTS_FILE}",
+                got=f"{int((~is_finite).sum())} that are not, in {name[:100]!r}",
+                fix="get the folder again, as finalize wrote it, or train the network again",
+            )
 
 
 def _said(tensor: torch.Tensor | None) -> str:

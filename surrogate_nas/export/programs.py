@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from surrogate_nas import tensors
 from surrogate_nas.errors import ExportError, MissingExtraError
 from surrogate_nas.tensors import Tensors
+from surrogate_nas.training.probe import value_read
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -68,17 +70,35 @@ def write_program(program: ExportedProgram, path: Path) -> nn.Module:
 
 
 def write_torchscript(network: nn.Module, example: Tensors, path: Path) -> nn.Module:
-    """Write a network as TorchScript, and return the network that its file gives back."""
+    """Write a network as TorchScript, and return the network that its file gives back.
+
+    Raises:
+        ExportError: The network reads values. A trace would always go the way of the example.
+    """
     is_plain = isinstance(example, torch.Tensor)
     inputs: dict[str, Any] = (
         {"example_inputs": example} if is_plain else {"example_kwarg_inputs": dict(example)}
     )
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        _require_no_reads(value_read(lambda: tensors.call(network, example)))
         # NOTE: a network that returns named tensors can only be traced if that is not strict.
         traced = torch.jit.trace(network, strict=is_plain, **inputs)  # type: ignore[no-untyped-call]
+    # NOTE: NumPy reads values without an operation of PyTorch.
+    _require_no_reads(next((str(w.message) for w in said if "NumPy" in str(w.message)), None))
     torch.jit.save(traced, path)
     loaded: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
     return loaded
+
+
+def _require_no_reads(read: str | None) -> None:
+    """Refuse a network that decides by values of its input."""
+    if read is not None:
+        raise ExportError(
+            expected="a network that does the same operations for every input",
+            got=f"one that does not: {read}",
+            fix="use load_model, which runs the network's own code",
+        )
 
 
 def require_onnx() -> None:

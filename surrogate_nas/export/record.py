@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -33,6 +34,8 @@ _FIELDS = (
     *("format", "schema", "space", "space_class", "params", "summary", "description"),
     *("input_shape", "n_outputs", "classes"),
 )
+DIGEST = "weights_sha256"
+"""Field with the SHA-256 of the weights' file. Folders of earlier versions have none."""
 _MOST_PARAMS = 10_000
 
 
@@ -46,12 +49,14 @@ class NetworkRecord:
         space_class: Class name of the search space.
         params: Parameters of the trial.
         shape: Input shape and number of outputs of the task.
+        digest: SHA-256 of the weights' file; None in a folder of an earlier version.
     """
 
     space: SearchSpace | None
     space_class: str
     params: dict[str, Any]
     shape: ReferenceShape
+    digest: str | None = None
 
 
 def write_network(
@@ -93,13 +98,24 @@ def read_network(data: bytes) -> NetworkRecord:
         raise damaged(f"the format {FORMAT!r}", "another document")
     if document.get("schema") != SCHEMA:
         raise damaged(f"schema {SCHEMA}", document.get("schema"))
+    given = document.pop(DIGEST, None)
+    digest = None if given is None else _digest(given)
     record = read_object(document, "the file", with_shape(document, _FIELDS))
     return NetworkRecord(
         read_space(record["space"]),
         read_text(record["space_class"], "space_class", 1000),
         _params(record["params"]),
         read_shape(record),
+        digest,
     )
+
+
+def _digest(value: Any) -> str:
+    """Return a SHA-256 in hexadecimal digits."""
+    text = read_text(value, DIGEST, 64)
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise damaged(f"64 hexadecimal digits as {DIGEST}", text)
+    return text
 
 
 def json_value(value: Any) -> Any:

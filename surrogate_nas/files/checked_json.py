@@ -7,6 +7,7 @@ Each ``read_`` function returns the value that it was given, or raises a RecordE
 from __future__ import annotations
 
 import json
+import math
 import reprlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -92,6 +93,17 @@ def read_text(value: Any, where: str, most: int = MOST_TEXT) -> str:
     if not isinstance(value, str) or len(value) > most:
         raise damaged(f"a text of at most {most} characters as {where}", value)
     return value
+
+
+def finite(value: object) -> float | None:
+    """Return a finite number as a float, and anything else as None; a boolean is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON may hold whole numbers of any length
+        return None
+    return number if math.isfinite(number) else None
 
 
 @contextmanager

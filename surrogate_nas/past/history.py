@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import math
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import PastTaskError, StudyError, visible
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.past.mapping import SpaceMapping
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.past.readers.sql import SqlReader, engine_of, unwrapped
@@ -188,19 +188,11 @@ def _left_out(reason: str) -> StudyError:
 
 def _meta_features(attr: Any) -> dict[str, float] | None:
     """Return a study's meta-features, or None where its attribute is not of numbers by name."""
-    if not isinstance(attr, Mapping) or not all(_is_finite(value) for value in attr.values()):
+    if not isinstance(attr, Mapping):
         return None
-    return {str(name): float(value) for name, value in attr.items()}
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether a value is a finite number, and no boolean."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
+    numbers = {name: finite(value) for name, value in attr.items()}
+    found = {name: number for name, number in numbers.items() if number is not None}
+    return found if len(found) == len(numbers) else None
 
 
 def _with_progress(studies: Sequence[StoredStudy]) -> Iterator[StoredStudy]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast, final
@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import PastTaskError, StudyError, visible
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.past.tables.checks import Check, Duplicates
 from surrogate_nas.past.tables.checks import Direction as Direction
 from surrogate_nas.past.tables.reading import TableLike, TablePath, as_table, read_csv
@@ -63,19 +64,31 @@ class PastTask:
             raise PastTaskError(
                 expected="direction 'minimize' or 'maximize'", got=repr(self.direction), fix=fix
             )
+        for what, given in (("parameter sets", self.params), ("values", self.values)):
+            if not _is_row(given):
+                raise PastTaskError(
+                    expected=f"a sequence of {what}",
+                    got=f"{given!r:.60} of type {type(given).__name__}",
+                    fix=fix,
+                )
         if len(self.params) != len(self.values) or not len(self.values):
             raise PastTaskError(
                 expected="as many parameter sets as values, at least one",
                 got=f"{len(self.params)} parameter sets and {len(self.values)} values",
                 fix=fix,
             )
+        odd = next((one for one in self.params if not isinstance(one, Mapping)), None)
+        if odd is not None or not isinstance(self.meta_features, Mapping | None):
+            raise PastTaskError(
+                expected="parameter sets and meta-features as dicts of values by name",
+                got=f"{self.meta_features if odd is None else odd!r:.60}",
+                fix=fix,
+            )
         for index, value in enumerate(self.values):
-            # NOTE: a boolean is an int to Python, but no value that a training reached.
-            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if not number or not math.isfinite(value):
+            if finite(_plain(value)) is None:
                 raise PastTaskError(
                     expected="finite numbers as values",
-                    got=f"{value!r} at position {index}",
+                    got=f"{value!r:.100} at position {index}",
                     fix=f"leave failed trainings out of past task {self.name!r}",
                 )
 
@@ -180,6 +193,18 @@ class PastTask:
     def informative(self) -> bool:
         """Whether the values rank anything: at least two of them differ."""
         return len(set(self.values)) > 1
+
+
+def _plain(value: object) -> object:
+    """Return a number of NumPy as Python's, and anything else as it is."""
+    return float(value) if isinstance(value, np.floating | np.integer) else value
+
+
+def _is_row(given: object) -> bool:
+    """Return whether something is a sequence of items: a list, a tuple, a column."""
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Collection):
+        return False
+    return getattr(given, "ndim", 1) == 1 and hasattr(given, "__getitem__")
 
 
 def read_table(

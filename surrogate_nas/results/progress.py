@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Literal, TextIO, final
+from typing import Any, TextIO, final
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -18,8 +18,8 @@ from surrogate_nas.attributes import counts
 from surrogate_nas.errors import visible
 from surrogate_nas.results.diagnosis import Finding, diagnose
 from surrogate_nas.results.summary import StudySummary, summarize
-
-Style = Literal["auto", "bar", "lines", "quiet"]
+from surrogate_nas.results.ticker import LONGEST_SILENCE, Ticker
+from surrogate_nas.results.training_progress import Style, duration
 
 _REDRAW_SECONDS = 0.1
 
@@ -30,9 +30,10 @@ class ProgressBar:
 
     Pass it to ``study.optimize(callbacks=[bar])``, and to ``Objective(progress=bar)`` for the
     epochs of the current training. It takes the place of Optuna's ``show_progress_bar=True``,
-    which still works. On a terminal it is one line that is drawn again and again. Elsewhere one
-    line is printed for each finished trial. If the surrogate does not help, the bar says so once
-    in full, and then in a few words in the line. Threads may share a bar.
+    which still works. On a terminal it is one line that is drawn again and again. Elsewhere a
+    first line says what is trained, one is printed for each finished trial, and during a long
+    training one comes at least every 30 seconds. If the surrogate does not help, the bar says so
+    once in full, and then in a few words in the line. Threads may share a bar.
 
     Args:
         n_trials: Number of trials to come, as in ``study.optimize``.
@@ -60,6 +61,7 @@ class ProgressBar:
         self._summary: StudySummary | None = None
         self._findings: tuple[Finding, ...] = ()
         self._epochs: dict[int, tuple[int, int, float | None]] = {}
+        self._has_begun = self._is_open = False
         self._bar: Any = None
         self._make_threaded()
 
@@ -69,14 +71,52 @@ class ProgressBar:
         self._lock = threading.RLock()
         self._began = time.monotonic()
         self._drawn = -math.inf
+        self._said_at = self._began
+        self._ticker = Ticker(self._tick)
 
     def __getstate__(self) -> dict[str, Any]:
-        apart = ("_lock", "_began", "_drawn", "_bar")
+        apart = ("_lock", "_began", "_drawn", "_bar", "_said_at", "_ticker")
         return {name: value for name, value in self.__dict__.items() if name not in apart}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _bar=None)
         self._make_threaded()
+
+    def open(self) -> None:
+        """Print a line at least every 30 seconds from now on, off a terminal; until it is closed.
+
+        Without it this holds as long as trainings run whose epochs the bar is told of.
+        """
+        self._is_open = True
+        if self._is_lines:
+            self._ticker.start()
+
+    @property
+    def wants_words(self) -> bool:
+        """Whether the next training that begins is to be described."""
+        return self._is_lines and not self._has_begun
+
+    def begin(self, trial_number: int, n_epochs: int, words: str = "") -> None:
+        """Take in that a training begins.
+
+        Args:
+            trial_number: Number of the trial.
+            n_epochs: Number of all epochs.
+            words: The training in numbers. Off a terminal a line says those of the first one.
+        """
+        with self._lock:
+            self._epochs[trial_number] = (0, n_epochs, None)
+            if not self._is_lines:
+                return
+            if words and not self._has_begun:
+                self._has_begun = True
+                self._print(f"trial {trial_number}: training {words}")
+            self._ticker.start()
+
+    def ended(self, trial_number: int) -> None:
+        """Take in that a training has ended, however it ended."""
+        with self._lock:
+            self._epochs.pop(trial_number, None)
 
     def epoch(
         self, trial_number: int, epoch: int, n_epochs: int, loss: float | None = None
@@ -118,6 +158,8 @@ class ProgressBar:
 
     def close(self) -> None:
         """Leave the bar as it is. The bar does so itself after the last trial."""
+        self._ticker.stop()
+        self._is_open = False
         with self._lock:
             if self._bar is not None:
                 self._bar.close()
@@ -143,6 +185,11 @@ class ProgressBar:
     def _is_bar(self) -> bool:
         """Whether progress is a bar, and not lines."""
         return self._style == "bar" or (self._style == "auto" and self._out.isatty())
+
+    @property
+    def _is_lines(self) -> bool:
+        """Whether progress is lines."""
+        return self._style != "quiet" and not self._is_bar
 
     @property
     def _out(self) -> TextIO:
@@ -195,7 +242,7 @@ class ProgressBar:
         self._drawn = time.monotonic()
         total = max(self.n_trials, self._done)
         filled = round(10 * self._done / total) if total else 10
-        left = "" if self._done >= total else f" {_duration(self.seconds_left)} left"
+        left = "" if self._done >= total else f" {duration(self.seconds_left)} left"
         bar = f"{self._done}/{total} |{'█' * filled}{'░' * (10 - filled)}|{left} · {self.words}"
         width = shutil.get_terminal_size().columns - 1
         self._bar.n = self._done
@@ -206,9 +253,24 @@ class ProgressBar:
         values = "" if trial.values is None else " ".join(f"{value:.4f}" for value in trial.values)
         said = [f"trial {trial.number}: {trial.state.name.lower()} {values}".rstrip()]
         total = max(self.n_trials, self._done)
-        left = "" if self._done >= total else f", {_duration(self.seconds_left)} left"
+        left = "" if self._done >= total else f", {duration(self.seconds_left)} left"
         said += [self._best_words, f"{self._done}/{total}{left}", self._screened_words]
         return " | ".join(words for words in said if words)
+
+    def _tick(self) -> bool:
+        """Print a line if none has come for a while; return whether there is more to wait for."""
+        with self._lock:
+            if not (self._is_open or self._epochs):
+                return False
+            if time.monotonic() - self._said_at >= LONGEST_SILENCE:
+                left = (
+                    ""
+                    if math.isnan(self.seconds_left)
+                    else f", {duration(self.seconds_left)} left"
+                )
+                said = [f"{self._done}/{self.n_trials}{left}", self._now_words, self._best_words]
+                self._print(" | ".join(words for words in said if words))
+            return True
 
     def _warn(self) -> None:
         """Print each new finding of the diagnosis in full."""
@@ -222,14 +284,4 @@ class ProgressBar:
         write: Callable[..., Any] = tqdm.write if self._is_bar else print
         write(visible(words), file=self._out)
         self._out.flush()
-
-
-def _duration(seconds: float) -> str:
-    """Return seconds in the unit that people would use."""
-    if math.isnan(seconds):
-        return "?"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+        self._said_at = time.monotonic()

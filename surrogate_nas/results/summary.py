@@ -16,6 +16,7 @@ from scipy.special import ndtri
 from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import StudyError, visible
+from surrogate_nas.files.checked_json import finite as finite
 from surrogate_nas.results.damage import readable_study
 
 _MIN_PAIRS = 3
@@ -200,17 +201,7 @@ def number(trial: FrozenTrial, attr: str) -> float | None:
     """Return a trial's user attribute if it is a finite number."""
     return finite(trial.user_attrs.get(attr))
 
-
-def finite(found: Any) -> float | None:
-    """Return a finite number as a float, and anything else as None."""
     # NOTE: other programs may store anything under the name of an attribute.
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return None
-    try:
-        value = float(found)
-    except OverflowError:  # a whole number of hundreds of digits
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _weights(found: Any) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, final
 
 import optuna
 from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore, upload_artifact
@@ -62,9 +64,10 @@ def attach_surrogate(
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         store, place = _store(artifact_store)
         try:
-            identity = upload_artifact(
-                artifact_store=store, file_path=str(path), study_or_trial=study
-            )
+            with _whole(store) as watched:
+                identity = upload_artifact(
+                    artifact_store=watched, file_path=str(path), study_or_trial=study
+                )
         except Exception as error:  # each store has its own
             raise StudyError(
                 expected=f"an artifact store that can be written ({_words(place)})",
@@ -75,6 +78,49 @@ def attach_surrogate(
     record = {"artifact": identity, "sha256": digest, **place}
     # NOTE: last, so that a record never names an artifact that is not there yet.
     study.set_user_attr(attributes.SURROGATE_ARTIFACT, record)
+
+
+@final
+class _Watched:
+    """An artifact store that remembers what was written.
+
+    Args:
+        store: Any of Optuna's stores.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._written: list[str] = []
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write an artifact."""
+        self._written.append(artifact_id)
+        self._store.write(artifact_id, content_body)
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Open an artifact."""
+        reader: BinaryIO = self._store.open_reader(artifact_id)
+        return reader
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove an artifact."""
+        self._store.remove(artifact_id)
+
+    def remove_written(self) -> None:
+        """Remove all that was written, as far as it is there and can be removed."""
+        for artifact_id in self._written:
+            with contextlib.suppress(OSError, KeyError, ArtifactNotFound):
+                self._store.remove(artifact_id)
+
+
+@contextlib.contextmanager
+def _whole(store: Any) -> Iterator[_Watched]:
+    """Lend a store from which an artifact is removed if its upload fails or is interrupted."""
+    watched = _Watched(store)
+    with contextlib.ExitStack() as undo:
+        undo.callback(watched.remove_written)  # Ctrl-C leaves half a file, too
+        yield watched
+        undo.pop_all()
 
 
 def attached_surrogate(

@@ -20,9 +20,15 @@ from surrogate_nas.running.failures import is_bug, note_error
 from surrogate_nas.running.loop import Callback, Loop
 from surrogate_nas.running.processes import crew
 from surrogate_nas.running.processes.messages import Ended, Ready, Refused, StartTrial, portable
-from surrogate_nas.running.processes.remote_trial import IS_BUG, Call, Epoch, answer
+from surrogate_nas.running.processes.remote_trial import IS_BUG, Begun, Call, Epoch, answer
 from surrogate_nas.running.processes.worker_pool import Worker, WorkerPool
-from surrogate_nas.running.resuming import begin, interrupt, random_number
+from surrogate_nas.running.resuming import (
+    begin,
+    forget_checkpoint,
+    forget_checkpoints,
+    interrupt,
+    random_number,
+)
 from surrogate_nas.running.runnable import Runnable, note_settings
 from surrogate_nas.running.set_aside import set_aside_waiting
 from surrogate_nas.storage.optuna_private import as_database, id_of, storage_of, stored_trial
@@ -97,10 +103,8 @@ class ConcurrentLoop(Loop):
         """Do what a worker's message asks for; None says that the worker has ended."""
         if isinstance(message, Call):
             worker.send(_reply(self._training[worker], message))
-        elif isinstance(message, Epoch):
-            if self._progress is not None:
-                number = self._training[worker].number
-                self._progress.epoch(number, message.epoch, message.n_epochs, message.loss)
+        elif isinstance(message, Begun | Epoch):
+            self._show(self._training[worker].number, message)
         elif isinstance(message, Ready):
             self._starting.remove(worker)
             self._n_deaths = 0
@@ -112,6 +116,15 @@ class ConcurrentLoop(Loop):
             self._idle.append(worker)
         else:
             self._replace(worker, self._pool.remove(worker, seconds=10.0))
+
+    def _show(self, number: int, news: Begun | Epoch) -> None:
+        """Tell the progress bar of a training, if there is one."""
+        if self._progress is None:
+            return
+        if isinstance(news, Begun):
+            self._progress.begin(number, news.n_epochs, news.words)
+        else:
+            self._progress.epoch(number, news.epoch, news.n_epochs, news.loss)
 
     def give_up(self) -> None:
         """Fail the running trials, and put them into the queue again."""
@@ -196,7 +209,9 @@ class ConcurrentLoop(Loop):
             storage, study_id = storage_of(self.study), id_of(self.study)
             # The trial has used its place, so its repeat needs another one.
             self._n_to_start += fail_dead(storage, study_id, frozen)
+            forget_checkpoints(self._checkpoints, self.study)
             return
+        forget_checkpoint(self._checkpoints, trial)
         error = TrainingError(
             expected="a worker process that lives as long as its training",
             got=how,

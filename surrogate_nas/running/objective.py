@@ -40,7 +40,7 @@ from surrogate_nas.running.runnable import (
     note_settings,
 )
 from surrogate_nas.running.set_aside import is_set_aside
-from surrogate_nas.space import SearchSpace
+from surrogate_nas.space import SearchSpace, build_network
 from surrogate_nas.storage.repeats import should_prune
 from surrogate_nas.task import Task
 from surrogate_nas.training.device import find_device
@@ -239,7 +239,7 @@ class Objective(Runnable):
         # NOTE: the training seeds the generators again. So it draws the same numbers however many
         # the space draws here.
         with seeded(seed):
-            network = evaluation.network = space.build(architecture, self.task)
+            network = evaluation.network = build_network(space, architecture, self.task)
             description = space.describe(architecture)
         # Before the training, so that a trial that dies says what it was.
         trial.set_user_attr(attributes.ARCHITECTURE, space.summary(architecture))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import optuna
 from torch import nn
@@ -17,10 +17,12 @@ from torch import nn
 from surrogate_nas import attributes
 from surrogate_nas.results.dashboard.callback import DashboardCallback
 from surrogate_nas.results.progress import ProgressBar
-from surrogate_nas.running.processes.remote_trial import Epoch, RemoteTrial, study_name
+from surrogate_nas.results.training_progress import training_words
+from surrogate_nas.running.processes.remote_trial import Begun, Epoch, RemoteTrial, study_name
 from surrogate_nas.running.resuming import begin, checkpoint_path
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
+from surrogate_nas.training.estimate import expected_seconds
 from surrogate_nas.training.outcome import Outcome, StopReason
 from surrogate_nas.training.trainer import Trainer
 from surrogate_nas.training.warm_weights import Place, WarmWeights
@@ -153,6 +155,15 @@ class ProgressTeller(Observer):
     def __init__(self, bar: ProgressBar) -> None:
         self._bar = bar
 
+    def built(self, evaluation: Evaluation) -> None:
+        """Hear that a network has been built."""
+        words = _training_words(evaluation) if self._bar.wants_words else ""
+        self._bar.begin(evaluation.trial.number, evaluation.trainer.epochs, words)
+
+    def ended(self, evaluation: Evaluation) -> None:
+        """Hear that an evaluation has ended."""
+        self._bar.ended(evaluation.trial.number)
+
     def epoch(self, evaluation: Evaluation, epoch: int, loss: float) -> None:
         """Hear of an epoch's training."""
         self._bar.epoch(evaluation.trial.number, epoch + 1, evaluation.trainer.epochs, loss)
@@ -161,6 +172,16 @@ class ProgressTeller(Observer):
 @final
 class RemoteTeller(Observer):
     """Tells the study's own process of each epoch of a trial that is trained elsewhere."""
+
+    _is_described: ClassVar[bool] = False
+    """Whether this process has described a training. One is enough for the first line."""
+
+    def built(self, evaluation: Evaluation) -> None:
+        """Hear that a network has been built."""
+        if isinstance(evaluation.trial, RemoteTrial):
+            words = "" if RemoteTeller._is_described else _training_words(evaluation)
+            RemoteTeller._is_described = True
+            evaluation.trial.say(Begun(evaluation.trainer.epochs, words))
 
     def epoch(self, evaluation: Evaluation, epoch: int, loss: float) -> None:
         """Hear of an epoch's training."""
@@ -193,6 +214,15 @@ class WeightKeeper(Observer):
         network, outcome = evaluation.network, evaluation.outcome
         if network is not None and outcome is not None and outcome.stop_reason in _WHOLE:
             self._weights.keep(network, _place(evaluation), outcome.value)
+
+
+def _training_words(evaluation: Evaluation) -> str:
+    """Return a training in words, before it begins."""
+    if evaluation.network is None:
+        return ""
+    trainer = evaluation.trainer
+    seconds = expected_seconds(evaluation.network, evaluation.task, trainer)
+    return training_words(evaluation.trial.user_attrs, trainer.epochs, seconds)
 
 
 def _place(evaluation: Evaluation) -> Place:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import weakref
 from pathlib import Path
 
 import optuna
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.attributes import INTERRUPTED, LOCK, STOP_REASON
@@ -20,8 +22,10 @@ from surrogate_nas.storage.locking_storage import holds_lock
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 from surrogate_nas.storage.places import lock_folder
 from surrogate_nas.storage.process_locks import NoLocksError, RunningLock
-from surrogate_nas.storage.recovery import recover, requeue
+from surrogate_nas.storage.recovery import is_given_up, recover, requeue
 from surrogate_nas.storage.repeats import effective_number, origin
+
+_logger = logging.getLogger(__name__)
 
 
 def random_number(trial: optuna.trial.BaseTrial) -> int:
@@ -34,11 +38,42 @@ def random_number(trial: optuna.trial.BaseTrial) -> int:
     return trial.effective_number if isinstance(trial, RemoteTrial) else trial.number
 
 
-def checkpoint_path(folder: Path, trial: optuna.trial.BaseTrial) -> Path:
-    """Return the path of the checkpoint of a trial's training, which its repeats share."""
-    facts = [study_name(trial), origin(trial), sorted(trial.params.items())]
+def checkpoint_path(
+    folder: Path, trial: optuna.trial.BaseTrial | FrozenTrial, study: str | None = None
+) -> Path:
+    """Return the path of the checkpoint of a trial's training, which its repeats share.
+
+    Args:
+        folder: Folder for checkpoints.
+        trial: The trial.
+        study: Name of its study, where the trial does not know it.
+    """
+    name = study_name(trial) if study is None else study
+    facts = [name, origin(trial), sorted(trial.params.items())]
     digest = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
     return folder / f"trial-{origin(trial)}-{digest[:16]}.safetensors"
+
+
+def forget_checkpoints(folder: Path, study: optuna.Study) -> None:
+    """Delete the checkpoints of architectures that were given up: nobody goes on from them."""
+    found = set(folder.glob("trial-*.safetensors"))
+    for trial in study.get_trials(deepcopy=False) if found else ():
+        if is_given_up(trial):
+            _delete(found & {checkpoint_path(folder, trial, study.study_name)})
+
+
+def forget_checkpoint(folder: Path | None, trial: optuna.trial.BaseTrial) -> None:
+    """Delete the checkpoint of a trial that is given up."""
+    _delete(set() if folder is None else {checkpoint_path(folder, trial)})
+
+
+def _delete(paths: set[Path]) -> None:
+    """Delete files; one that cannot be deleted is a warning in the log."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            _logger.warning("The checkpoint %s cannot be deleted: %s", path, error)
 
 
 def interrupt(trial: optuna.trial.BaseTrial) -> None:
@@ -71,6 +106,7 @@ def begin(trial: optuna.Trial, checkpoints: Path | None) -> None:
     try:
         if checkpoints is not None:
             checkpoints.mkdir(parents=True, exist_ok=True)
+            forget_checkpoints(checkpoints, trial.study)
         if not holds_lock(storage, id_of(trial)):
             _lock(trial, folder)
     except OSError as error:

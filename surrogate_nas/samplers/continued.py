@@ -32,6 +32,7 @@ from surrogate_nas.storage.repeats import (
     effective_number,
     is_chosen,
     is_repeat,
+    named,
     whole_study,
     without_interrupted,
 )
@@ -137,7 +138,7 @@ class ContinuedSampler(BaseSampler):
         """
         self._local.owes = False
         seen, as_new = _seen(study, trial, is_new=True)
-        fixed = trial.system_attrs.get(FIXED_PARAMS, {})
+        fixed = named(trial.system_attrs.get(FIXED_PARAMS))
         # NOTE: some samplers refuse trials that they have not begun, as a grid does. They draw
         # nothing either.
         with contextlib.suppress(ValueError):

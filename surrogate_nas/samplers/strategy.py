@@ -29,7 +29,7 @@ from surrogate_nas.screening.pool import Limits, Pool
 from surrogate_nas.screening.screener import MOST_CONTESTED, Proposal
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
 from surrogate_nas.space.draw import Chooser, contains, uniform
-from surrogate_nas.storage.repeats import is_chosen
+from surrogate_nas.storage.repeats import is_chosen, named
 
 _MOST_PROPOSALS = 64
 """Number of proposals of a strategy before a random architecture is taken. All of them were tried
@@ -190,7 +190,7 @@ class StrategySampler(BaseSampler):
         return uniform(param_distribution, rng)
 
     def _choose(self, draw_in: _StrategyDraw, study: optuna.Study, trial: FrozenTrial) -> Choice:
-        fixed = trial.system_attrs.get(attributes.FIXED_PARAMS, {})
+        fixed = named(trial.system_attrs.get(attributes.FIXED_PARAMS))
 
         def choose(known: KnownTrials, rng: np.random.Generator, attempt: int) -> Choice:
             # NOTE: workers that know the same and follow a strategy without randomness would

@@ -30,7 +30,7 @@ from surrogate_nas.screening.rules import PoolMix, ScreeningRules
 from surrogate_nas.screening.screener import Proposal, Screener
 from surrogate_nas.space import Distributions, ParameterSpace, SearchSpace, SpaceLike, as_space
 from surrogate_nas.space.draw import random_chooser, replay_chooser
-from surrogate_nas.storage.repeats import is_chosen
+from surrogate_nas.storage.repeats import is_chosen, named
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 _SEEDS = 2**32
@@ -215,7 +215,7 @@ class SurrogateSampler(BaseSampler):
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Forward to the base sampler."""
         if is_chosen(trial):
-            advance_counters(study, trial.system_attrs.get(attributes.COUNTERS, {}))
+            advance_counters(study, trial.system_attrs.get(attributes.COUNTERS))
         self._base.before_trial(study, trial)
 
     def after_trial(
@@ -284,7 +284,7 @@ class SurrogateSampler(BaseSampler):
 
     def _choose(self, screener: Screener, study: optuna.Study, trial: FrozenTrial) -> Choice:
         """Screen a pool for one trial and store with it what was chosen and predicted."""
-        fixed = trial.system_attrs.get(attributes.FIXED_PARAMS, {})
+        fixed = named(trial.system_attrs.get(attributes.FIXED_PARAMS))
         counters: dict[str, int] = {}
 
         def choose(known: KnownTrials, rng: np.random.Generator, attempt: int) -> Choice:

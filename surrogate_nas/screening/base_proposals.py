@@ -117,10 +117,17 @@ class BaseProposals:
         return {key: value for key, value in now.items() if self._counters.get(key) != value}
 
 
-def advance_counters(study: optuna.Study, counters: Mapping[str, int]) -> None:
-    """Write a base sampler's counters into its study, unless they are further there."""
-    now = counters_of(study) if counters else {}
-    for key, value in counters.items():
+def advance_counters(study: optuna.Study, counters: Any) -> None:
+    """Write a base sampler's counters into its study, unless they are further there.
+
+    Args:
+        study: The study.
+        counters: Counters by name, as :func:`counters_of` returns them, or what another program
+            has stored in their place. What is no counter is left out.
+    """
+    given = counters if isinstance(counters, Mapping) else {}
+    now = counters_of(study) if given else {}
+    for key, value in _counters(given).items():
         if value > now.get(key, -1):
             set_study_system_attr(study, key, value)
 
@@ -151,7 +158,11 @@ def counters_of(study: optuna.Study) -> dict[str, int]:
 
     Other attributes hold identities of trials (NSGA-II's parents), which differ in the replica.
     """
-    attrs = study_system_attrs(study)
+    return _counters(study_system_attrs(study))
+
+
+def _counters(attrs: Mapping[str, Any]) -> dict[str, int]:
+    """Return those of some attributes that are whole numbers."""
     return {k: v for k, v in attrs.items() if isinstance(v, int) and not isinstance(v, bool)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,5 +136,7 @@ def _seconds(trial: FrozenTrial) -> float:
     """Return how long the training took, or the whole trial where that is not stored."""
     stored = trial.user_attrs.get(attributes.TRAIN_SECONDS)
     if isinstance(stored, int | float) and not isinstance(stored, bool):
-        return float(stored)
+        # NOTE: other programs may store whole numbers of any length.
+        with contextlib.suppress(OverflowError):
+            return float(stored)
     return math.nan if trial.duration is None else trial.duration.total_seconds()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -72,17 +73,51 @@ def unpack(states: Any, owner: object) -> bool:
     try:
         for target, state in zip(targets, states, strict=True):
             _set(target, state)
-    except (TypeError, ValueError, KeyError, IndexError):
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError):
         for target, state in zip(targets, before, strict=True):
             _set(target, state)
         return False
     return True
 
 
+_PLACES = {"pos": 624, "buffer_pos": 4, "has_uint32": 1}
+"""Largest place in the words of a state. NumPy reads at any place that it is given."""
+_MOST_WORD = 2**128 - 1
+
+
+def _require_place(name: str, value: Any) -> None:
+    """Refuse a place beyond a state's words, from which NumPy would read foreign memory."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or not 0 <= value <= _PLACES.get(name, _MOST_WORD):
+        raise ValueError(f"{name} is no place or word of a state")
+
+
+def _require_like(given: Any, own: Any, name: str = "") -> None:
+    """Refuse a bit generator's state of another form than its own, or with impossible numbers."""
+    if isinstance(own, Mapping):
+        if not isinstance(given, Mapping) or given.keys() != own.keys():
+            raise ValueError("a state of another form")
+        for key, value in own.items():
+            _require_like(given[key], value, key)
+    elif isinstance(own, list):
+        if not isinstance(given, list) or len(given) != len(own):
+            raise ValueError("a state of another length")
+        for one in given:
+            _require_place("", one)
+    elif isinstance(own, int):
+        _require_place(name, given)
+    elif given != own:
+        raise ValueError("a state of another kind")
+
+
 def _set(target: State, state: list[Any]) -> None:
     if isinstance(target, np.random.Generator):
+        _require_like(state[1], _plain(target.bit_generator.state))
         target.bit_generator.state = state[1]
         return
     kind, text, position, has_gauss, gauss = state
+    _require_place("pos", position)
+    if not math.isfinite(gauss):
+        raise ValueError("a number that is not finite is waiting")
     words = np.frombuffer(base64.b64decode(text, validate=True), dtype="<u4")
     target.set_state((kind, words, position, has_gauss, gauss))

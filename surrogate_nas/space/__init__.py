@@ -1,5 +1,6 @@
 """Search spaces: what architectures there are, and how one becomes a network."""
 
+from surrogate_nas.space.building import build_network
 from surrogate_nas.space.parameters import (
     ParameterSpace,
     SpaceLike,
@@ -31,6 +32,7 @@ __all__ = [
     "SpaceLike",
     "TaskShape",
     "as_space",
+    "build_network",
     "count",
     "distributions",
     "fingerprint",

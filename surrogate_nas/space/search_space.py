@@ -23,6 +23,7 @@ from surrogate_nas import tensors
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.files.svg import choices_table
 from surrogate_nas.space.draw import Chooser, attempt, mutation_chooser, replay_chooser
+from surrogate_nas.space.networks import checked_network
 from surrogate_nas.tensors import Shape, Tensors
 from surrogate_nas.tensors.counting import count
 
@@ -50,7 +51,7 @@ class TaskShape(Protocol):
 
 
 @runtime_checkable
-class _Exemplary(Protocol):
+class Exemplary(Protocol):
     """A shape that has inputs to show, as every Task has."""
 
     def example(self, n: int) -> Tensors:
@@ -144,7 +145,9 @@ class SearchSpace(abc.ABC):
         """
         # NOTE: a function that builds, because the counting decides on which device that happens.
         return count(
-            lambda: self.build(architecture, self.reference),
+            lambda: checked_network(
+                self.build(architecture, self.reference), f"{type(self).__name__}.build"
+            ),
             self.reference.input_shape,
             self._example,
         )
@@ -258,8 +261,8 @@ class SearchSpace(abc.ABC):
         bound = copy.copy(self)
         named = task.shape if isinstance(task, _Shaped) else _NO_SHAPE
         bound.reference = ReferenceShape(tuple(task.input_shape), task.n_outputs, named)
-        shown = task.example(1) if isinstance(task, _Exemplary) else None
         # Descriptions are counted on the CPU or on the meta device, never on a GPU.
+        shown = task.example(1) if isinstance(task, Exemplary) else None
         bound._example = None if shown is None else tensors.on_cpu(shown)
         return bound
 

@@ -31,12 +31,15 @@ from surrogate_nas.attributes import (
 )
 from surrogate_nas.storage.optuna_private import id_of
 from surrogate_nas.storage.process_locks import lock_paths, taken_from_dead
-from surrogate_nas.storage.repeats import has_repeat, origin, planned
+from surrogate_nas.storage.repeats import has_repeat, named, origin, planned
 
 _logger = logging.getLogger(__name__)
 
 _MOST_ATTEMPTS = 3
 """Deaths of processes in the evaluation of an architecture, after which it is given up."""
+
+_GIVEN_UP = "its process died "
+"""Beginning of the stop_reason of a trial whose architecture is given up."""
 
 _OF_ONE_ATTEMPT = (
     *(FIXED_PARAMS, LOCK, WORKER, "completed_rung", "constraints", "artifacts:", "dashboard:"),
@@ -78,7 +81,7 @@ def requeue(storage: BaseStorage, study_id: int, trial: FrozenTrial, attempt: in
     if PLANNED_PARAMS in system_attrs and N_CANDIDATES not in user_attrs:
         # NOTE: the sampler was interrupted after its choice, before all of it was written.
         system_attrs = {}
-        params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
+        params = {**named(trial.system_attrs.get(FIXED_PARAMS)), **trial.params}
     if params:
         system_attrs[FIXED_PARAMS] = params
     repeat = create_trial(
@@ -95,20 +98,26 @@ def fail_dead(storage: BaseStorage, study_id: int, trial: FrozenTrial) -> bool:
         processes have died in its evaluation.
     """
     attempt = _attempt(trial)
-    is_given_up = attempt >= _MOST_ATTEMPTS
-    reason = f"its process died {attempt} times" if is_given_up else INTERRUPTED
+    is_last = attempt >= _MOST_ATTEMPTS
+    reason = f"{_GIVEN_UP}{attempt} times" if is_last else INTERRUPTED
     try:
         storage.set_trial_user_attr(id_of(trial), STOP_REASON, reason)
         storage.set_trial_state_values(id_of(trial), TrialState.FAIL)
     except UpdateFinishedTrialError:
         return False
     _logger.warning("The process of trial %d has died.", trial.number)
-    if is_given_up:
+    if is_last:
         return False
     # NOTE: a process may die between putting a repeat into the queue and failing its trial.
     if not has_repeat(trial, storage.get_all_trials(study_id, deepcopy=False)):
         requeue(storage, study_id, trial, attempt + 1)
     return True
+
+
+def is_given_up(trial: FrozenTrial) -> bool:
+    """Return whether a trial is not repeated, since too many processes have died in it."""
+    reason = str(trial.user_attrs.get(STOP_REASON, ""))
+    return trial.state is TrialState.FAIL and reason.startswith(_GIVEN_UP)
 
 
 def _attempt(trial: FrozenTrial) -> int:

@@ -79,14 +79,20 @@ def is_chosen(trial: FrozenTrial) -> bool:
 def planned(trial: FrozenTrial) -> dict[str, Any]:
     """Return a trial's parameters, and the planned ones that its objective has not asked for."""
     attrs = trial.system_attrs
-    plan = attrs.get(PLANNED_PARAMS, {})
-    found = {**attrs.get(FIXED_PARAMS, {}), **plan, **trial.params}
+    plan = named(attrs.get(PLANNED_PARAMS))
+    found = {**named(attrs.get(FIXED_PARAMS)), **plan, **trial.params}
     # NOTE: of choices that Python calls equal, as True and 1, Optuna stores the first one. The
     # plan knows which one was evaluated.
     for name, value in plan.items():
         if isinstance(value, bool | int | float) and found[name] == value:
             found[name] = value
     return found
+
+
+def named(found: Any) -> dict[str, Any]:
+    """Return an attribute of values by name; empty if there is none, or something else."""
+    # NOTE: other programs may store anything under the name of an attribute.
+    return found if isinstance(found, dict) else {}
 
 
 def whole_study(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from surrogate_nas import tensors
 from surrogate_nas.tensors import Tensors
+from surrogate_nas.tensors.networks import materialize
 
 _MOST_COUNTED_BYTES = 2**28
 """Size of the largest network that is built only to count its operations."""
@@ -25,6 +26,9 @@ _LAYERS = (
 """What is counted as depth: layers with matrices of weights."""
 
 _T = TypeVar("_T")
+
+Inputs: TypeAlias = Callable[[torch.device], Tensors]
+"""Gives one input on a device."""
 
 _logger = logging.getLogger(__name__)
 
@@ -43,9 +47,6 @@ def count(
         input_shape: Shape of one input, without the batch; used where there is no example.
         example: One input on the CPU, as the network is called with it.
     """
-    network = _tried(lambda: _built_on_meta(build))
-    if isinstance(network, Exception):
-        network = _built_on_cpu(build)  # NOTE: if this fails, too, the CPU's error counts
 
     def inputs(device: torch.device) -> Tensors:
         if example is None:
@@ -53,11 +54,14 @@ def count(
         found: Tensors = tensors.to_device(example, device)
         return found
 
-    parameters = float(sum(p.numel() for p in network.parameters()))
+    network = tried(lambda: _built_on_meta(build, inputs))
+    if isinstance(network, Exception):
+        network = _built_on_cpu(build, inputs)  # NOTE: if this fails, too, the CPU's error counts
+    parameters = float(sum(p.numel() for p in _sized(network)))
     return {"parameters": parameters, **_operations(build, network, inputs)}
 
 
-def _tried(run: Callable[[], _T]) -> _T | Exception:
+def tried(run: Callable[[], _T]) -> _T | Exception:
     """Return what a function returns, or the error that it raises."""
     try:
         return run()
@@ -65,32 +69,39 @@ def _tried(run: Callable[[], _T]) -> _T | Exception:
         return error
 
 
-def _built_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+def _built_on_meta(build: Callable[[], nn.Module], inputs: Inputs) -> nn.Module:
     """Build a network whose tensors have shapes but no numbers."""
     with torch.device("meta"):
-        return build().eval()
+        return _built(build, inputs(torch.device("meta")))
 
 
-def _built_on_cpu(build: Callable[[], nn.Module]) -> nn.Module:
+def _built_on_cpu(build: Callable[[], nn.Module], inputs: Inputs) -> nn.Module:
     """Build a network for real, with the same weights each time, and touch no global generator."""
     # No device is listed, because saving the state of a GPU's generator would start CUDA.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(0)
-        return build().eval()
+        return _built(build, inputs(torch.device("cpu")))
+
+
+def _built(build: Callable[[], nn.Module], inputs: Tensors) -> nn.Module:
+    """Build a network whose layers all have their sizes."""
+    network = build()
+    materialize(network, inputs)
+    return network.eval()
 
 
 def _operations(
     build: Callable[[], nn.Module],
     network: nn.Module,
-    inputs: Callable[[torch.device], Tensors],
+    inputs: Inputs,
 ) -> dict[str, float]:
     """Count multiply-accumulates and depth by running a network; nothing where it cannot run."""
     device = next((p.device for p in network.parameters()), torch.device("meta"))
-    found = _tried(lambda: _run_counted(network, inputs(device), device))
+    found = tried(lambda: _run_counted(network, inputs(device), device))
     fits_cpu = device.type != "cpu" and _n_bytes(network) <= _MOST_COUNTED_BYTES
     if isinstance(found, Exception) and fits_cpu:
         cpu = torch.device("cpu")
-        found = _tried(lambda: _run_counted(_built_on_cpu(build), inputs(cpu), cpu))
+        found = tried(lambda: _run_counted(_built_on_cpu(build, inputs), inputs(cpu), cpu))
     if isinstance(found, Exception):  # training will show the error, if it is one
         _logger.info("Operations cannot be counted: %s: %s", type(found).__name__, found)
         return {}
@@ -98,7 +109,12 @@ def _operations(
 
 
 def _n_bytes(network: nn.Module) -> int:
-    return sum(p.nbytes for p in network.parameters())
+    return sum(p.nbytes for p in _sized(network))
+
+
+def _sized(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters; without lazy ones that one input does not reach."""
+    return [p for p in network.parameters() if not nn.parameter.is_lazy(p)]
 
 
 def _recurrent_flops(

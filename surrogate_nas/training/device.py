@@ -11,6 +11,7 @@ from torch import nn
 
 from surrogate_nas import tensors
 from surrogate_nas.errors import TrainingError
+from surrogate_nas.space.networks import with_sizes
 from surrogate_nas.task import Task
 from surrogate_nas.tensors import AnyTensors, Tensors
 
@@ -28,15 +29,20 @@ def find_device(name: str | None) -> torch.device:
         # A name may be valid without the device being there.
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TrainingError(
-            expected="a device that can be used here, such as 'cpu' or 'cuda'",
-            got=f"{name!r}: {str(error).splitlines()[0]}",
-            fix="give the Trainer another device, or None for the GPU if there is one",
-        ) from error
+        raise no_such_device(name, error) from error
     # With its number, as what is stored on "cuda" would not be found on "cuda:0".
     if device.type == "cuda" and ":" not in name:
         return torch.device("cuda", torch.cuda.current_device())
     return device
+
+
+def no_such_device(name: str, error: Exception) -> TrainingError:
+    """Return the error for a device that PyTorch does not know or cannot use here."""
+    return TrainingError(
+        expected="a device that can be used here, such as 'cpu' or 'cuda'",
+        got=f"{name!r:.100}: {str(error).splitlines()[0]}",
+        fix="give the Trainer another device, or None for the GPU if there is one",
+    )
 
 
 @lru_cache
@@ -48,6 +54,23 @@ def _autocasts(device: torch.device) -> bool:
 def place(network: nn.Module, device: torch.device) -> None:
     """Move a network to its device, in the memory layout that is fast there."""
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def prepare(network: nn.Module, task: Task, device: torch.device) -> None:
+    """Place a network on its device. Lazy layers get their sizes from one input of the task.
+
+    Raises:
+        TrainingError: It is no network.
+        SpaceError: A lazy layer does not get its size.
+    """
+    if not isinstance(network, nn.Module):
+        raise TrainingError(
+            expected="a torch.nn.Module as the network",
+            got=f"{network!r:.100} of type {type(network).__name__}",
+            fix="pass an instance of the network's class",
+        )
+    with_sizes(network, lambda where: tensors.to_device(task.example(1), where))
+    place(network, device)
 
 
 def forward(

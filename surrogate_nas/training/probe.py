@@ -7,7 +7,7 @@ decide what to do next, or changes or draws numbers in Python, would do somethin
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, final
 
 import numpy as np
@@ -28,21 +28,32 @@ _READS = {
     "unique_dim": "asks for unique values",
     "unique_consecutive": "asks for unique values",
 }
+_DECIDING = {"_local_scalar_dense", "equal"}
+"""Reads after which Python may do something else."""
 _INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 _COPIES = {"_to_copy", "copy_"}
 
 
 @final
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the first operation that cannot be replayed."""
+    """Notes the first operation that cannot be replayed.
+
+    Args:
+        names: Names of the operations that count; None for all.
+    """
 
     reason: str | None = None
+
+    def __init__(self, names: Collection[str] | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._names = names
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if self.reason is None:
-            self.reason = _why_not(func.overloadpacket.__name__, args, kwargs or {})
+        name = func.overloadpacket.__name__
+        if self.reason is None and (self._names is None or name in self._names):
+            self.reason = _why_not(name, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
 
@@ -74,7 +85,7 @@ def watched(run: Callable[[], None], network: nn.Module) -> str | None:
     draws = random.getstate(), _numpy_position()
     run()
     changed = {type(module).__name__ for module, before in values if _plain(module) != before}
-    watch = _Watch()  # type: ignore[no-untyped-call]
+    watch = _Watch()
     try:
         with watch:
             run()
@@ -89,6 +100,17 @@ def watched(run: Callable[[], None], network: nn.Module) -> str | None:
         return f"{min(changed)} changes numbers that are not tensors"
     if watch.reason is None and draws != (random.getstate(), _numpy_position()):
         return "it draws random numbers outside PyTorch"
+    return watch.reason
+
+
+def value_read(run: Callable[[], object]) -> str | None:
+    """Run a function once; return how it reads a tensor's value in Python, or None.
+
+    A form that is traced repeats what Python has decided by the value, whatever comes in later.
+    """
+    watch = _Watch(_DECIDING)
+    with watch:
+        run()
     return watch.reason
 
 

@@ -24,7 +24,7 @@ from surrogate_nas.space import ParameterGroup
 from surrogate_nas.task import SplitLike, Task
 from surrogate_nas.training.checkpoint import Checkpoint, identity_of
 from surrogate_nas.training.data import source
-from surrogate_nas.training.device import find_device, place
+from surrogate_nas.training.device import find_device, prepare
 from surrogate_nas.training.interruption import StepHangs, Watchdog, terminable
 from surrogate_nas.training.memory import MAYBE_OUT_OF_MEMORY, is_out_of_memory
 from surrogate_nas.training.network_step import NetworkStep, StepSettings
@@ -33,6 +33,7 @@ from surrogate_nas.training.outcome import StopReason as StopReason
 from surrogate_nas.training.progress import Progress
 from surrogate_nas.training.scoring import score
 from surrogate_nas.training.seeding import seeded as seeded
+from surrogate_nas.training.settings import checked
 from surrogate_nas.training.state import NamedTensors
 from surrogate_nas.training.updates import (
     LEARNING_RATES,
@@ -77,7 +78,7 @@ class Trainer:
         seed: Of batch order, augmentation and dropout.
 
     Raises:
-        TrainingError: A setting is out of its range.
+        TrainingError: A setting has a wrong type or is out of its range.
     """
 
     epochs: int = 15
@@ -96,30 +97,19 @@ class Trainer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        limit = self.time_limit_seconds
-        schedules = ("cosine", "inverse_sqrt")
-        _check("epochs", self.epochs, self.epochs >= 1, "from 1")
-        _check("batch_size", self.batch_size, self.batch_size >= 1, "from 1")
-        _check("optimizer", self.optimizer, self.optimizer in LEARNING_RATES, "'sgd' or 'adamw'")
-        _check("learning_rate", self.learning_rate, 0 < self._peak_rate < math.inf, "above 0")
-        _check("weight_decay", self.weight_decay, 0 <= self._decay < math.inf, "from 0")
-        _check("schedule", self.schedule, self.schedule in schedules, "'cosine' or 'inverse_sqrt'")
-        _check("warmup_epochs", self.warmup_epochs, self.warmup_epochs >= 0, "from 0")
-        _check("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)")
-        _check("augmentation", self.augmentation, 0 <= self.augmentation <= 1, "in [0, 1]")
-        _check("mixup", self.mixup, 0 <= self.mixup < math.inf, "from 0")
-        _check("time_limit_seconds", limit, limit is None or limit > 0, "above 0")
-        _check("seed", self.seed, self.seed >= 0, "from 0")
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, value in checked(given).items():
+            object.__setattr__(self, name, value)
 
     @property
     def _peak_rate(self) -> float:
         rate = self.learning_rate
-        return LEARNING_RATES.get(self.optimizer, 0.0) if rate is None else rate
+        return LEARNING_RATES[self.optimizer] if rate is None else rate
 
     @property
     def _decay(self) -> float:
         decay = self.weight_decay
-        return WEIGHT_DECAYS.get(self.optimizer, 0.0) if decay is None else decay
+        return WEIGHT_DECAYS[self.optimizer] if decay is None else decay
 
     @property
     def _step_settings(self) -> StepSettings:
@@ -151,7 +141,15 @@ class Trainer:
                 got=", ".join(unknown),
                 fix="correct the names that the space's training returns",
             )
-        return replace(self, **training)
+        try:
+            return replace(self, **training)
+        except TrainingError as error:
+            raise TrainingError(
+                expected=error.expected,
+                got=error.got,
+                fix="correct the value that the space's training returns, or give the parameter "
+                "of that name another name",
+            ) from error
 
     def train(
         self,
@@ -207,7 +205,7 @@ class Trainer:
         """
         device = find_device(self.device)
         try:
-            place(network, device)
+            prepare(network, task, device)
             return score(network, task, source(split, task, device), device)
         except MAYBE_OUT_OF_MEMORY as error:
             if not is_out_of_memory(error):
@@ -268,7 +266,7 @@ class _Run:
     def _prepare(self) -> None:
         """Put everything on the device."""
         trainer, task, device = self._trainer, self._task, self._device
-        place(self._network, device)
+        prepare(self._network, task, device)
         self._data = source(task.train, task, device)
         self._validation = source(task.validation, task, device)
         self._step = NetworkStep(
@@ -387,14 +385,4 @@ class _Run:
                 "device": self._device.type,
                 "task": self._task.fingerprint,
             },
-        )
-
-
-def _check(name: str, value: object, is_valid: bool, allowed: str) -> None:
-    """Refuse a setting that is out of its range."""
-    if not is_valid:
-        raise TrainingError(
-            expected=f"{name} {allowed}",
-            got=f"{value!r}",
-            fix=f"give the Trainer another {name}",
         )

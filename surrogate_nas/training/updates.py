@@ -17,6 +17,7 @@ from surrogate_nas.space import ParameterGroup
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["cosine", "inverse_sqrt"]
 
+SCHEDULES = ("cosine", "inverse_sqrt")
 LEARNING_RATES = {"sgd": 0.05, "adamw": 3e-3}
 WEIGHT_DECAYS = {"sgd": 5e-3, "adamw": 5e-2}
 
@@ -97,6 +98,7 @@ class Updater:
         else:
             options["capturable"] = is_recordable and params[0].is_cuda
             self.optimizer = torch.optim.Adam(listed, lr=start, **options)
+        self._without_momentum = params if optimizer == "sgd" else []
         self._rates = [group.rate for group in groups]
         self._decays = [decay * group.decay for group in groups]
         self._decaying = [
@@ -121,7 +123,22 @@ class Updater:
                 # NOTE: decoupled from the gradient (Loshchilov & Hutter 2019), so neither momentum
                 # nor Adam's scaling changes it.
                 torch._foreach_mul_(decaying, 1.0 - group["lr"] * decay)
+        self._begin_momentum()
         self.optimizer.step()
+
+    def _begin_momentum(self) -> None:
+        """Give parameters whose first gradient has come the momentum that they start from, 0."""
+        # NOTE: the fused SGD refuses a step on parameters of which some have momentum and others
+        # none. A layer that is skipped at random gets its first gradient later than the others.
+        if not self._without_momentum:
+            return
+        late = []
+        for param in self._without_momentum:
+            if param.grad is None:
+                late.append(param)
+            elif self.optimizer.state[param].get("momentum_buffer") is None:
+                self.optimizer.state[param]["momentum_buffer"] = torch.zeros_like(param)
+        self._without_momentum = late
 
 
 def _checked(

@@ -72,7 +72,7 @@ class WarmWeights:
         max_bytes: Size of the folder in bytes. Beyond it the oldest weights are removed.
 
     Raises:
-        TrainingError: A setting is out of its range, or the folder is a file.
+        TrainingError: A setting has a wrong type or is out of its range, or the folder is a file.
     """
 
     folder: str | os.PathLike[str]
@@ -81,9 +81,15 @@ class WarmWeights:
     max_bytes: int = 2**30
 
     def __post_init__(self) -> None:
+        share, most = self.min_share, self.max_bytes
+        is_path = isinstance(self.folder, str | os.PathLike)
+        is_share = isinstance(share, int | float) and not isinstance(share, bool)
+        is_whole = isinstance(most, int) and not isinstance(most, bool)
+        _check("folder", self.folder, is_path, "as a path")
+        _check("neighbours", self.neighbours, isinstance(self.neighbours, bool), "True or False")
+        _check("min_share", share, is_share and 0 < share <= 1, "above 0, at most 1")
+        _check("max_bytes", most, is_whole and most >= 1, "from 1, a whole number")
         path = Path(self.folder)
-        _check("min_share", self.min_share, 0 < self.min_share <= 1, "above 0, at most 1")
-        _check("max_bytes", self.max_bytes, self.max_bytes >= 1, "from 1")
         _check("folder", str(path), path.is_dir() or not path.exists(), "that is no file")
 
     def start(self, network: nn.Module, place: Place) -> Start | None:

@@ -6,6 +6,7 @@ checked when read, and nothing in them is ever run.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -89,7 +90,15 @@ class WeightRecord:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # NOTE: in this order a record never stands there without its weights.
         write_whole(weights_path(self.path), data, durable=False)
-        write_whole(self.path, json.dumps(record).encode(), durable=False)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._remove_weights)  # a full disk leaves none that nobody can find
+            write_whole(self.path, json.dumps(record).encode(), durable=False)
+            undo.pop_all()
+
+    def _remove_weights(self) -> None:
+        """Delete weights that have no record."""
+        if not self.path.exists():
+            weights_path(self.path).unlink(missing_ok=True)
 
     @staticmethod
     def read(path: Path, most: int) -> WeightRecord:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import re
 import runpy
 import shutil
 from dataclasses import asdict
@@ -83,6 +85,7 @@ def test_the_test_value_is_that_of_the_network_and_is_stored(study: optuna.Study
     assert study.user_attrs == {
         "test_value": final.test_value,
         "test_trial": final.trial_number,
+        "test_uses": final.test_uses,
         "final_folder": final.folder.name,
         "trainer": asdict(TRAINER),
     }
@@ -227,6 +230,9 @@ def test_the_loaded_network_has_the_same_outputs_bit_for_bit(study: optuna.Study
     inputs = TASK.prepare(TASK.test.inputs)
 
     assert torch.equal(load_model("here", space=SPACE)(inputs), final.network(inputs))
+    record = json.loads(Path("here/architecture.json").read_text())
+    weights = Path("here/weights.safetensors").read_bytes()
+    assert record["weights_sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def test_the_metrics_say_what_was_measured_and_how(study: optuna.Study) -> None:
@@ -237,6 +243,7 @@ def test_the_metrics_say_what_was_measured_and_how(study: optuna.Study) -> None:
     assert metrics["direction"] == "maximize"
     assert metrics["validation_value"] == study.best_value
     assert metrics["test_value"] == final.test_value
+    assert metrics["test_uses"] == final.test_uses
     assert metrics["trial"] == study.best_trial.number
     assert metrics["study"] == study.study_name
     assert metrics["epochs"] == 2
@@ -350,8 +357,50 @@ def test_a_network_on_a_gpu_is_exported_from_a_copy(study: optuna.Study) -> None
     torch.testing.assert_close(loaded(inputs).detach(), wanted, atol=1e-2, rtol=1e-2)
 
 
-def test_nothing_is_printed(study: optuna.Study, capfd: pytest.CaptureFixture[str]) -> None:
+def test_uses_of_the_test_split_are_counted_and_said(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    study = named_study("three")
+    uses, said = [], []
+    for _ in range(3):
+        caplog.clear()
+        final = finalize(study, TASK, SPACE, TRAINER)
+        metrics = json.loads((final.folder / "metrics.json").read_text())
+        uses.append((final.test_uses, metrics["test_uses"], study.user_attrs["test_uses"]))
+        said.append(caplog.text.partition("has been used ")[2].partition(".")[0])
+    assert uses == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
+    assert said == ["", "once before", "2 times before"]
+    assert "(split used 3 times)" in repr(final)
+    assert "evaluated on the test data 3 times" in (final.folder / "README.md").read_text()
+
+
+def test_a_test_value_of_an_earlier_version_is_one_use(caplog: pytest.LogCaptureFixture) -> None:
+    study = named_study("earlier")
+    study.set_user_attr("test_value", 0.5)
+    assert finalize(study, TASK, SPACE, TRAINER).test_uses == 2
+    assert "has been used once before" in caplog.text
+
+
+def test_a_retraining_that_fails_does_not_use_the_test_split() -> None:
+    study = named_study("hasty")
+    hasty = Trainer(epochs=2, batch_size=32, time_limit_seconds=1e-9)
+    with pytest.raises(TrainingError, match="after 0 epochs"):
+        finalize(study, TASK, SPACE, hasty)
+    assert "test_uses" not in study.user_attrs
+
+
+def test_the_retraining_says_its_size_its_time_and_its_end(
+    study: optuna.Study, capfd: pytest.CaptureFixture[str]
+) -> None:
     finalize(study, TASK, SPACE, TRAINER)
+    lines = capfd.readouterr().err.splitlines()
+    first = r"Retraining: \d+ parameters, [\d,]+ multiply-accumulates, 2 epochs, about \d+ s"
+    assert re.fullmatch(first, lines[0])
+    assert re.fullmatch(r"Retraining: epoch 2/2, loss \d\.\d{3} after \d+ s", lines[1])
+
+
+def test_nothing_is_printed(study: optuna.Study, capfd: pytest.CaptureFixture[str]) -> None:
+    finalize(study, TASK, SPACE, TRAINER, progress="quiet")
 
     assert capfd.readouterr() == ("", "")
 

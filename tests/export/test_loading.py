@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from surrogate_nas.export.record import write_network
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
+from tests.helpers.unusual import OneWidth
 
 TASK = ToyTask()
 CELL = {f"op_{edge}": "conv_3x3" for edge in range(6)} | {"width": 8, "depth": 1}
@@ -149,6 +152,82 @@ def test_a_record_that_is_no_json_object_is_refused(folder: Path, text: str) -> 
 
     with pytest.raises(ModelFolderError, match=r"in architecture\.json"):
         load_model(folder)
+
+
+def test_a_folder_of_an_earlier_version_loads_with_a_word(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_model(folder)
+    assert "has no checksum of its weights" in caplog.text
+
+
+def with_checksum(folder: Path) -> str:
+    """Write the checksum of the weights into the record, as finalize does."""
+    digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    file = folder / "architecture.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "weights_sha256": digest}))
+    return digest
+
+
+def test_weights_of_another_checksum_are_refused(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_checksum(folder)
+    load_model(folder)
+    assert caplog.text == ""
+    file = folder / "weights.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1  # the last bit of a number: the form is that of the network
+    file.write_bytes(data)
+    with pytest.raises(ModelFolderError, match=r"with SHA-256 .*got a file with .*Get the folder"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("digest", [1, "x", "f" * 63, "G" * 64, ["f" * 64], "f" * 65])
+def test_a_checksum_that_is_none_is_refused(folder: Path, digest: Any) -> None:
+    file = folder / "architecture.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "weights_sha256": digest}))
+    with pytest.raises(ModelFolderError, match=r"weights_sha256"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", ["weight", "running_var"])
+def test_weights_that_are_not_finite_are_refused(folder: Path, kind: str, value: float) -> None:
+    file = folder / "weights.safetensors"
+    weights = safetensors.torch.load_file(file)
+    name = next(name for name in weights if name.endswith(kind))
+    weights[name].view(-1)[0] = value
+    safetensors.torch.save_file(weights, file)
+    with_checksum(folder)
+    with pytest.raises(ModelFolderError, match=rf"finite numbers .*got 1 that are not.*{name}"):
+        load_model(folder)
+
+
+class Masked(nn.Module):
+    """A network with a mask that is not finite, which its constructor makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask: torch.Tensor
+        self.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+        self.linear = nn.Linear(64, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.linear(inputs.flatten(1)) + self.mask.softmax(0)[1]
+        return outputs
+
+
+def test_a_mask_that_is_built_the_same_is_no_damage(tmp_path: Path) -> None:
+    space = OneWidth(lambda *_: Masked())
+    saved(tmp_path / "model", space, {"width": 4})
+    load_model(tmp_path / "model", space=space)
+    file = tmp_path / "model" / "weights.safetensors"
+    weights = safetensors.torch.load_file(file)
+    weights["mask"][0] = -math.inf
+    safetensors.torch.save_file(weights, file)
+    with pytest.raises(ModelFolderError, match=r"got 2 that are not, in 'mask'"):
+        load_model(tmp_path / "model", space=space)
 
 
 def cut(data: bytes) -> bytes:

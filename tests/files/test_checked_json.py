@@ -11,6 +11,7 @@ from surrogate_nas.files import checked_json
 from surrogate_nas.files.checked_json import (
     canonical,
     damaged,
+    finite,
     parse,
     read_as,
     read_bool,
@@ -107,3 +108,15 @@ def test_a_refusal_becomes_an_error_of_the_callers(kind: Any) -> None:
 def test_other_errors_stay_as_they_are() -> None:
     with pytest.raises(KeyError), read_as(StudyError, "a note", "write another note"):
         raise KeyError("a")
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, 2**60])
+def test_a_finite_number_is_a_float(value: float) -> None:
+    found = finite(value)
+    assert found == value
+    assert type(found) is float
+
+
+@pytest.mark.parametrize("value", [None, True, "1", [1], math.nan, math.inf, 10**400, -(10**400)])
+def test_what_is_no_finite_number_is_none(value: object) -> None:
+    assert finite(value) is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -185,3 +186,26 @@ def test_a_past_task_is_shown_in_a_line() -> None:
 
     assert repr(task) == "<PastTask 'a': 2 pairs, minimize, 2 notes>"
     assert repr(PastTask("b", [{"x": 1}], [1.0])) == "<PastTask 'b': 1 pairs, maximize>"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((None, [1.0]), "a sequence of parameter sets; got None of type NoneType"),
+        (([{}], None), "a sequence of values; got None"),
+        (([{}], 5), "a sequence of values; got 5 of type int"),
+        (([{}], "x"), "a sequence of values; got 'x'"),
+        (([{}], {1: 2}), "a sequence of values; got {1: 2}"),
+        (([{}], np.array(1.0)), "a sequence of values"),
+        (([{}], np.zeros((1, 2))), "a sequence of values"),
+        (({"a": 1}, [1.0]), "a sequence of parameter sets"),
+        (([5], [1.0]), "as dicts of values by name; got 5"),
+        (([{}], [10**400]), "finite numbers as values"),
+        (([{}], np.array([1j])), "finite numbers as values"),
+        (([{}], [True]), "finite numbers as values"),
+        (([{}], [1.0], "maximize", 5), "as dicts of values by name; got 5"),
+    ],
+)
+def test_strange_arguments_are_errors_of_ours(arguments: Any, said: str) -> None:
+    with pytest.raises(PastTaskError, match=re.escape(said)):
+        PastTask("strange", *arguments)

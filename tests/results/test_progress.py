@@ -2,27 +2,22 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from typing import Any
 
 import optuna
 import pytest
 
 from surrogate_nas.attributes import INTERRUPTED
-from surrogate_nas.results import progress as module
 from surrogate_nas.results.progress import ProgressBar
+from surrogate_nas.results.training_progress import duration
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.optimize import optimize
 from surrogate_nas.training.trainer import Trainer
-from tests.helpers.toys import ToySpace, ToyTask
+from tests.helpers.terminal import Terminal
+from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
 
 pytestmark = pytest.mark.usefixtures("quick_processes")
-
-
-class Terminal(io.StringIO):
-    """A terminal that remembers what was written."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture
@@ -169,6 +164,81 @@ def test_workers_tell_their_epochs_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(told) == [(0, 1, 2), (0, 2, 2), (1, 1, 2), (1, 2, 2)]
 
 
+def test_off_a_terminal_a_line_comes_before_the_first_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With size, operations, epochs and expected seconds; one line, for the first one."""
+    monkeypatch.setattr("surrogate_nas.running.observers.expected_seconds", lambda *_: 12.0)
+    out, study = io.StringIO(), optuna.create_study(direction="maximize")
+    bar = ProgressBar(2, file=out)
+    objective = Objective(ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=64), progress=bar)
+    study.enqueue_trial(dict(ARCHITECTURE))
+    study.optimize(objective, 2, callbacks=[bar])
+    parameters, operations = 4 * 9 + 2 * 4 + 3 * (4 * 16 + 1), 4 * 9 * 64 + 3 * 4 * 16
+    lines = out.getvalue().splitlines()
+    assert lines[0] == (
+        f"trial 0: training {parameters} parameters, {operations:,} multiply-accumulates, "
+        "1 epoch, about 12 s"
+    )
+    assert [line.partition(":")[0] for line in lines[1:]] == ["trial 0", "trial 1"]
+    assert not bar._tick()
+
+
+def test_during_a_long_training_a_line_comes_at_least_every_30_seconds(
+    clock: list[float],
+) -> None:
+    out, study = io.StringIO(), optuna.create_study(direction="maximize")
+    bar = ProgressBar(2, file=out)
+    bar.begin(0, 4, "a network")
+    said = []
+    for _ in range(35):
+        clock[0] += 2.0
+        before = len(out.getvalue())
+        assert bar._tick()
+        if clock[0] == 40.0:
+            bar.epoch(0, 1, 4, 0.5)
+        if len(out.getvalue()) > before:
+            said.append(clock[0])
+    assert said == [26.0, 52.0]
+    assert out.getvalue().splitlines() == [
+        "trial 0: training a network",
+        "0/2 | trial 0: epoch 0/4",
+        "0/2, 6 min left | trial 0: epoch 1/4 loss 0.500",
+    ]
+    bar.ended(0)
+    assert not bar._tick()
+    bar(study, finish(study, 1.0))
+    bar.open()
+    clock[0] += 30.0
+    assert bar._tick()
+    assert "1/2, 2 min left | best 1 (trial 0)" in out.getvalue()
+    bar.close()
+    assert not bar._tick()
+
+
+@pytest.mark.parametrize("style", ["bar", "quiet"])
+def test_a_bar_needs_no_such_lines(style: Any) -> None:
+    out = Terminal()
+    bar = ProgressBar(2, style=style, file=out)
+    bar.open()
+    bar.begin(0, 4, "a network")
+    assert not bar.wants_words
+    assert bar._ticker._stop is None
+    assert out.getvalue() == ""
+    bar.close()
+
+
+def test_workers_describe_their_first_training() -> None:
+    out, study = io.StringIO(), optuna.create_study(direction="maximize")
+    bar = ProgressBar(2, file=out)
+    objective = Objective(ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=64), progress=bar)
+    optimize(study, objective, 2, n_concurrent=2)
+    first = out.getvalue().splitlines()[0]
+    assert re.fullmatch(
+        r"trial [01]: training [\d,]+ param.*accumulates, 1 epoch, about .*", first
+    )
+
+
 def test_optuna_s_own_bar_works_as_before(capsys: pytest.CaptureFixture[str]) -> None:
     """One of the two is enough."""
     study = optuna.create_study(direction="maximize")
@@ -193,4 +263,4 @@ def test_it_can_be_sent_to_a_worker() -> None:
 )
 def test_durations_have_the_unit_that_people_use(seconds: float, words: str) -> None:
     """No clock with six digits."""
-    assert module._duration(seconds) == words
+    assert duration(seconds) == words

@@ -195,6 +195,30 @@ class OwnStore:
         del self.kept[artifact_id]
 
 
+class Filling(FileSystemArtifactStore):
+    """A folder on a disk that becomes full, or whose user loses patience."""
+
+    def __init__(self, folder: Path, error: BaseException) -> None:
+        super().__init__(str(folder))
+        self.error = error
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        super().write(artifact_id, io.BytesIO(content_body.read(100)))
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
+def test_an_artifact_that_was_not_written_whole_is_removed(
+    error: BaseException, tmp_path: Path
+) -> None:
+    study = optuna.create_study()
+    wanted = StudyError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(wanted):
+        sn.attach_surrogate(study, SURROGATE, Filling(tmp_path, error))
+    assert list(tmp_path.iterdir()) == []
+    assert attributes.SURROGATE_ARTIFACT not in study.user_attrs
+
+
 def test_a_store_of_another_kind_is_given_again() -> None:
     study, store = optuna.create_study(), OwnStore()
     sn.attach_surrogate(study, SURROGATE, store)

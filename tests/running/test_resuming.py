@@ -146,6 +146,31 @@ def test_repetitions_keep_their_origin_and_their_checkpoint(tmp_path: Path) -> N
     assert checkpoint_path(tmp_path, other) != path
 
 
+def test_the_checkpoint_of_an_architecture_that_is_given_up_is_deleted(tmp_path: Path) -> None:
+    """After three deaths; before, the next attempt goes on from it."""
+    study = optuna.create_study(study_name="a")
+    trial = stale(study, tmp_path / "running-0.lock")
+    path = checkpoint_path(tmp_path, trial)
+    path.write_bytes(b"of the first attempt")
+    others = {tmp_path / "trial-7-of-another-study.safetensors", tmp_path / "mine.txt"}
+    for other in others:
+        other.touch()
+    for attempt in range(1, recovery._MOST_ATTEMPTS + 1):
+        assert path.exists()
+        assert recover(study) == [trial.number]
+        if attempt == recovery._MOST_ATTEMPTS:
+            break
+        trial = study.ask()
+        ToySpace().suggest(trial)
+        assert checkpoint_path(tmp_path, trial) == path
+        note_lock(trial, tmp_path / f"running-{attempt}.lock")
+    next_one = study.ask()
+    begin(next_one, tmp_path)
+    assert not path.exists()
+    assert others <= set(tmp_path.iterdir())
+    study.tell(next_one, 1.0)
+
+
 def test_the_next_trial_finds_stale_ones_too(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,6 +187,15 @@ def test_the_next_trial_finds_stale_ones_too(
     assert lost.params == ARCHITECTURE
     assert "The process of trial 0 has died." in caplog.text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dead_trial_is_noticed_without_checkpoints(tmp_path: Path) -> None:
+    """By the next trial of a study in a file: its lock lies beside the storage."""
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/nas.db", direction="maximize")
+    stale(study, tmp_path / "running-a.lock")
+    study.optimize(Objective(ToyTask(), ToySpace(), Trainer(epochs=1, batch_size=50)), n_trials=2)
+    assert [t.state for t in study.trials] == [FAIL, COMPLETE, COMPLETE]
+    assert [t.user_attrs.get("continues_trial") for t in study.trials].count(0) == 1
 
 
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:

@@ -13,7 +13,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from surrogate_nas.screening.base_proposals import BaseProposals, advance_counters, seeded
+from surrogate_nas.screening.base_proposals import (
+    BaseProposals,
+    advance_counters,
+    counters_of,
+    seeded,
+)
 from surrogate_nas.space import Distributions, ParameterSpace, suggest_from
 from tests.helpers.toys import ToySpace
 
@@ -292,3 +297,13 @@ def test_states_of_parts_are_reset_even_where_they_point_back() -> None:
 
     draws = [one.part.generator.random() for one in (first, second, other)]  # type: ignore[attr-defined]
     assert draws[0] == draws[1] != draws[2]
+
+
+@pytest.mark.parametrize("counters", [None, 5, "qmc", [1], {"a": "1", "b": None, "c": True}])
+def test_what_is_no_counter_is_left_out(counters: Any) -> None:
+    """A trial's attribute may be anybody's."""
+    study = optuna.create_study()
+    advance_counters(study, counters)
+    assert counters_of(study) == {}
+    advance_counters(study, {"d": 3, "e": 10**30, "f": 0.5})
+    assert counters_of(study) == {"d": 3, "e": 10**30}

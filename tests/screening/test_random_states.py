@@ -55,3 +55,50 @@ def test_states_of_another_sampler_change_nothing(spoil: Any) -> None:
     owner, untouched = Own(), Own()
     assert not unpack(spoil(packed(owner)), owner)
     assert owner.draw() == untouched.draw()
+
+
+def spoilt(states: list[Any], *path: Any, value: Any) -> list[Any]:
+    """The states with another value somewhere."""
+    changed: list[Any] = json.loads(json.dumps(states))
+    holder: Any = changed
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("value", [-1, 625, 10**6, 2**31, 10**30, True, 1.5, "3", None])
+@pytest.mark.parametrize(
+    ("bits", "path"),
+    [
+        (np.random.PCG64, (1, 2)),
+        (np.random.MT19937, (0, 1, "state", "pos")),
+        (np.random.Philox, (0, 1, "buffer_pos")),
+        (np.random.PCG64, (0, 1, "has_uint32")),
+    ],
+)
+def test_a_place_beyond_the_words_is_refused(bits: Any, path: tuple[Any, ...], value: Any) -> None:
+    """NumPy would read foreign memory there."""
+    owner, untouched = Own(bits), Own(bits)
+    assert not unpack(spoilt(packed(owner), *path, value=value), owner)
+    assert owner.draw() == untouched.draw()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ((1, 4), float("nan")),
+        ((1, 4), "x"),
+        ((1, 3), {}),
+        ((0, 1, "state", "state"), -1),
+        ((0, 1, "state", "state"), 2**128),
+        ((0, 1, "state"), [1, 2]),
+        ((0, 1, "state"), {"state": 1}),
+        ((0, 1), {}),
+        ((0, 1, "bit_generator"), "MT19937"),
+    ],
+)
+def test_a_state_that_is_none_is_refused(path: tuple[Any, ...], value: Any) -> None:
+    owner, untouched = Own(), Own()
+    assert not unpack(spoilt(packed(owner), *path, value=value), owner)
+    assert owner.draw() == untouched.draw()

@@ -174,3 +174,12 @@ def test_a_folder_without_rights_says_nothing(
     assert lock_paths(with_locks(free)) == [free]
     monkeypatch.setattr(os, "open", lambda path, flags: refuse(path))
     assert not is_dead(with_locks(free))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "\x00", "\ud800", "a/" * 5000])
+def test_a_name_that_no_file_can_have_is_no_lock(name: str, tmp_path: Path) -> None:
+    """Anybody may write into a storage."""
+    lock = RunningLock(tmp_path)
+    trial = with_locks(lock.path.parent / f"{lock.path.stem}{name}{lock.path.suffix}")
+    assert lock_paths(trial) == []
+    assert not is_dead(trial)

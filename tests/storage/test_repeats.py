@@ -5,12 +5,13 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FixedTrial, TrialState, create_trial
 
-from surrogate_nas.attributes import CONTINUES_TRIAL
+from surrogate_nas.attributes import CONTINUES_TRIAL, FIXED_PARAMS, PLANNED_PARAMS
 from surrogate_nas.storage.repeats import (
     effective_number,
     has_repeat,
     is_repeat,
     origin,
+    planned,
     should_prune,
     whole_study,
     without_interrupted,
@@ -133,3 +134,11 @@ def test_reports_of_an_interrupted_trial_do_not_count() -> None:
 
 def test_trials_without_a_study_decide_themselves() -> None:
     assert should_prune(FixedTrial({})) is False
+
+
+@pytest.mark.parametrize("value", [None, 5, "x", [["width", 3]]])
+def test_an_attribute_of_another_form_has_no_values(value: object) -> None:
+    """A storage may hold anything under the name of an attribute."""
+    attrs = {PLANNED_PARAMS: value, FIXED_PARAMS: value}
+    trial = create_trial(state=TrialState.RUNNING, system_attrs=attrs)
+    assert planned(trial) == {}

@@ -152,3 +152,56 @@ def test_a_checkpoint_of_other_groups_is_not_gone_on_from(
     other = two_layers()
     trainer.train(other, ToyTask(), checkpoint=file, groups=layers(other, 0.25, 1.0))
     assert "of other ones" in caplog.text
+
+
+def step_by_step(optimizer: Any, is_fused: bool) -> tuple[nn.Module, nn.Module]:
+    """Two copies of a network, trained by ours and by plain PyTorch; the last layer joins late."""
+    ours = two_layers()
+    plain = copy.deepcopy(ours)
+    updater = Updater(ours, optimizer, 0.0)
+    params = list(plain.parameters())
+    theirs = (
+        torch.optim.SGD(params, lr=0.1, momentum=0.9, nesterov=True, fused=is_fused)
+        if optimizer == "sgd"
+        else torch.optim.Adam(params, lr=0.1, fused=is_fused)
+    )
+    torch.manual_seed(0)
+    for step in range(5):
+        inputs = torch.randn(7, 64)
+        for network, optimize in ((ours, updater.optimizer), (plain, theirs)):
+            optimize.zero_grad()
+            part = network if is_fused or step in (2, 4) else nn.Sequential(network[0], network[1])
+            part(inputs).square().mean().backward()
+        updater.set_rate(0.1)
+        updater.step()
+        theirs.step()
+    return ours, plain
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_parameter_whose_first_gradient_comes_late(optimizer: Any) -> None:
+    """It is updated as by PyTorch's optimizers that are not fused."""
+    ours, plain = step_by_step(optimizer, is_fused=False)
+    for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_updates_are_those_of_the_fused_optimizer_bit_for_bit(optimizer: Any) -> None:
+    ours, plain = step_by_step(optimizer, is_fused=True)
+    for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_parameter_that_is_freed_during_training_is_trained() -> None:
+    network = two_layers()
+    last = network.get_parameter("2.weight").requires_grad_(False)
+    updater = Updater(network, "sgd", 0.0)
+    before = last.clone()
+    for step in range(3):
+        if step == 1:
+            last.requires_grad_(True)
+        updater.optimizer.zero_grad()
+        network(torch.ones(2, 64)).square().mean().backward()
+        updater.step()
+    assert not torch.equal(last, before)

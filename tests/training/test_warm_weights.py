@@ -229,7 +229,12 @@ def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"min_share": 0.0}, {"min_share": 1.1}, {"max_bytes": 0}, {"folder": __file__}]
+    "arguments",
+    [
+        *({"min_share": 0.0}, {"min_share": 1.1}, {"min_share": "0.5"}, {"min_share": True}),
+        *({"max_bytes": 0}, {"max_bytes": 1.5}, {"max_bytes": True}, {"neighbours": 1}),
+        *({"folder": __file__}, {"folder": None}, {"folder": 3}, {"min_share": float("nan")}),
+    ],
 )
 def test_settings_out_of_range_are_refused(arguments: dict[str, Any], tmp_path: Path) -> None:
     """Before hours of search, not after."""

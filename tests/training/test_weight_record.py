@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from surrogate_nas.training.weight_record import UNREADABLE, WeightRecord
+from surrogate_nas.training import weight_record
+from surrogate_nas.training.weight_record import UNREADABLE, WeightRecord, weights_path
 
 TENSORS = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
 
@@ -59,3 +61,28 @@ def test_a_changed_record_is_refused(record: WeightRecord, name: str, value: obj
     record.path.write_text(json.dumps(document))
     with pytest.raises(UNREADABLE):
         WeightRecord.read(record.path, 10_000)
+
+
+def test_weights_without_a_record_are_removed(
+    record: WeightRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk becomes full between the two files."""
+    data = weights_path(record.path).read_bytes()
+    write = weight_record.write_whole
+
+    def fill(path: Path, content: bytes, *, durable: bool) -> None:
+        if path.suffix == ".json":
+            raise OSError(28, "No space left")
+        write(path, content, durable=durable)
+
+    monkeypatch.setattr(weight_record, "write_whole", fill)
+    other = dataclasses.replace(record, path=record.path.with_name("other.json"))
+    with pytest.raises(OSError, match="No space left"):
+        other.write(data)
+    assert sorted(path.name for path in record.path.parent.iterdir()) == [
+        "one.json",
+        "one.safetensors",
+    ]
+    with pytest.raises(OSError, match="No space left"):
+        record.write(data)
+    assert record.weights(["a.bias"])  # what was whole before stays

@@ -85,13 +85,21 @@ def _read_arrays(path: Path) -> dict[str, Array]:
             found = archive.files
             _require_plausible_size(archive.zip, path)
             # NOTE: other arrays stay unread, but an error lists their names.
-            return {key: archive[key] if key in known else np.empty(0) for key in found}
+            return {key: _member(archive, key) if key in known else np.empty(0) for key in found}
     except (*_DAMAGE, AttributeError, TypeError) as error:
         raise TaskError(
             expected="a .npz file of plain arrays",
             got=f"{path}, which cannot be read ({error})",
             fix="save it again by numpy.savez, with arrays of numbers or strings only",
         ) from error
+
+
+def _member(archive: Any, key: str) -> Array:
+    """Return an array of an archive; NumPy gives the bytes of a member that is none."""
+    member = archive[key]
+    if not isinstance(member, np.ndarray):
+        raise ValueError(f"{key} is no array")
+    return member
 
 
 def _require_plausible_size(archive: Any, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
@@ -82,11 +83,13 @@ def as_number(cell: Any) -> int | float | None:
 
     Infinity is a number here.
 
-    A text of digits beyond the largest float, such as "1e999", is no number: it would become
+    Digits beyond the largest float, such as the text "1e999", are no number: they would become
     infinite without a word.
     """
     plain = plain_number(cell)
     if isinstance(plain, bool):
+        return None
+    if isinstance(plain, int) and abs(plain) > sys.float_info.max:
         return None
     if isinstance(plain, int | float):
         return plain

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
+import zipfile
+import zlib
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
 import numpy as np
@@ -151,12 +154,17 @@ def as_table(table: TableLike, source: str = "the table") -> Table:
     """
     columns: dict[str, Sequence[Any]]
     if isinstance(table, Mapping):
-        columns = {str(name): _cells(cells) for name, cells in table.items()}
+        columns = {
+            str(name): _cells(source, name, partial(table.__getitem__, name)) for name in table
+        }
     elif isinstance(table, DataFrame):
         keys = list(table.columns)
         names = [_name(key) for key in keys]
         _check_names(source, names)
-        columns = {name: _cells(table[key]) for name, key in zip(names, keys, strict=True)}
+        columns = {
+            name: _cells(source, name, partial(table.__getitem__, key))
+            for name, key in zip(names, keys, strict=True)
+        }
     else:
         columns = _columns(table, source)
     lengths = {name: len(cells) for name, cells in columns.items()}
@@ -166,8 +174,34 @@ def as_table(table: TableLike, source: str = "the table") -> Table:
     return Table(source, columns, range(1, n + 1))
 
 
-def _cells(column: Any) -> list[Any]:
+def _cells(source: str, name: object, read: Callable[[], Any]) -> list[Any]:
     """Return the cells of a column.
+
+    Args:
+        source: Name of the table in messages.
+        name: Name of the column.
+        read: Gives the column. An archive of arrays reads it only then.
+
+    Raises:
+        PastTaskError: It is no column of cells: a single value, a text, a table, or unreadable.
+    """
+    fix = "give each column as a list or a one-dimensional array of numbers or text"
+    try:
+        column = read()
+        dtype, n_axes = getattr(column, "dtype", None), getattr(column, "ndim", 1)
+        is_record = isinstance(dtype, np.dtype) and dtype.kind == "V"
+        if not is_record and n_axes == 1 and not isinstance(column, str | bytes | Mapping):
+            return _plain_cells(column)
+    except (TypeError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        said = f"column {str(name)!r:.100}, which cannot be read ({error!s:.200})"
+        raise _unusable(source, said, fix) from error
+    what = f"an array of {n_axes} axes and type {dtype}" if dtype is not None else ""
+    got = what or f"{column!r:.60} of type {type(column).__name__}"
+    raise _unusable(source, f"{got} as column {str(name)!r:.100}", fix)
+
+
+def _plain_cells(column: Any) -> list[Any]:
+    """Return the cells of a column with plain numbers.
 
     A number of 16 or 32 bits becomes the number of fewest digits that it is the nearest to. So
     0.1 that was stored in 32 bits is 0.1 again, and not a little beyond a range that ends there.

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import MissingExtraError, StorageError, StudyError
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.results.damage import readable_study
 from surrogate_nas.results.dashboard.figures import figures
 from surrogate_nas.results.dashboard.note import BEGIN, END, merged, note
@@ -137,7 +138,8 @@ def is_new(study: optuna.Study, n_finished: int) -> bool:
     if isinstance(written, int) and written >= n_finished:
         return False
     # The other worker's clock may be ahead of this one's.
-    busy = isinstance(since, int | float) and abs(time.time() - since) < _LEASE_SECONDS
+    began = finite(since)
+    busy = began is not None and abs(time.time() - began) < _LEASE_SECONDS
     return not (busy and worker != _WORKER)
 
 

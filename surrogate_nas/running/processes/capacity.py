@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from surrogate_nas.running.runnable import Runnable, Training
-from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.space import Architecture, SearchSpace, build_network
 from surrogate_nas.space.draw import accepted, random_chooser
 from surrogate_nas.task import Task
 from surrogate_nas.training.data import prepared_bytes
@@ -147,7 +147,7 @@ def probe(training: Training, order: Probe) -> Probed:
     device = torch.device(trainer.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     with seeded(0):
-        network = space.build(chosen, task)
+        network = build_network(space, chosen, task)
     outcome = trainer.train(network, task, seed=0, groups=space.parameter_groups(network))
     # Memory that PyTorch keeps is lost to other processes, even if no tensor lies in it.
     reserved = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0

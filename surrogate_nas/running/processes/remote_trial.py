@@ -9,6 +9,7 @@ from typing import Any, final
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
 
 from surrogate_nas.errors import StudyError
 from surrogate_nas.storage.repeats import should_prune
@@ -28,6 +29,20 @@ class Call:
     name: str
     arguments: tuple[Any, ...] = ()
     named: tuple[tuple[str, Any], ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Begun:
+    """News of a training that begins, which needs no answer.
+
+    Args:
+        n_epochs: Number of epochs in all.
+        words: The training in numbers; empty where another one was described.
+    """
+
+    n_epochs: int
+    words: str
 
 
 @final
@@ -77,7 +92,7 @@ def answer(trial: optuna.Trial, call: Call) -> Any:
     )
 
 
-def study_name(trial: optuna.trial.BaseTrial) -> str | None:
+def study_name(trial: optuna.trial.BaseTrial | FrozenTrial) -> str | None:
     """Return the name of a trial's study; None for a trial without a study."""
     if isinstance(trial, optuna.Trial):
         return trial.study.study_name
@@ -104,7 +119,7 @@ class RemoteTrial(optuna.trial.BaseTrial):
         number: int,
         study_name: str,
         ask: Callable[[Call], Any],
-        say: Callable[[Epoch], None] = lambda epoch: None,
+        say: Callable[[Begun | Epoch], None] = lambda news: None,
         *,
         effective_number: int | None = None,
     ) -> None:

@@ -25,7 +25,7 @@ from surrogate_nas.running.processes.messages import (
     receive,
     send,
 )
-from surrogate_nas.running.processes.remote_trial import Call, Epoch, RemoteTrial
+from surrogate_nas.running.processes.remote_trial import Begun, Call, Epoch, RemoteTrial
 from surrogate_nas.running.runnable import Runnable, as_objective
 
 
@@ -139,9 +139,9 @@ class _Orders:
         self._is_idle.clear()
         return order
 
-    def say(self, epoch: Epoch) -> None:
+    def say(self, news: Begun | Epoch) -> None:
         """Tell how the training goes."""
-        send(epoch, self._outbox)
+        send(news, self._outbox)
 
     def ask(self, call: Call) -> Any:
         """Ask a question about the trial in training, and wait for the answer.

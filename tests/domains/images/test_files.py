@@ -1,5 +1,6 @@
 import contextlib
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,23 @@ def test_other_keys_are_refused_with_the_keys_found(tmp_path: Path) -> None:
 def test_an_archive_without_arrays_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "toy.npz")
     with pytest.raises(TaskError, match="no arrays"):
+        from_npz(tmp_path / "toy.npz")
+
+
+@pytest.mark.parametrize("member", ["x.npy", "y.npy", "classes.npy", "x_test.npy"])
+@pytest.mark.parametrize("content", [b"", b"[1, 2, 3]", b"PK\x03\x04"])
+def test_a_member_that_is_no_array_is_refused(tmp_path: Path, member: str, content: bytes) -> None:
+    """NumPy hands its bytes out instead."""
+    with zipfile.ZipFile(tmp_path / "toy.npz", "w") as archive:
+        for name, array in (("x.npy", pixels(30, 6, 5)), ("y.npy", labels(30))):
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            archive.writestr(name, content if name == member else buffer.getvalue())
+        if member not in ("x.npy", "y.npy"):
+            archive.writestr(member, content)
+    with pytest.raises(
+        TaskError, match=r"npz file of plain arrays; .*Save it again by numpy.savez"
+    ):
         from_npz(tmp_path / "toy.npz")
 
 

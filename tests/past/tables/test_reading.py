@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import tracemalloc
 from pathlib import Path
@@ -10,8 +11,10 @@ import pandas
 import pytest
 
 from surrogate_nas.errors import PastTaskError
+from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.past.tables import reading as table_reading
 from surrogate_nas.past.tables.reading import as_table, read_csv
+from tests.helpers.toys import ToySpace
 
 COLUMNS = {"op": ["conv", "pool"], "accuracy": ["0.5", "0.75"]}
 
@@ -155,3 +158,62 @@ def test_memory_of_a_large_file_is_a_few_times_its_size(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 5 * path.stat().st_size
+
+
+def archive(**members: Any) -> Any:
+    """Arrays as NumPy hands them out of a file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **members)
+    buffer.seek(0)
+    return np.load(buffer, allow_pickle=False)
+
+
+COLUMN = [0.5, 0.25]
+STRANGE: dict[str, tuple[Any, str]] = {
+    "a number": ({"w": 5, "value": 3}, r"column 'w', which cannot be read"),
+    "a text": ({"w": "ab", "value": COLUMN}, r"'ab' of type str as column 'w'"),
+    "a dict": ({"w": {"a": 1, "b": 2}, "value": COLUMN}, r"of type dict as column 'w'"),
+    "nothing": ({"w": None, "value": COLUMN}, r"as column 'w', which cannot be read|column 'w'"),
+    "no axis": ({"w": np.array(1), "value": COLUMN}, r"an array of 0 axes and type int64"),
+    "two axes": ({"w": np.zeros((2, 3)), "value": COLUMN}, r"an array of 2 axes and type float64"),
+    "records": (
+        {"w": np.zeros(2, dtype="i4,f4"), "value": COLUMN},
+        r"an array of 1 axes and type",
+    ),
+    "raw bytes": ({"w": np.zeros(2, dtype="V4"), "value": COLUMN}, r"an array of 1 axes and type"),
+    "objects in an archive": (
+        archive(w=np.array([1, None], dtype=object), value=np.array(COLUMN)),
+        r"column 'w', which cannot be read \(Object arrays cannot be loaded",
+    ),
+    "no axis in an archive": (archive(w=np.array(1), value=np.array(2.0)), r"an array of 0 axes"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+@pytest.mark.parametrize("space", [None, ToySpace()])
+def test_a_strange_column_is_an_error_of_ours(name: str, space: Any) -> None:
+    table, said = STRANGE[name]
+    fix = "Give each column as a list or a one-dimensional array"
+    with pytest.raises(PastTaskError, match=rf"(?s){said}.*{fix}"):
+        PastTask.from_table(table, value="value", direction="maximize", space=space)
+
+
+def test_an_archive_of_plain_columns_is_a_table() -> None:
+    table = archive(width=np.array([2, 4]), value=np.array(COLUMN, dtype="f4"))
+    task = PastTask.from_table(table, value="value", direction="maximize")
+    assert [dict(one) for one in task.params] == [{"width": 2}, {"width": 4}]
+    assert list(task.values) == COLUMN
+
+
+@pytest.mark.parametrize("cell", [10**400, -(10**400)])
+def test_a_number_beyond_the_largest_float_is_no_value(cell: int) -> None:
+    with pytest.raises(PastTaskError, match=r"a number, or nothing for a failed training"):
+        PastTask.from_table(
+            {"w": [1, 2], "value": [0.5, cell]}, value="value", direction="maximize"
+        )
+
+
+def test_a_cell_that_cannot_be_looked_up_is_no_value_of_the_space() -> None:
+    table: Any = {"width": [([1],), ([2],)], "value": COLUMN}
+    with pytest.raises(PastTaskError):
+        PastTask.from_table(table, value="value", direction="maximize", space=ToySpace())

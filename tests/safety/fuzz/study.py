@@ -8,6 +8,7 @@ and counted; any exception that is not the reader's own ends a worker as well.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import logging
 import os
@@ -17,31 +18,41 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import optuna
 
-from tests.safety.fuzz.reader import READ, REFUSED, Reader
+from tests.safety.fuzz.reader import READ, REFUSED, Reader, Structured
 from tests.safety.fuzz.readers.attached import AttachedReader
 from tests.safety.fuzz.readers.checkpoint import CheckpointReader
 from tests.safety.fuzz.readers.history import DatabaseReader, JournalReader
 from tests.safety.fuzz.readers.images import ImageFolderReader
 from tests.safety.fuzz.readers.model_folder import ModelFolderReader
+from tests.safety.fuzz.readers.stored import StoredReader
 from tests.safety.fuzz.readers.surrogate import SurrogateReader
 from tests.safety.fuzz.readers.tables import ArraysReader, TableReader
 from tests.safety.fuzz.readers.weights import WarmWeightsReader
 
-READERS: dict[str, type[Reader]] = {
-    reader.name: reader
-    for reader in (
-        *(SurrogateReader, CheckpointReader, ModelFolderReader, WarmWeightsReader),
-        *(DatabaseReader, JournalReader, TableReader, ArraysReader),
-        *(AttachedReader, ImageFolderReader),
-    )
+
+def _structured(kind: type[Reader]) -> Reader:
+    """Make a reader whose files are spoilt in their structure only."""
+    return Structured(kind())
+
+
+_KINDS: tuple[type[Reader], ...] = (
+    *(SurrogateReader, CheckpointReader, ModelFolderReader, WarmWeightsReader),
+    *(DatabaseReader, JournalReader, TableReader, ArraysReader),
+    *(AttachedReader, ImageFolderReader, StoredReader),
+)
+READERS: dict[str, Callable[[], Reader]] = {kind.name: kind for kind in _KINDS}
+STRUCTURED: dict[str, Callable[[], Reader]] = {
+    f"{kind.name}: structure": functools.partial(_structured, kind) for kind in _KINDS
 }
+"""The same readers, whose files are spoilt in their structure only."""
+ALL = {**READERS, **STRUCTURED}
 EXCEPTION, CRASH, HANG = "other exception", "crash", "hang"
 OUTCOMES = (REFUSED, READ, EXCEPTION, CRASH, HANG)
 HARMLESS = frozenset((REFUSED, READ))
@@ -74,8 +85,8 @@ def work(jobs: Sequence[tuple[str, int]], folder: Path, seed: int) -> None:
     quiet()
     readers: dict[str, tuple[Reader, dict[str, bytes], Path]] = {}
     for name in dict.fromkeys(name for name, _ in jobs):
-        reader = READERS[name]()
-        place = folder / name
+        reader = ALL[name]()
+        place = folder / name.replace(": ", "-")
         place.mkdir()
         files = reader.originals(place)
         for own, data in files.items():
@@ -110,18 +121,19 @@ def _size() -> int:
 
 
 def run(
-    readers: Sequence[str], n: int, seed: int, batch: int = 1000
+    readers: Sequence[str] | Mapping[str, int], n: int, seed: int, batch: int = 1000
 ) -> tuple[Counter[tuple[str, str, str]], list[str]]:
     """Read n mutations a reader in worker processes; count, and tell of each failure.
 
     Args:
-        readers: Names.
+        readers: Names; or numbers of mutations by name, which count instead of n.
         n: Mutations of each.
         seed: Fixes them: mutation i of a reader is always the same.
         batch: Mutations in a process, of all readers together.
     """
-    known = {name: READERS[name]() for name in readers}
-    jobs = [(name, index) for name in readers for index in range(n)]
+    known = {name: ALL[name]() for name in readers}
+    numbers = readers if isinstance(readers, Mapping) else dict.fromkeys(readers, n)
+    jobs = [(name, index) for name in readers for index in range(numbers[name])]
     counts: Counts = Counter()
     failures = []
     while jobs:
@@ -171,7 +183,7 @@ def table(counts: Counts) -> str:
 def main() -> int:
     """Run the study, or a worker of it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))
+    parser.add_argument("--readers", nargs="+", choices=ALL, default=list(READERS))
     parser.add_argument("--mutations", type=int, default=2500, help="of each reader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)

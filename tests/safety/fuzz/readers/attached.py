@@ -14,10 +14,11 @@ import optuna
 
 from surrogate_nas import MetaSurrogate, PastTask, attach_surrogate, attached_surrogate, attributes
 from surrogate_nas.errors import StudyError, SurrogateFileError, SurrogateMismatchError
-from tests.helpers.surrogates import draw
+from tests.helpers.surrogates import draw, signed
 from tests.safety.fuzz.mutations import BYTES, Mutation, Rng, deepen, dumps, on_json
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
 from tests.safety.fuzz.readers.surrogate import change_text
+from tests.safety.fuzz.structures import on_structure, written
 
 _NOBODY = {
     "AWS_ACCESS_KEY_ID": "nobody",
@@ -60,6 +61,23 @@ class AttachedReader(Reader):
             "text of a booster": _only(False, change_text),
             **{name: _only(True, change) for name, change in of_record.items()},
         }
+
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name; each for the record or for the artifact."""
+        record = on_structure(json.loads, lambda document, _: written(document), "record")
+        of_record = {**record, "record: another file": _another_file}
+        of_artifact = on_structure(json.loads, lambda document, _: signed(document), "artifact")
+        changes = [*of_artifact.values(), change_text]
+
+        def either(change: Mutation, other: Mutation) -> Mutation:
+            def mutate(data: bytes, rng: Rng) -> bytes:
+                return (change if data.startswith(b'{"artifact"') else other)(data, rng)
+
+            return mutate
+
+        pairs = zip(of_record.items(), changes, strict=True)
+        return {name: either(change, other) for (name, change), other in pairs}
 
     def originals(self, folder: Path) -> dict[str, bytes]:
         """A record, and the artifact twice: the hash recorded of the second is made right."""

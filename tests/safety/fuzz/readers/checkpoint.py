@@ -18,8 +18,9 @@ from surrogate_nas.training.checkpoint import Checkpoint, _digest
 from surrogate_nas.training.progress import Progress
 from surrogate_nas.training.state import TrainingState
 from surrogate_nas.training.updates import Updater
-from tests.safety.fuzz.mutations import BYTES, Document, Mutation, Rng, deepen, dumps, on_json
+from tests.safety.fuzz.mutations import BYTES, Document, Mutation, Rng, deepen, on_json
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
+from tests.safety.fuzz.structures import Tensors, on_structure, other_tensors, written
 
 _IDENTITY = "of this training"
 
@@ -34,7 +35,7 @@ def header(data: bytes) -> Document:
 def with_header(document: Any, data: bytes) -> bytes:
     """The file with another header; the tensors' bytes stay."""
     (n,) = struct.unpack("<Q", data[:8])
-    text = dumps(document)
+    text = written(document)
     return struct.pack("<Q", len(text)) + text + data[8 + n :]
 
 
@@ -63,10 +64,20 @@ def _record(data: bytes) -> Document:
     return record
 
 
+def in_structure() -> dict[str, Mutation]:
+    """Mutations of the structure of a file of tensors."""
+    return {
+        **on_structure(header, with_header, "header"),
+        "tensors: one change": lambda data, rng: bytes(
+            safetensors.torch.save(other_tensors(safetensors.torch.load(data), rng))
+        ),
+    }
+
+
 def _with_record(record: Document, data: bytes) -> bytes:
     """The file with another record, its checksum made right."""
     document = header(data)
-    text = dumps(record).decode()
+    text = written(record).decode()
     tensors = safetensors.torch.load(data)
     about = {**document["__metadata__"], "record": text, "digest": _digest(text, tensors)}
     return with_header({**document, "__metadata__": about}, data)
@@ -90,6 +101,11 @@ def _other_tensors(data: bytes, rng: Rng) -> bytes:
     else:
         sizes = ((), (0,), (1, 1, 1), (2, 0), tuple(tensors[name].shape[::-1]))
         tensors[name] = torch.full(sizes[int(rng.integers(len(sizes)))], float("nan"))
+    return _with_tensors(tensors, data)
+
+
+def _with_tensors(tensors: Tensors, data: bytes) -> bytes:
+    """The file with other tensors, its checksum made right."""
     about = header(data)["__metadata__"]
     about["digest"] = _digest(about["record"], tensors)
     return bytes(safetensors.torch.save(tensors, about))
@@ -107,6 +123,18 @@ class CheckpointReader(Reader):
         changes = on_json(_record, _with_record)
         records = {name.replace("JSON", "record"): change for name, change in changes.items()}
         return {**BYTES, **in_header(), **records, "tensors: others": _other_tensors}
+
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name; checksums made right."""
+        return {
+            **on_structure(_record, _with_record, "record"),
+            **on_structure(header, with_header, "header"),
+            "tensors: others": _other_tensors,
+            "tensors: one change": lambda data, rng: _with_tensors(
+                other_tensors(safetensors.torch.load(data), rng), data
+            ),
+        }
 
     def originals(self, folder: Path) -> dict[str, bytes]:
         """Of a small network, before and after its first steps."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import optuna
@@ -17,6 +19,7 @@ from surrogate_nas import PastTask, read_history
 from surrogate_nas.errors import StorageError
 from tests.safety.fuzz.mutations import BYTES, Document, Mutation, Rng, deepen, dumps, on_json
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
+from tests.safety.fuzz.structures import STRUCTURE, on_structure, written
 
 _TRIALS = 12
 
@@ -67,6 +70,11 @@ class DatabaseReader(Reader):
         """By name."""
         return {**BYTES, "text: another of its words": _word}
 
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name."""
+        return {"rows: another value": _cell, "rows: others": _rows, "JSON: in a cell": _json_cell}
+
     def originals(self, folder: Path) -> dict[str, bytes]:
         """Two studies."""
         _fill(f"sqlite:///{folder}/nas.db")
@@ -98,6 +106,15 @@ class JournalReader(Reader):
             **on_json(_line, _with_line),
         }
 
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name."""
+        return {
+            **on_structure(_line, _with_line),
+            "lines: another one changed": _other_line,
+            "lines: others": _lines,
+        }
+
     def originals(self, folder: Path) -> dict[str, bytes]:
         """Two studies."""
         _fill(JournalStorage(JournalFileBackend(f"{folder}/nas.journal")))
@@ -111,6 +128,118 @@ class JournalReader(Reader):
             return _checked(_read(str(path)))
         except StorageError:
             return REFUSED
+
+
+_CELLS: tuple[Any, ...] = (
+    *(None, "", "x", 0, -1, 2**31, 2**62, 0.5, 1e300, -1e300, float("inf"), float("-inf")),
+    *(b"\x00\xff", "null", "NaN", "[]", "{}", '"a"', "1e999", "COMPLETE", "FINITE", "INF_POS"),
+)
+
+
+def _tables(connection: sqlite3.Connection) -> list[tuple[str, list[str]]]:
+    """Return the tables that have rows, and their columns."""
+    found = []
+    for (table,) in connection.execute("select name from sqlite_master where type = 'table'"):
+        columns = [row[1] for row in connection.execute(f"pragma table_info({table})")]
+        if connection.execute(f"select count(*) from {table}").fetchone()[0]:
+            found.append((table, columns))
+    return sorted(found)
+
+
+def _in_database(
+    data: bytes, rng: Rng, change: Callable[[sqlite3.Connection, str, list[str], int], None]
+) -> bytes:
+    """Change a row of one of the tables of a database."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        connection.deserialize(data)
+        connection.execute("pragma foreign_keys = off")
+        tables = _tables(connection)
+        table, columns = tables[int(rng.integers(len(tables)))]
+        rows = [row for (row,) in connection.execute(f"select rowid from {table}")]
+        # NOTE: a row may lack the value that it must have, or be there twice.
+        with contextlib.suppress(sqlite3.IntegrityError):
+            change(connection, table, columns, rows[int(rng.integers(len(rows)))])
+        return connection.serialize()
+    finally:
+        connection.close()
+
+
+def _cell(data: bytes, rng: Rng) -> bytes:
+    """Put another value into a cell, or into a column."""
+
+    def change(connection: sqlite3.Connection, table: str, columns: list[str], row: int) -> None:
+        column = columns[int(rng.integers(len(columns)))]
+        value = _CELLS[int(rng.integers(len(_CELLS)))]
+        where = f"where rowid = {row}" if rng.random() < 0.7 else ""
+        connection.execute(f"update {table} set {column} = ? {where}", (value,))
+
+    return _in_database(data, rng, change)
+
+
+def _rows(data: bytes, rng: Rng) -> bytes:
+    """Drop or repeat rows, drop a table or a column, or exchange two columns."""
+
+    def change(connection: sqlite3.Connection, table: str, columns: list[str], row: int) -> None:
+        one, other = (columns[int(rng.integers(len(columns)))] for _ in range(2))
+        rest = ", ".join(columns[1:])
+        orders = (
+            f"delete from {table} where rowid = {row}",
+            f"delete from {table}",
+            f"insert into {table} ({rest}) select {rest} from {table} where rowid = {row}",
+            f"drop table {table}",
+            f"update {table} set {one} = {other}",
+            f"alter table {table} rename column {one} to {one}_2",
+        )
+        connection.execute(orders[int(rng.integers(len(orders)))])
+
+    return _in_database(data, rng, change)
+
+
+def _json_cell(data: bytes, rng: Rng) -> bytes:
+    """Change the structure of the JSON in a cell."""
+
+    def change(connection: sqlite3.Connection, table: str, columns: list[str], row: int) -> None:
+        for column in columns:
+            found = connection.execute(f"select {column} from {table} where rowid = {row}")
+            text = found.fetchone()[0]
+            with contextlib.suppress(TypeError, ValueError):
+                document = {"value": json.loads(text)}
+                alter = list(STRUCTURE.values())[int(rng.integers(len(STRUCTURE)))]
+                alter(document, rng)
+                changed = written(document.get("value", {})).decode()
+                order = f"update {table} set {column} = ? where rowid = {row}"
+                connection.execute(order, (changed,))
+
+    return _in_database(data, rng, change)
+
+
+def _other_line(data: bytes, rng: Rng) -> bytes:
+    """Change the structure of any line."""
+    lines = data.splitlines()
+    at = int(rng.integers(len(lines)))
+    document = json.loads(lines[at])
+    list(STRUCTURE.values())[int(rng.integers(len(STRUCTURE)))](document, rng)
+    lines[at] = written(document)
+    return b"\n".join(lines) + b"\n"
+
+
+def _lines(data: bytes, rng: Rng) -> bytes:
+    """Drop, repeat, exchange or empty lines."""
+    lines = data.splitlines()
+    one, other = (int(rng.integers(len(lines))) for _ in range(2))
+    action = int(rng.integers(5))
+    if action == 0:
+        del lines[one]
+    elif action == 1:
+        lines.insert(other, lines[one])
+    elif action == 2:
+        lines[one], lines[other] = lines[other], lines[one]
+    elif action == 3:
+        lines[one] = (b"", b"null", b"[]", b"0", b'"x"', b"{}")[int(rng.integers(6))]
+    else:
+        lines = lines[one:]
+    return b"\n".join(lines) + b"\n"
 
 
 def _word(data: bytes, rng: Rng) -> bytes:

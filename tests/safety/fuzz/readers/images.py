@@ -43,6 +43,11 @@ class ImageFolderReader(Reader):
             "PNG: unfolds": _bomb,
         }
 
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name."""
+        return {"numbers changed": _numbers, "PNG: header": _header, "PNG: chunks": _chunks}
+
     def originals(self, folder: Path) -> dict[str, bytes]:
         """An image of each format, some in several modes."""
         rng = np.random.default_rng(0)

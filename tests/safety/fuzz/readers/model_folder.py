@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,8 @@ from surrogate_nas.space import ReferenceShape
 from surrogate_nas.spaces import CellSpace, ConvNetSpace
 from tests.safety.fuzz.mutations import BYTES, Document, Mutation, deepen, dumps, on_json, only
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
-from tests.safety.fuzz.readers.checkpoint import in_header
+from tests.safety.fuzz.readers.checkpoint import in_header, in_structure
+from tests.safety.fuzz.structures import in_either, on_structure, written
 
 SHAPE = ReferenceShape((1, 8, 8), 3)
 _CELL = {f"op_{edge}": "conv_3x3" for edge in range(6)} | {"width": 8, "depth": 1}
@@ -47,6 +49,12 @@ class ModelFolderReader(Reader):
             **{name: only("header", change, flip) for name, change in in_header().items()},
         }
 
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name; those of JSON and of tensors each for their own file."""
+        record = on_structure(json.loads, lambda document, _: written(document))
+        return in_either(record, in_structure())
+
     def originals(self, folder: Path) -> dict[str, bytes]:
         """Two folders: of both ready spaces; each file twice as JSON is where most is decided."""
         files = {}
@@ -71,8 +79,10 @@ class ModelFolderReader(Reader):
                 "n_outputs": SHAPE.n_outputs,
                 "classes": ["a", "b", "c"],
             }
+            weights = safetensors.torch.save(network.state_dict())
+            record["weights_sha256"] = hashlib.sha256(weights).hexdigest()
             files[f"{name}-architecture.json"] = dumps(record)
-            files[f"{name}-weights.safetensors"] = safetensors.torch.save(network.state_dict())
+            files[f"{name}-weights.safetensors"] = weights
         return files
 
     def read(self, name: str, data: bytes, files: Mapping[str, bytes], folder: Path) -> str:
@@ -80,7 +90,12 @@ class ModelFolderReader(Reader):
         kind = name.split("-")[0]
         for file in ("architecture.json", "weights.safetensors"):
             own = f"{kind}-{file}"
-            (folder / file).write_bytes(data if own == name else files[own])
+            content = data if own == name else files[own]
+            if own != name and file == "architecture.json":
+                # Whoever changes the weights can change their checksum, too.
+                digest = hashlib.sha256(data).hexdigest()
+                content = dumps({**json.loads(content), "weights_sha256": digest})
+            (folder / file).write_bytes(content)
         try:
             network = load_model(folder)
         except ModelFolderError:

@@ -29,6 +29,7 @@ from tests.safety.fuzz.mutations import (
     truncate,
 )
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
+from tests.safety.fuzz.structures import on_structure, twice, written
 
 _TREES = 5
 """Trees kept of each booster: the smaller the file, the more of a mutation's hits are telling."""
@@ -125,6 +126,13 @@ def _with_right_sizes(text: str) -> str:
     return re.sub("tree_sizes=.*", f"tree_sizes={' '.join(map(str, sizes))}", text, count=1)
 
 
+def _twice(data: bytes, rng: Rng) -> bytes:
+    """Put a member into an object twice."""
+    document = json.loads(data)
+    twice(document, rng)
+    return written(document)
+
+
 @final
 class SurrogateReader(Reader):
     """``MetaSurrogate.load``, and predictions of what it returns."""
@@ -139,6 +147,17 @@ class SurrogateReader(Reader):
             "JSON: nested": deepen,
             **on_json(json.loads, lambda document, _: signed(document)),
             "trees: bytes changed": change_text,
+            "trees: lines changed": change_lines,
+            "trees: numbers changed": change_tree,
+            "trees: children changed": change_children,
+        }
+
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name; checksums made right."""
+        return {
+            **on_structure(json.loads, lambda document, _: signed(document)),
+            "JSON: twice": _twice,
             "trees: lines changed": change_lines,
             "trees: numbers changed": change_tree,
             "trees: children changed": change_children,

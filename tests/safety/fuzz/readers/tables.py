@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -50,6 +52,43 @@ def _lines(data: bytes, rng: Rng) -> bytes:
     return _csv(rows)
 
 
+def _columns(data: bytes, rng: Rng) -> bytes:
+    """Rename, drop, repeat or exchange columns, or leave the header out."""
+    rows = list(csv.reader(io.StringIO(data.decode())))
+    one, other = (int(rng.integers(len(rows[0]))) for _ in range(2))
+    action = int(rng.integers(6))
+    if action == 0:
+        names = (rows[0][other], f"{rows[0][one]} ", "", rows[0][one].upper(), "value", "\x00")
+        rows[0][one] = names[int(rng.integers(len(names)))]
+    elif action == 1:
+        rows = [[*row[:one], *row[one + 1 :]] for row in rows]
+    elif action == 2:
+        rows[0][one], rows[0][other] = rows[0][other], rows[0][one]
+    elif action == 3:
+        rows = [[row[one], *row] for row in rows]
+    elif action == 4:
+        del rows[0]
+    else:
+        rows = [list(column) for column in zip(*rows, strict=True)]
+    return _csv(rows)
+
+
+def _retyped(data: bytes, rng: Rng) -> bytes:
+    """Write all cells of a column in another way: as text, halves, percentages, far too large."""
+    rows = list(csv.reader(io.StringIO(data.decode())))
+    column = int(rng.integers(len(rows[0])))
+    forms: tuple[Callable[[str], str], ...] = (
+        *(lambda c: f"'{c}'", lambda c: f"{c}.5", lambda c: f"{c}%", lambda c: f"[{c}]"),
+        *(lambda c: f"{c}e300", lambda c: f"-{c}", lambda c: f"{c}e-320", lambda c: str(len(c))),
+        *(lambda c: "nan", lambda c: "inf", lambda c: "", lambda c: c.upper(), lambda c: c * 40),
+    )
+    form = forms[int(rng.integers(len(forms)))]
+    some = float(rng.choice([0.2, 1.0]))
+    for row in rows[1:]:
+        row[column] = form(row[column]) if rng.random() < some else row[column]
+    return _csv(rows)
+
+
 def _swell(data: bytes, rng: Rng) -> bytes:
     """Very many columns, rows, cells in a row, separators or line ends; no end of a quote."""
     n = int(10 ** rng.uniform(3, 6.5))
@@ -81,6 +120,16 @@ class TableReader(Reader):
     def mutations(self) -> Mapping[str, Mutation]:
         """By name."""
         return {**BYTES, "cells: hostile": _cells, "lines: others": _lines, "swollen": _swell}
+
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name."""
+        return {
+            "cells: hostile": _cells,
+            "lines: others": _lines,
+            "columns: others": _columns,
+            "cells: another type": _retyped,
+        }
 
     def originals(self, folder: Path) -> dict[str, bytes]:
         """Of cells, and of parameters of each kind."""
@@ -160,19 +209,113 @@ def _bomb(data: bytes, rng: Rng) -> bytes:
 
 def _repacked(data: bytes, rng: Rng, change: Any) -> bytes:
     """The archive with one member changed, sums made right; sometimes under a hostile name."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = _unpacked(data)
     name = sorted(members)[int(rng.integers(len(members)))]
     members[name] = change(members[name])
     if rng.random() < 0.1:
         members["../../escaped.npy"] = members.pop(name)
-    buffer = io.BytesIO()
     kind = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)[int(rng.integers(2))]
     if len(members.get(name, b"")) > 10**6:
         kind = zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(buffer, "w", kind) as archive:
-        for own, content in members.items():
-            archive.writestr(own, content)
+    return _packed(list(members.items()), kind)
+
+
+def _members(data: bytes, rng: Rng) -> bytes:
+    """Rename, drop, repeat or exchange members; put an archive or something else in the place."""
+    members = _unpacked(data)
+    names = sorted(members)
+    one, other = (names[int(rng.integers(len(names)))] for _ in range(2))
+    items = list(members.items())
+    action = int(rng.integers(7))
+    if action == 0:
+        renamed = (f"{one} ", one.upper(), one[:-4], f"a/{one}", "", f"{one}.npy", f"../{one}")
+        items[names.index(one)] = (renamed[int(rng.integers(len(renamed)))], members[one])
+    elif action == 1:
+        items = [item for item in items if item[0] != one]
+    elif action == 2:
+        items.append((one, members[other]))
+    elif action == 3:
+        items = [(other if n == one else one if n == other else n, c) for n, c in items]
+    elif action == 4:
+        items = [(n, data if n == one else c) for n, c in items]
+    elif action == 5:
+        items = [(f"{one[:-4]}.npz", data), *items]
+    else:
+        texts = (b"", b"\x93NUMPY", b"[1, 2]", b"PK\x03\x04", members[one] * 2, members[one][:-1])
+        items = [(n, texts[int(rng.integers(len(texts)))] if n == one else c) for n, c in items]
+    return _packed(items, zipfile.ZIP_DEFLATED)
+
+
+def _types(data: bytes, rng: Rng) -> bytes:
+    """Give an array another type or shape, or put numbers into it that are not finite."""
+    kinds = (
+        *("f2", "f4", "f8", ">f8", "i1", "u2", "i8", ">i4", "u8", "c16", "?", "U8", "S3", "M8[D]"),
+        *("m8[s]", "V4", "O", "f4,f4"),
+    )
+    shapes: tuple[Callable[[Any], Any], ...] = (
+        *(lambda a: a[:0], lambda a: a[:1], lambda a: a[:-1], lambda a: a[0], lambda a: a.ravel()),
+        *(lambda a: a[None], lambda a: a[..., None], lambda a: a.T, np.asfortranarray),
+        *(lambda a: np.repeat(a, 2, axis=0), lambda a: a[..., :0], lambda a: a - 1, lambda a: -a),
+    )
+
+    def change(content: bytes) -> bytes:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+        with contextlib.suppress(TypeError, ValueError), np.errstate(all="ignore"):
+            if rng.random() < 0.4:
+                array = array.astype(kinds[int(rng.integers(len(kinds)))])
+            elif rng.random() < 0.7:
+                array = shapes[int(rng.integers(len(shapes)))](array)
+            else:
+                array = array.astype("f8")
+                spoilt = (np.nan, np.inf, -np.inf, 1e300, -1.0, 0.5)[int(rng.integers(6))]
+                array.flat[int(rng.integers(max(array.size, 1)))] = spoilt
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=True)
+        return buffer.getvalue()
+
+    return _repacked(data, rng, change)
+
+
+def _directory(data: bytes, rng: Rng) -> bytes:
+    """Let the archive's directory lie: of sizes, of the packing, of a password, of names."""
+    changed = bytearray(data)
+    at = data.index(b"PK\x01\x02")
+    fields = ((8, 2), (10, 2), (16, 4), (20, 4), (24, 4), (28, 2), (30, 2), (42, 4))
+    start, size = fields[int(rng.integers(len(fields)))]
+    numbers = (0, 1, 9, 12, 14, 99, 255, 2**16 - 1, 2**31 - 1, 2**32 - 1)
+    number = numbers[int(rng.integers(len(numbers)))] % 2 ** (8 * size)
+    changed[at + start : at + start + size] = number.to_bytes(size, "little")
+    return bytes(changed)
+
+
+def _small_bomb(data: bytes, rng: Rng) -> bytes:
+    """Zeros that unfold to a few times what an archive of images may: told before it unfolds."""
+    n = 300 * 2**20
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (n // 64, 8, 8)}
+    )
+    # NOTE: the directory says the size, and a reader need not unfold anything to know it.
+    packed = _packed([("x.npy", header.getvalue()), ("y.npy", b"")], zipfile.ZIP_DEFLATED)
+    changed = bytearray(packed)
+    at = packed.index(b"PK\x01\x02")
+    changed[at + 24 : at + 28] = (n + int(rng.integers(2**20))).to_bytes(4, "little")
+    return bytes(changed)
+
+
+def _unpacked(data: bytes) -> dict[str, bytes]:
+    """Return the members of an archive."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _packed(members: list[tuple[str, bytes]], kind: int) -> bytes:
+    """Return an archive; a name may come twice."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", kind) as archive:
+        warnings.simplefilter("ignore", UserWarning)
+        for own, content in members:
+            archive.writestr(own or "x", content)
     return buffer.getvalue()
 
 
@@ -190,6 +333,18 @@ class ArraysReader(Reader):
             "headers: changed": _headers,
             "arrays: others": _arrays,
             "arrays: many zeros, packed": _bomb,
+        }
+
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name."""
+        return {
+            "members: others": _members,
+            "arrays: types and shapes": _types,
+            "arrays: others": _arrays,
+            "headers: changed": _headers,
+            "directory: lies": _directory,
+            "arrays: a bomb": _small_bomb,
         }
 
     def originals(self, folder: Path) -> dict[str, bytes]:

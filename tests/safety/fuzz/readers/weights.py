@@ -17,7 +17,8 @@ from surrogate_nas.tasks import digits
 from surrogate_nas.training.warm_weights import Place, WarmWeights
 from tests.safety.fuzz.mutations import BYTES, Mutation, deepen, dumps, on_json, only
 from tests.safety.fuzz.reader import READ, REFUSED, Reader
-from tests.safety.fuzz.readers.checkpoint import in_header
+from tests.safety.fuzz.readers.checkpoint import in_header, in_structure
+from tests.safety.fuzz.structures import in_either, on_structure, written
 
 
 @final
@@ -42,6 +43,12 @@ class WarmWeightsReader(Reader):
             **{name: only("json", change, flip) for name, change in changes.items()},
             **{name: only("header", change, flip) for name, change in in_header().items()},
         }
+
+    @property
+    def structures(self) -> Mapping[str, Mutation]:
+        """By name; those of JSON and of tensors each for their own file."""
+        record = on_structure(json.loads, lambda document, _: written(document))
+        return in_either(record, in_structure())
 
     def originals(self, folder: Path) -> dict[str, bytes]:
         """What one network leaves."""
