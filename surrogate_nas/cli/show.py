@@ -54,7 +54,7 @@ def load_study(address: str, name: str) -> optuna.Study:
 
     from surrogate_nas.storage.opening import open_storage, reachable
 
-    storage = open_storage(address)
+    storage = open_storage(address, to_read=True)
     with reachable(address):
         names = _names(storage)
         if name not in names:
@@ -136,7 +136,7 @@ def _show(arguments: argparse.Namespace) -> None:
     elif arguments.surrogate is not None:
         print_surrogate(sn.MetaSurrogate.load(arguments.surrogate))
     elif arguments.name is None:
-        storage = open_storage(arguments.storage)
+        storage = open_storage(arguments.storage, to_read=True)
         with reachable(arguments.storage):
             names = _names(storage)
         for name in names:

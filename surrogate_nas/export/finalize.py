@@ -19,6 +19,7 @@ from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingEr
 from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.export.record import json_value, write_network
 from surrogate_nas.results.dashboard.callback import DashboardCallback
+from surrogate_nas.results.summary import require_study
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
 from surrogate_nas.training.trainer import Outcome, StopReason, Trainer, seeded
@@ -260,6 +261,7 @@ def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer)
 
 def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
     """Return the best completed trial, or say why the study has none."""
+    require_study(study)
     if len(study.directions) != 1:
         raise StudyError(
             expected="a study with one objective",

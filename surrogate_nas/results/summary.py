@@ -16,6 +16,7 @@ from scipy.special import ndtri
 from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import StudyError
+from surrogate_nas.storage.given import require_study as require_study
 
 _MIN_PAIRS = 3
 
@@ -124,8 +125,9 @@ def summarize(study: optuna.Study) -> StudySummary:
         study: Any Optuna study. Attributes that SurrogateSampler has stored are counted, too.
 
     Raises:
-        StudyError: The study has several objectives.
+        StudyError: The study has several objectives, or something else is given than a study.
     """
+    require_study(study)
     if len(study.directions) != 1:
         raise StudyError(
             expected="a study with one objective",

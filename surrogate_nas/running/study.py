@@ -12,10 +12,11 @@ import optuna
 
 from surrogate_nas import attributes, pretrained
 from surrogate_nas.domains.space_record import write_space
-from surrogate_nas.errors import StudyError
+from surrogate_nas.errors import StudyError, SurrogateFileError
 from surrogate_nas.running.attached import with_attached
 from surrogate_nas.samplers.surrogate_sampler import BaseLike, SurrogateSampler
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
+from surrogate_nas.storage.given import kind_of
 from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 from surrogate_nas.storage.recovery import recover
@@ -107,6 +108,13 @@ def _resolve(
         return surrogate
     if str(surrogate) == "pretrained":
         return pretrained.surrogate(space)
+    if not isinstance(surrogate, str | Path):
+        raise SurrogateFileError(
+            expected="a fitted surrogate, the path of one, or 'pretrained'",
+            got=kind_of(surrogate),
+            fix="fit it first: sn.MetaSurrogate.fit(space, past), with past tasks that "
+            "sn.read_history returns",
+        )
     return MetaSurrogate.load(surrogate, space=space)
 
 

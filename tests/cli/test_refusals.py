@@ -59,7 +59,7 @@ __all__ = ["run", "verbosity"]  # fixtures
         (["search", *SMALL, "--storage", "sqlite:///no/nas.db"], "unable to open"),
         (["search", *SMALL, "--report", "no/report.html"], "not a file in a folder that exists"),
         (["search", *SMALL, "--report", "."], "not a file in a folder that exists"),
-        (["show", "--storage", "sqlite:///new.db", "--name", "x"], "none: the storage is empty"),
+        (["show", "--storage", "sqlite:///new.db", "--name", "x"], "no file 'new.db'"),
         (["show", "--storage", "sqlite:///no/nas.db"], "unable to open"),
     ],
 )

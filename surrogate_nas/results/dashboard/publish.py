@@ -28,7 +28,7 @@ from surrogate_nas.results.dashboard.pictures import (
 )
 from surrogate_nas.results.expected import expected_best
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
-from surrogate_nas.results.summary import sum_up
+from surrogate_nas.results.summary import require_study, sum_up
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.storage.optuna_private import set_study_system_attr, study_system_attrs
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
@@ -69,6 +69,7 @@ def publish(
         MissingExtraError: The extra ``dashboard`` is not installed.
         StudyError: The folder for pictures cannot be written to. Figures and note are written.
     """
+    require_study(study)
     trials = study.get_trials(deepcopy=False)
     write(study, space_of(study, space), trials)
     try:

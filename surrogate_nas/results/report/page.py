@@ -12,6 +12,7 @@ from surrogate_nas.errors import MissingExtraError, StudyError
 from surrogate_nas.files.atomic import write_whole
 from surrogate_nas.files.svg import printable
 from surrogate_nas.results.report.content import content
+from surrogate_nas.results.summary import require_study
 from surrogate_nas.space import SearchSpace
 
 
@@ -38,6 +39,7 @@ def report(
         MissingExtraError: The extra ``report`` is not installed.
         StudyError: The file cannot be written.
     """
+    require_study(study)
     target = Path(path)
     if not target.resolve().parent.is_dir() or target.is_dir():
         raise StudyError(
