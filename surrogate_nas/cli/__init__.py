@@ -7,6 +7,7 @@ mistakes in the arguments appear at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
@@ -16,6 +17,7 @@ from typing import NoReturn, TextIO, final
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli import past, report, search, show
+from surrogate_nas.cli.full_disk import EXIT_CODE, errors_of_disks, full_disk
 from surrogate_nas.domains import Domain
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.storage.passwords import without_passwords
@@ -42,25 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name. None takes those of the process.
 
     Returns:
-        Exit code: 0 for success, 2 for bad input, 130 for Ctrl-C. 141 means that the reader of the
-        output has closed it, as in ``surrogate-nas show FILE | head``.
+        Exit code: 0 for success, 2 for bad input, 74 for a full disk, 130 for Ctrl-C. 141 means
+        that the reader of the output has closed it, as in ``surrogate-nas show FILE | head``.
     """
     try:
-        arguments = _parser(shared.named_domain(argv)).parse_args(argv)
-        import optuna
-
-        # NOTE: the Objective says why a trial failed, and Optuna would add a traceback to Ctrl-C.
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.showwarning = _say  # restored by catch_warnings
-            arguments.run(arguments)
-    except SurrogateNasError as error:
-        print(f"surrogate-nas: {without_passwords(str(error))}", file=sys.stderr)
-        return 2
+        try:
+            _run(argv)
+        finally:
+            # NOTE: what is written later than this would fail where nobody can catch it.
+            sys.stdout.flush()
     except BrokenPipeError:
         # NOTE: the reader of the output has closed it, as head does. Without this, Python would
         # print a traceback when it flushes standard output at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return _CLOSED
     except KeyboardInterrupt:
         print(
@@ -69,7 +65,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return _INTERRUPTED
+    except (SurrogateNasError, *errors_of_disks()) as error:
+        full = full_disk(error)
+        if full is None and not isinstance(error, SurrogateNasError):
+            raise
+        said = f"surrogate-nas: {without_passwords(full or str(error))}"
+        with contextlib.suppress(OSError):  # the terminal's file may be on that disk
+            print(said, file=sys.stderr, flush=True)
+        if full is None:
+            return 2
+        _write_no_more()
+        return EXIT_CODE
     return 0
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    """Read the arguments and run their command."""
+    arguments = _parser(shared.named_domain(argv)).parse_args(argv)
+    import optuna
+
+    # NOTE: the Objective says why a trial failed, and Optuna would add a traceback to Ctrl-C.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.showwarning = _say  # restored by catch_warnings
+        arguments.run(arguments)
+
+
+def _write_no_more() -> None:
+    """Let what Python still writes to standard output go nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # it may be no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(

@@ -46,8 +46,8 @@ _FIXES = {
     "database is locked": "let fewer processes use the file at once, or use a database server",
     "no space left": "make room on the disk; what was told before is kept",
     "disk is full": "make room on the disk; what was told before is kept",
-    "failed to import db access module": "install the driver of that database, or name one that is "
-    "installed, such as postgresql+psycopg:// or mysql+pymysql://",
+    "failed to import db access module": "install the driver of that database, or name one that "
+    "is installed, such as postgresql+psycopg:// or mysql+pymysql://",
     "no module named": "install that driver, or name one that is installed, such as "
     "postgresql+psycopg:// or mysql+pymysql://",
     "can't load plugin": "write for example sqlite:///nas.db, postgresql+psycopg://user@host/name "
