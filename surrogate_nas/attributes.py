@@ -93,8 +93,12 @@ FORMAT: Final = _user("study", "surrogate_nas_format", "int", "running.study", "
 """Format of what this package writes into the study and its trials."""
 SEED: Final = _user("study", "seed", "int", "running.study", "people")
 """Seed of the sampler, where one was given."""
-TRAINER: Final = _user("study", "trainer", "dict", "running.objective", "people")
+TRAINER: Final = _user("study", "trainer", "dict", "running.objective", "cli.finalize, results")
 """Settings of the trainer."""
+COMMAND: Final = _user(
+    "study", "command", "str", "running.study, cli.stored", "cli.finalize, results.dashboard.note"
+)
+"""Call or command line that began the study, without the address of its storage."""
 
 # Of a study: its surrogate.
 SURROGATE: Final = _user("study", "surrogate", "str", "running.study", "results.dashboard.note")
@@ -278,6 +282,10 @@ FINISHED_ARTIFACTS: Final = _family(
     "results.dashboard.pictures, optuna-dashboard",
 )
 """Artifact of a finished trial, which Optuna itself refuses; the trial's identity follows."""
+METRIC_NAMES: Final = _system(
+    "study", "study:metric_names", "list[str]", "running.study", "Optuna, optuna-dashboard"
+)
+"""Name of the metric, which axes and exported tables then have in place of "Objective 0"."""
 PLOT_DATA: Final = _family(
     "study",
     "system",

@@ -16,8 +16,9 @@ from typing import NoReturn, TextIO, final
 
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
-from surrogate_nas.cli import past, report, search, show
+from surrogate_nas.cli import finalize, past, report, search, show
 from surrogate_nas.cli.full_disk import EXIT_CODE, errors_of_disks, full_disk
+from surrogate_nas.cli.wording import in_options
 from surrogate_nas.domains import Domain
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.storage.passwords import without_passwords
@@ -26,8 +27,9 @@ _EPILOG = """\
 examples:
   surrogate-nas search --data digits --trials 20 --surrogate pretrained
   surrogate-nas search --data photos/ --space convnet --trials 50 --limit parameters=1e6
-  surrogate-nas show --storage sqlite:///nas.db --name photos
-  surrogate-nas report --storage sqlite:///nas.db --name photos --out photos.html
+  surrogate-nas show --name photos
+  surrogate-nas report --name photos --out photos.html
+  surrogate-nas finalize --name photos --epochs 100
   surrogate-nas evaluate --storage sqlite:///nas.db
   surrogate-nas fit --storage sqlite:///nas.db --shipped --out cells.surrogate
   surrogate-nas show cells.surrogate
@@ -69,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         full = full_disk(error)
         if full is None and not isinstance(error, SurrogateNasError):
             raise
-        said = f"surrogate-nas: {without_passwords(full or str(error))}"
+        said = without_passwords(full or in_options(str(error), _domain(argv)))
+        said = f"surrogate-nas: {said}"
         with contextlib.suppress(OSError):  # the terminal's file may be on that disk
             print(said, file=sys.stderr, flush=True)
         if full is None:
@@ -81,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> None:
     """Read the arguments and run their command."""
-    arguments = _parser(shared.named_domain(argv)).parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    domain = shared.named_domain(words)
+    arguments = _parser(domain).parse_args(words)
+    arguments.words = words
     import optuna
 
     # NOTE: the Objective says why a trial failed, and Optuna would add a traceback to Ctrl-C.
@@ -89,6 +95,14 @@ def _run(argv: Sequence[str] | None) -> None:
     with warnings.catch_warnings():
         warnings.showwarning = _say  # restored by catch_warnings
         arguments.run(arguments)
+
+
+def _domain(argv: Sequence[str] | None) -> Domain | None:
+    """Return the domain of a command whose error is told; None if the domain is the error."""
+    try:
+        return shared.named_domain(argv)
+    except SurrogateNasError:
+        return None
 
 
 def _write_no_more() -> None:
@@ -108,7 +122,7 @@ def _say(
     """Show a warning as one line, without the place in the code that it comes from."""
     del filename, lineno, line
     label = "note" if category is UserWarning else category.__name__
-    print(f"{label}: {message}", file=file or sys.stderr)
+    print(f"{label}: {in_options(str(message), None)}", file=file or sys.stderr)
 
 
 @final
@@ -135,7 +149,8 @@ def _parser(domain: Domain) -> argparse.ArgumentParser:
         help="print the version",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    search.add_commands(commands, domain)
+    search.add_command(commands, domain)
+    finalize.add_command(commands, domain)
     show.add_command(commands)
     report.add_command(commands)
     past.add_commands(commands, domain)

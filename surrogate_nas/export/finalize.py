@@ -113,7 +113,7 @@ def finalize(
             fix="pass the task with the data, split and metric of the study",
         )
     space = space.for_task(task)
-    architecture = _architecture(best, space)
+    architecture = _architecture(best, space, study.user_attrs.get(attributes.SPACE))
     # NOTE: all that can fail without training (the path, the record, the build) comes before it.
     place = _place(folder, study)
     record = write_network(space, best.params, architecture, task)
@@ -148,14 +148,18 @@ def finalize(
     return final
 
 
-def _architecture(best: optuna.trial.FrozenTrial, space: SearchSpace) -> Architecture:
+def _architecture(
+    best: optuna.trial.FrozenTrial, space: SearchSpace, recorded: str | None
+) -> Architecture:
     """Return the best trial's architecture, or say that the space does not fit the study."""
     try:
         return space.from_params(best.params)
     except SpaceError as error:
+        name = type(space).__name__
+        of = "" if recorded in (None, name) else f"an architecture of {recorded}: "
         raise StudyError(
-            expected=f"trial {best.number} to be an architecture of {type(space).__name__}",
-            got=error.got,
+            expected=f"trial {best.number} to be an architecture of {name}",
+            got=f"{of}{error.got}",
             fix="pass the search space that the study was made with",
         ) from error
 

@@ -9,13 +9,13 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack, cast
+from typing import Any, Literal, TypeAlias, Unpack
 
 import numpy as np
 
 from surrogate_nas.arrays import Array
-from surrogate_nas.domains.images.arrays import Options, digits, from_arrays
-from surrogate_nas.domains.images.folder import from_folder
+from surrogate_nas.domains.images.arrays import Options, digits_with, from_arrays
+from surrogate_nas.domains.images.folder import MAX_BYTES, from_folder
 from surrogate_nas.domains.images.other_files import as_path, other_kind
 from surrogate_nas.errors import TaskError
 from surrogate_nas.files.kinds import FileKind, kind_of_file
@@ -134,6 +134,7 @@ def load(
     name: str | None = None,
     image_size: int | tuple[int, int] | None = None,
     on_unreadable: Literal["refuse", "skip"] = "refuse",
+    max_bytes: int = MAX_BYTES,
     **options: Unpack[Options],
 ) -> Task:
     """Make a task from the ``.npz`` file or the folder of images at a path.
@@ -144,6 +145,7 @@ def load(
         name: How past tasks and reports call the task; by default the file's or folder's name.
         image_size: Of a folder's images, see :func:`from_folder`.
         on_unreadable: For a folder, see :func:`from_folder`.
+        max_bytes: For a folder, see :func:`from_folder`.
         **options: See :func:`from_arrays`.
 
     Raises:
@@ -153,10 +155,15 @@ def load(
     """
     path = as_path(path, _EXPECTED)
     if str(path) == "digits" and not path.exists():
-        return digits(**cast(dict[str, Any], options))
+        return digits_with(**options)
     if path.is_dir():
         return from_folder(
-            path, name=name, image_size=image_size, on_unreadable=on_unreadable, **options
+            path,
+            name=name,
+            image_size=image_size,
+            on_unreadable=on_unreadable,
+            max_bytes=max_bytes,
+            **options,
         )
     kind = kind_of_file(path)
     if path.suffix.lower() == ".npz" or (kind is not None and kind.group == "arrays"):
