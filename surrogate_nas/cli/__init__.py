@@ -17,7 +17,7 @@ from typing import NoReturn, TextIO, final
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli import finalize, past, report, search, show
-from surrogate_nas.cli.full_disk import EXIT_CODE, errors_of_disks, full_disk
+from surrogate_nas.cli.full_disk import EXIT_CODE, full_disk, known_errors
 from surrogate_nas.cli.wording import in_options
 from surrogate_nas.domains import Domain
 from surrogate_nas.errors import SurrogateNasError
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return _INTERRUPTED
-    except (SurrogateNasError, *errors_of_disks()) as error:
+    except known_errors() as error:
         full = full_disk(error)
         if full is None and not isinstance(error, SurrogateNasError):
             raise
@@ -107,7 +107,9 @@ def _domain(argv: Sequence[str] | None) -> Domain | None:
 
 def _write_no_more() -> None:
     """Let what Python still writes to standard output go nowhere."""
-    with contextlib.suppress(OSError, ValueError):  # it may be no file at all
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

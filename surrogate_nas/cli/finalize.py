@@ -5,22 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, NoReturn, final
+from typing import TYPE_CHECKING, Any
 
 import surrogate_nas as sn
 from surrogate_nas import attributes, domains
 from surrogate_nas.cli import arguments as shared
-from surrogate_nas.cli.search import add_arguments, add_folder, finish
+from surrogate_nas.cli.search import add_folder, finish
 from surrogate_nas.cli.show import load_study, print_summary
-from surrogate_nas.cli.stored import command_of, without
+from surrogate_nas.cli.stored import begun_with
 from surrogate_nas.domains import Domain
 from surrogate_nas.errors import StudyError, TrainingError
 
 if TYPE_CHECKING:
     import optuna
-
-_OF_THE_MACHINE = ("--device", "--report")
-"""Options of a search that were checked on the machine that began it, and do not matter here."""
 
 
 def add_command(commands: shared.Commands, domain: Domain) -> None:
@@ -44,33 +41,10 @@ def add_command(commands: shared.Commands, domain: Domain) -> None:
 def _finalize(arguments: argparse.Namespace) -> None:
     """Retrain, test and export the best architecture of a stored study."""
     study = load_study(arguments.storage, arguments.name)
-    begun = _begun_with(study)
+    begun = begun_with(study)
     space, trainer = _space(study, arguments, begun), _trainer(study, arguments)
     task = _task(study, arguments, begun)
     print_summary(sn.summarize(study), finish(study, task, space, trainer, arguments.folder))
-
-
-@final
-class _Silent(argparse.ArgumentParser):
-    """A parser that raises an error, where argparse would end the program."""
-
-    def error(self, message: str) -> NoReturn:
-        raise StudyError(
-            expected="the command that began the study, as this version reads it",
-            got=message,
-            fix="give --data, and what else differs from the defaults",
-        )
-
-
-def _begun_with(study: optuna.Study) -> argparse.Namespace | None:
-    """Return the arguments of the search that began a study; None if no search did."""
-    words = command_of(study)
-    if words is None:
-        return None
-    words = without(words, _OF_THE_MACHINE)
-    parser = _Silent(add_help=False)
-    add_arguments(parser, shared.named_domain(words))
-    return parser.parse_args(words)
 
 
 def _space(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import sys
 
+from surrogate_nas.errors import SurrogateNasError
+
 EXIT_CODE = 74
 """The code that ``sysexits.h`` gives to errors of input and output."""
 
@@ -23,11 +25,11 @@ _ELSEWHERE = (
 )
 
 
-def errors_of_disks() -> tuple[type[Exception], ...]:
-    """Return the classes of the errors that a full disk may lead to."""
+def known_errors() -> tuple[type[Exception], ...]:
+    """Return the classes of our own errors, and of those that a full disk may lead to."""
     # NOTE: a module that is not imported has raised nothing, and help must not wait for it.
     loaded = [getattr(sys.modules[m], name) for m, name in _ELSEWHERE if m in sys.modules]
-    return (OSError, RuntimeError, AssertionError, ValueError, *loaded)
+    return (SurrogateNasError, OSError, RuntimeError, AssertionError, ValueError, *loaded)
 
 
 def full_disk(error: BaseException) -> str | None:

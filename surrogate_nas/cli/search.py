@@ -13,7 +13,7 @@ import surrogate_nas as sn
 from surrogate_nas.attributes import counts
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import print_dashboard, print_summary
-from surrogate_nas.cli.stored import remember
+from surrogate_nas.cli.stored import changes, remember
 from surrogate_nas.domains import Domain
 from surrogate_nas.errors import StudyError
 from surrogate_nas.storage.passwords import masked
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
+
+    from surrogate_nas.running.loop import Callback
 
 _BASES = {
     "tpe": "TPESampler",
@@ -218,6 +220,8 @@ def _search(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     remember(study, arguments)
+    for change in changes(study, arguments):
+        print(change, file=sys.stderr)
     trainer = shared.trainer(arguments)
     device = trainer.device or ("cuda" if torch.cuda.is_available() else "cpu")
     where = device if placement is None else f"the Ray cluster at {arguments.ray}"
@@ -313,7 +317,7 @@ def _run(
     from surrogate_nas.running.optimize import continue_study
 
     deadline = Deadline(arguments.timeout)
-    callbacks = [progress, deadline]
+    callbacks: list[Callback] = [progress, deadline]
     if arguments.workers is not None or placement is not None:
         sn.run_workers(
             study,

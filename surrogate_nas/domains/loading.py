@@ -37,7 +37,7 @@ def load(path: str | os.PathLike[str], *, domain: str | None = None, **options: 
     return task
 
 
-def _is_of_another(given: str | os.PathLike[str], chosen: Domain) -> bool:
+def _is_of_another(given: object, chosen: Domain) -> bool:
     """Whether a file exists that only another domain reads."""
     if not isinstance(given, str | os.PathLike):
         return False  # NOTE: the domain's loader says what it takes

@@ -83,7 +83,7 @@ def kind_of_file(path: Path) -> FileKind | None:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-    except OSError:
+    except (OSError, ValueError):  # a path may be none at all
         return by_ending
     for sign, kind in _SIGNS.items():
         if head.startswith(sign):

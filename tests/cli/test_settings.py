@@ -146,8 +146,13 @@ def test_later_commands_take_their_settings_from_the_study(run: Run) -> None:
         assert message in err
         assert "Retraining the best" not in out or "--data" in words
 
-    code, out, err = run(*begun)
+    code, out, err = run(*begun, "--limit", "depth=9", "--epochs", "2")
     assert code == 0
+    assert err == (
+        "note: the study was begun with --epochs 1, and goes on with --epochs 2.\n"
+        "note: the study was begun with --limit parameters=100000, and goes on with --limit "
+        "parameters=100000 --limit depth=9.\n"
+    )
     assert "Nothing was left to do: the study has 1 of 1 trials." in out
     assert stored("it's").user_attrs[attributes.COMMAND] == shlex.join(command)
 
