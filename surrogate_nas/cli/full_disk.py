@@ -12,7 +12,7 @@ EXIT_CODE = 74
 
 _NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _WORDS = (
-    *("no space left", "disk is full", "quota exceeded", "file too large", "os error 28"),
+    *("no space left", "disk is full", "disk quota exceeded", "file too large", "os error 28"),
     *("disk i/o error", "table is full"),
 )
 """Parts of the messages of databases and of libraries that raise no OSError."""
@@ -48,21 +48,23 @@ def full_disk(error: BaseException) -> str | None:
 
 
 def _reason(error: BaseException) -> str | None:
-    """Return the first words of a full disk in a chain of errors."""
-    # NOTE: Optuna's loop meets the error of its storage with an assertion, so the errors that
-    # were being handled count as well as the causes.
+    """Return the words of a full disk in an error, or in those that it was raised from."""
+    chain = _chain(error)
+    for one in chain:
+        if isinstance(one, OSError) and one.errno in _NUMBERS:
+            return f"{one.strerror}{'' if one.filename is None else f': {one.filename}'}"
+    said = (word for one in chain for word in _WORDS if word in str(one).lower())
+    return next(said, None)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error with all that were being handled when it was raised."""
+    # NOTE: Optuna's loop meets the error of its storage with an assertion, which has no cause.
     waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
+    found: list[BaseException] = []
     while waiting:
         one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, OSError) and one.errno in _NUMBERS:
-            where = "" if one.filename is None else f": {one.filename}"
-            return f"{one.strerror}{where}"
-        said = next((word for word in _WORDS if word in str(one).lower()), None)
-        if said is not None:
-            return said
-        waiting += [one.__context__, one.__cause__]
-    return None
+        if one is not None and not any(one is other for other in found):
+            found.append(one)
+            waiting += [one.__context__, one.__cause__]
+    return found
