@@ -74,5 +74,5 @@ def in_options(text: str, domain: Domain | None) -> str:
     text = re.sub(rf"(?<![\w.'\"`(-])\b({names})={_VALUE}", given, text)
     text = re.sub(rf"\banother ({names})\b", lambda found: f"another {flags[found[1]]}", text)
     with_stroke = "|".join(name for name in flags if "_" in name)
-    bare = rf"(?<![\w.'\"`=(-])\b({with_stroke})\b(?![\w'\"`=(-])"
+    bare = rf"(?<![\w.'\"`=(/-])\b({with_stroke})\b(?![\w'\"`=(-])"
     return re.sub(bare, lambda found: flags[found[1]], text)

@@ -21,7 +21,7 @@ DOMAIN = Domain(
     metric_names=(
         *("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"),
     ),
-    limits=("depth", "multiply_accumulates", "parameters"),
+    limits=("cell_convolutions", "depth", "multiply_accumulates", "parameters"),
     load=".files:load",
     options=(
         Option(
