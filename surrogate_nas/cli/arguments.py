@@ -199,6 +199,11 @@ def training_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def flag_of(setting: str) -> str:
+    """Return the option of a field of the Trainer."""
+    return _TRAINING[setting][0]
+
+
 def trainer(arguments: argparse.Namespace) -> sn.Trainer:
     """Return the Trainer that the arguments of :func:`add_training` describe."""
     return sn.Trainer(**training_settings(arguments))

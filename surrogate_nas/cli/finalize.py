@@ -83,7 +83,8 @@ def _trainer(study: optuna.Study, arguments: argparse.Namespace) -> sn.Trainer:
     own = {name: value for name, value in own.items() if name in names}
     for name, value in given.items():
         if name in own and own[name] != value:
-            print(f"Retraining with {name} {value}; the study's trainings had {own[name]}.")
+            flag = shared.flag_of(name)
+            print(f"Retraining with {flag} {value}; the study's trainings had {own[name]}.")
     try:
         base = sn.Trainer(**own)
     except (TypeError, TrainingError):

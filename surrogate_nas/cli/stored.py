@@ -39,7 +39,10 @@ def remember(study: optuna.Study, arguments: argparse.Namespace) -> None:
     """
     if command_of(study) is None:
         words = without(arguments.words[1:], _OF_THE_MOMENT)
-        said = shlex.join([*PROGRAM, *words, "--name", study.study_name])
+        name = study.study_name
+        # NOTE: without the sign a name that begins with a stroke would be taken for an option.
+        named = [f"--name={name}"] if name.startswith("-") else ["--name", name]
+        said = shlex.join([*PROGRAM, *words, *named])
         study.set_user_attr(attributes.COMMAND, without_passwords(said))
 
 

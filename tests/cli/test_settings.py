@@ -126,7 +126,7 @@ def test_later_commands_take_their_settings_from_the_study(run: Run) -> None:
 
     code, out, err = run("finalize", "--name", "it's", "--epochs", "2", "--folder", "longer")
     assert (code, err) == (0, "")
-    assert "Retraining with epochs 2; the study's trainings had 1." in out
+    assert "Retraining with --epochs 2; the study's trainings had 1." in out
 
     assert run("report", "--out", "report.html")[0] == 0
     assert "Validation f1" in run("show", "--name", "it's")[1]
