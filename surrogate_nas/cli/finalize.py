@@ -70,7 +70,7 @@ def _space(
         return shared.space(arguments)
     searched = bool((recorded.config() or {}).get("search_training"))
     if arguments.search_training and not searched:
-        _require_same(study, "--search-training", "", "--search-training", "without", "with it")
+        _require_same(study, "--search-training", None, True)
     return recorded
 
 
@@ -113,7 +113,10 @@ def _task(
         own = vars(begun).get(option.argument) if begun else None
         given = vars(arguments).get(option.argument)
         if begun and given is not None and arguments.data in (None, begun.data):
-            _require_same(study, option.flag, own, given)
+            is_flag = option.metavar is None
+            _require_same(
+                study, option.flag, own is not None if is_flag else own, is_flag or given
+            )
         vars(merged)[option.argument] = own if given is None else given
     return shared.task(merged)
 
@@ -129,8 +132,8 @@ def _require_same(
     """Refuse a setting of the command line that is not the study's."""
     if own == given:
         return
-    found = f"{flag} {own}" if own not in (None, "") else f"no {flag}"
-    said = flag if given in (True, flag) else f"{flag} {given}"
+    found = f"no {flag}" if own in (None, False, "") else f"{flag} {own}"
+    said = flag if given is True else f"{flag} {given}"
     raise StudyError(
         expected=f"{found}{own_name and f' ({own_name})'}, as study {study.study_name!r} has it",
         got=f"{said}{name and f' ({name})'}",
