@@ -95,10 +95,6 @@ SEED: Final = _user("study", "seed", "int", "running.study", "people")
 """Seed of the sampler, where one was given."""
 TRAINER: Final = _user("study", "trainer", "dict", "running.objective", "cli.finalize, results")
 """Settings of the trainer."""
-COMMAND: Final = _user(
-    "study", "command", "str", "running.study, cli.stored", "cli.finalize, results.dashboard.note"
-)
-"""Call or command line that began the study, without the address of its storage."""
 
 # Of a study: its surrogate.
 SURROGATE: Final = _user("study", "surrogate", "str", "running.study", "results.dashboard.note")
@@ -259,6 +255,14 @@ BASE_STATE: Final = _system(
     "study", "surrogate_nas:base_state", "dict", "samplers.continued", "samplers.continued"
 )
 """Random states and counters of the base sampler after a trial, and that trial's number."""
+COMMAND: Final = _system(
+    "study",
+    "surrogate_nas:command",
+    "str",
+    "running.study, cli.stored",
+    "cli, results.dashboard.resume",
+)
+"""Call or command line that began the study, without the address of its storage."""
 PUBLISHING: Final = _system(
     "study",
     "surrogate_nas:publishing",

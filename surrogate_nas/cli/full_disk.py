@@ -26,7 +26,7 @@ _ELSEWHERE = (
 
 
 def known_errors() -> tuple[type[Exception], ...]:
-    """Return the classes of our own errors, and of those that a full disk may lead to."""
+    """Return the classes of our own errors, and of errors that a full disk may lead to."""
     # NOTE: a module that is not imported has raised nothing, and help must not wait for it.
     loaded = [getattr(sys.modules[m], name) for m, name in _ELSEWHERE if m in sys.modules]
     return (SurrogateNasError, OSError, RuntimeError, AssertionError, ValueError, *loaded)
@@ -48,7 +48,7 @@ def full_disk(error: BaseException) -> str | None:
 
 
 def _reason(error: BaseException) -> str | None:
-    """Return the words of a full disk in an error, or in those that it was raised from."""
+    """Return the words of a full disk in an error, or in the errors that it was raised from."""
     chain = _chain(error)
     for one in chain:
         if isinstance(one, OSError) and one.errno in _NUMBERS:

@@ -35,20 +35,24 @@ def remember(study: optuna.Study, arguments: argparse.Namespace) -> None:
 
     Args:
         study: The study.
-        arguments: Arguments of the search; ``words`` are those that were written.
+        arguments: Arguments of the search, with all its words as ``words``.
     """
+    from surrogate_nas.storage.optuna_private import set_study_system_attr
+
     if command_of(study) is None:
         words = without(arguments.words[1:], _OF_THE_MOMENT)
         name = study.study_name
         # NOTE: without the sign a name that begins with a stroke would be taken for an option.
         named = [f"--name={name}"] if name.startswith("-") else ["--name", name]
         said = shlex.join([*PROGRAM, *words, *named])
-        study.set_user_attr(attributes.COMMAND, without_passwords(said))
+        set_study_system_attr(study, attributes.COMMAND, without_passwords(said))
 
 
 def command_of(study: optuna.Study) -> list[str] | None:
     """Return the arguments of the search that began a study; None if no command did."""
-    found = study.user_attrs.get(attributes.COMMAND)
+    from surrogate_nas.storage.optuna_private import study_system_attrs
+
+    found = study_system_attrs(study).get(attributes.COMMAND)
     if not isinstance(found, str) or not found.startswith(shlex.join(PROGRAM)):
         return None
     try:

@@ -81,6 +81,8 @@ def kind_of_file(path: Path) -> FileKind | None:
     """
     by_ending = _ENDINGS.get(path.suffix.lower())
     try:
+        if not path.is_file():
+            return by_ending  # NOTE: a pipe would be waited for
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except (OSError, ValueError):  # a path may be none at all

@@ -100,13 +100,14 @@ def create_study(
         )
         if _mark(study, task, space) and seed is not None:
             study.set_user_attr(attributes.SEED, seed)
-        if attributes.METRIC_NAMES not in study_system_attrs(study):
+        known = study_system_attrs(study)
+        if attributes.METRIC_NAMES not in known:
             set_study_system_attr(study, attributes.METRIC_NAMES, [task.metric.name])
-        if attributes.COMMAND not in study.user_attrs:
+        if attributes.COMMAND not in known:
             given: dict[str, Any] = {"surrogate": surrogate, "base_sampler": base_sampler}
             given |= {"n_candidates": n_candidates, "limits": limits and dict(limits)}
             call = _call(study.study_name, given | {"pruner": pruner, "seed": seed})
-            study.set_user_attr(attributes.COMMAND, call)
+            set_study_system_attr(study, attributes.COMMAND, call)
         if surrogate is None and attributes.SURROGATE_ARTIFACT in study.user_attrs:
             study.sampler = with_attached(sampler, study)
         else:
@@ -234,7 +235,7 @@ def _note_origin(
 
 def _names_of_spaces(study: optuna.Study, space: SearchSpace) -> tuple[str, str]:
     """Return the names of a study's space and of another one, with arguments if they are equal."""
-    recorded = str(study.user_attrs.get(attributes.SPACE, "an unknown one"))
+    recorded = str(study.user_attrs.get(attributes.SPACE, "unknown"))
     wanted = type(space).__name__
     if recorded != wanted:
         return recorded, wanted

@@ -16,6 +16,7 @@ from surrogate_nas.cli.search import Deadline, pruner
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.running.study import create_study
 from surrogate_nas.spaces import CellSpace
+from surrogate_nas.storage.optuna_private import set_study_system_attr, study_system_attrs
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.command_line import SMALL, Run, run, stored, verbosity
 from tests.helpers.toys import ToySpace, ToyTask
@@ -121,7 +122,7 @@ def test_later_commands_take_their_settings_from_the_study(run: Run) -> None:
     assert Path("winner/network.py").exists()
     study = stored("it's")
     kept = [word for word in begun if word not in ("--name", "it's")]
-    command = shlex.split(study.user_attrs[attributes.COMMAND])
+    command = shlex.split(study_system_attrs(study)[attributes.COMMAND])
     assert command == ["surrogate-nas", *kept, "--name", "it's"]
 
     code, out, err = run("finalize", "--name", "it's", "--epochs", "2", "--folder", "longer")
@@ -153,7 +154,7 @@ def test_later_commands_take_their_settings_from_the_study(run: Run) -> None:
         "parameters=100000 --limit depth=9.\n"
     )
     assert "Nothing was left to do: the study has 1 of 1 trials." in out
-    assert stored("it's").user_attrs[attributes.COMMAND] == shlex.join(command)
+    assert study_system_attrs(stored("it's"))[attributes.COMMAND] == shlex.join(command)
 
 
 def test_a_study_of_python_needs_its_data_alone(run: Run) -> None:
@@ -205,7 +206,7 @@ def test_all_commands_have_one_default_storage(run: Run) -> None:
 def test_a_stored_command_that_is_none_is_ignored(run: Run) -> None:
     study = optuna.create_study(storage="sqlite:///nas.db", study_name="a")
     for text in ("surrogate-nas search 'open", "rm -rf x", 3, "surrogate-nas search --help"):
-        study.set_user_attr(attributes.COMMAND, text)
+        set_study_system_attr(study, attributes.COMMAND, text)
         code, out, err = run("finalize")
         assert code == 2
         assert "usage:" not in out

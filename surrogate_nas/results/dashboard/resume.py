@@ -11,7 +11,7 @@ import optuna
 from surrogate_nas import attributes
 from surrogate_nas.results.recorded_space import recorded_space
 from surrogate_nas.storage.opening import address_of
-from surrogate_nas.storage.optuna_private import storage_of
+from surrogate_nas.storage.optuna_private import storage_of, study_system_attrs
 
 _CALL = "sn.create_study(task, space, "
 _PROGRAM = "surrogate-nas search "
@@ -20,7 +20,7 @@ _PROGRAM = "surrogate-nas search "
 def resume(study: optuna.Study) -> str:
     """Return the command line, or the lines of Python, that continue a study."""
     address = address_of(storage_of(study))
-    begun = str(study.user_attrs.get(attributes.COMMAND, ""))
+    begun = str(study_system_attrs(study).get(attributes.COMMAND, ""))
     goes_on = "a stopped study goes on as if it had never been stopped"
     if begun.startswith(_PROGRAM):
         where = f" --storage {shlex.quote(address)}" if address else ""

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import surrogate_nas as sn
+from surrogate_nas.attributes import COMMAND
 from surrogate_nas.results.dashboard.note import BEGIN, END, code, merged, note
 from surrogate_nas.results.summary import summarize
 from surrogate_nas.running.study import create_study
 from surrogate_nas.spaces import CellSpace
+from surrogate_nas.storage.optuna_private import set_study_system_attr, study_system_attrs
 from tests.helpers.stored_studies import searched, study_of
 from tests.helpers.toys import ToyTask
 
@@ -121,7 +123,7 @@ def test_a_call_continues_a_study_as_it_was_begun(tmp_path: Path) -> None:
     again = names["study"]
     assert len(again._storage.get_all_studies()) == 1
     assert repr(names["space"]) == repr(CellSpace())
-    assert again.user_attrs["command"] == (
+    assert study_system_attrs(again)[COMMAND] == (
         'sn.create_study(task, space, study_name="it\'s", n_candidates=4, '
         "limits={'parameters': 1000000.0}, seed=3)"
     )
@@ -131,7 +133,7 @@ def test_a_command_line_continues_a_study_as_it_was_begun(tmp_path: Path) -> Non
     """Quoted for a shell; and a database's password is masked."""
     study = made(tmp_path)
     begun = ["surrogate-nas", "search", "--data", "my data.npz", "--name", "it's"]
-    study.set_user_attr("command", shlex.join(begun))
+    set_study_system_attr(study, COMMAND, shlex.join(begun))
 
     line = re.findall(r"```console\n(.*)\n```", text(study))[0]
 
@@ -141,7 +143,7 @@ def test_a_command_line_continues_a_study_as_it_was_begun(tmp_path: Path) -> Non
 def test_other_texts_are_no_commands(tmp_path: Path) -> None:
     study = made(tmp_path)
     for other in ("rm -rf x", 3, None):
-        study.set_user_attr("command", other)
+        set_study_system_attr(study, COMMAND, other)
         assert "rm -rf" not in text(study)
         assert "sn.create_study(task, space, storage=" in text(study)
 
@@ -150,7 +152,7 @@ def test_the_arguments_that_are_objects_are_named(tmp_path: Path) -> None:
     sampler, pruner = optuna.samplers.RandomSampler, optuna.pruners.MedianPruner()
     study = made(tmp_path, base_sampler=sampler, pruner=pruner, surrogate="pretrained")
 
-    assert study.user_attrs["command"].endswith(
+    assert study_system_attrs(study)[COMMAND].endswith(
         "surrogate='pretrained', base_sampler=RandomSampler, pruner=MedianPruner(...))"
     )
 
