@@ -295,7 +295,10 @@ def test_exports_with_the_metric_s_name_are_recognized(value: str) -> None:
     task = PastTask.from_table(made.trials_dataframe(), value=value, direction="maximize")
 
     assert list(task.values) == [0.5, 0.75]
-    assert set(task.params[0]) == {"depth", "op_0", "op_1"}
+    assert list(task.params) == [
+        {"depth": 1, "op_0": "conv"},
+        {"depth": 2, "op_0": "conv", "op_1": "pool"},
+    ]
 
 
 def test_exports_without_states_are_recognized() -> None:
