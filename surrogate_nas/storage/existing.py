@@ -18,7 +18,7 @@ _TABLE = "studies"
 
 
 def require_existing(storage: str | BaseStorage | None) -> None:
-    """Refuse an address at which there is no storage; no file and no table is made there.
+    """Refuse an address at which there is no storage; no file is made there.
 
     Args:
         storage: See :func:`surrogate_nas.storage.opening.open_storage`. An object is taken as it
@@ -63,9 +63,11 @@ def _file_of(storage: str) -> Path | None:
 
 
 def _require_tables(storage: str) -> None:
-    """Refuse a database without Optuna's tables."""
+    """Refuse a SQLite database without Optuna's tables."""
     try:
         url = sa.make_url(storage)
+        if url.get_backend_name() != "sqlite":
+            return  # NOTE: on a server only the tables may be missing, and no file
         engine = sa.create_engine(url, **engine_settings(storage))
     except (ArgumentError, ValueError, TypeError):
         return  # NOTE: as above
