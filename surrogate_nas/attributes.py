@@ -98,7 +98,7 @@ FORMAT: Final = _user("study", "surrogate_nas_format", "int", "running.study", "
 """Format of what this package writes into the study and its trials."""
 SEED: Final = _user("study", "seed", "int", "running.study", "people")
 """Seed of the sampler, where one was given."""
-TRAINER: Final = _user("study", "trainer", "dict", "running.objective", "people")
+TRAINER: Final = _user("study", "trainer", "dict", "running.objective", "cli.finalize, results")
 """Settings of the trainer."""
 
 # Of a study: its surrogate.
@@ -269,6 +269,14 @@ BASE_STATE: Final = _system(
     "study", "surrogate_nas:base_state", "dict", "samplers.continued", "samplers.continued"
 )
 """Random states and counters of the base sampler after a trial, and that trial's number."""
+COMMAND: Final = _system(
+    "study",
+    "surrogate_nas:command",
+    "str",
+    "running.study, cli.stored",
+    "cli, results.dashboard.resume",
+)
+"""Call or command line that began the study, without the address of its storage."""
 PUBLISHING: Final = _system(
     "study",
     "surrogate_nas:publishing",
@@ -292,6 +300,10 @@ FINISHED_ARTIFACTS: Final = _family(
     "results.dashboard.pictures, optuna-dashboard",
 )
 """Artifact of a finished trial, which Optuna itself refuses; the trial's identity follows."""
+METRIC_NAMES: Final = _system(
+    "study", "study:metric_names", "list[str]", "running.study", "Optuna, optuna-dashboard"
+)
+"""Name of the metric, which axes and exported tables then have in place of "Objective 0"."""
 PLOT_DATA: Final = _family(
     "study",
     "system",

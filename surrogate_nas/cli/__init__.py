@@ -7,6 +7,7 @@ mistakes in the arguments appear at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import sys
@@ -16,7 +17,9 @@ from typing import Any, NoReturn, TextIO, final
 
 import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
-from surrogate_nas.cli import past, report, search, show
+from surrogate_nas.cli import finalize, past, report, search, show
+from surrogate_nas.cli.full_disk import EXIT_CODE, full_disk, known_errors
+from surrogate_nas.cli.wording import in_options
 from surrogate_nas.domains import Domain
 from surrogate_nas.errors import SurrogateNasError, visible
 from surrogate_nas.storage.passwords import without_passwords, without_secrets
@@ -25,8 +28,9 @@ _EPILOG = """\
 examples:
   surrogate-nas search --data digits --trials 20 --surrogate pretrained
   surrogate-nas search --data photos/ --space convnet --trials 50 --limit parameters=1e6
-  surrogate-nas show --storage sqlite:///nas.db --name photos
-  surrogate-nas report --storage sqlite:///nas.db --name photos --out photos.html
+  surrogate-nas show --name photos
+  surrogate-nas report --name photos --out photos.html
+  surrogate-nas finalize --name photos --epochs 100
   surrogate-nas evaluate --storage sqlite:///nas.db
   surrogate-nas fit --storage sqlite:///nas.db --shipped --out cells.surrogate
   surrogate-nas show cells.surrogate
@@ -43,27 +47,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name. None takes those of the process.
 
     Returns:
-        Exit code: 0 for success, 2 for bad input, 130 for Ctrl-C. 141 means that the reader of the
-        output has closed it, as in ``surrogate-nas show FILE | head``.
+        Exit code: 0 for success, 2 for bad input, 74 for a full disk, 130 for Ctrl-C. 141 means
+        that the reader of the output has closed it, as in ``surrogate-nas show FILE | head``.
     """
     try:
-        given = sys.argv[1:] if argv is None else argv
-        arguments = _parser(shared.named_domain(argv), given).parse_args(argv)
-        # After the arguments, whose mistakes need not wait for this import.
-        import optuna
-
-        # NOTE: the Objective says why a trial failed, and Optuna would add a traceback to Ctrl-C.
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.showwarning = _say  # restored by catch_warnings
-            arguments.run(arguments)
-    except SurrogateNasError as error:
-        shared.say(f"surrogate-nas: {without_passwords(str(error))}", file=sys.stderr)
-        return 2
+        try:
+            _run(argv)
+        finally:
+            # NOTE: what is written later than this would fail where nobody can catch it.
+            sys.stdout.flush()
     except BrokenPipeError:
         # NOTE: the reader of the output has closed it, as head does. Without this, Python would
         # print a traceback when it flushes standard output at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return _CLOSED
     except KeyboardInterrupt:
         print(
@@ -72,7 +68,51 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return _INTERRUPTED
+    except known_errors() as error:
+        full = full_disk(error)
+        if full is None and not isinstance(error, SurrogateNasError):
+            raise
+        said = without_passwords(full or in_options(str(error), _domain(argv)))
+        said = f"surrogate-nas: {said}"
+        with contextlib.suppress(OSError):  # the terminal's file may be on that disk
+            shared.say(said, file=sys.stderr, flush=True)
+        if full is None:
+            return 2
+        _write_no_more()
+        return EXIT_CODE
     return 0
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    """Read the arguments and run their command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    domain = shared.named_domain(words)
+    arguments = _parser(domain, words).parse_args(words)
+    arguments.words = words
+    # After the arguments, whose mistakes need not wait for this import.
+    import optuna
+
+    # NOTE: the Objective says why a trial failed, and Optuna would add a traceback to Ctrl-C.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.showwarning = _say  # restored by catch_warnings
+        arguments.run(arguments)
+
+
+def _domain(argv: Sequence[str] | None) -> Domain | None:
+    """Return the domain of a command whose error is told; None if the domain is the error."""
+    try:
+        return shared.named_domain(argv)
+    except SurrogateNasError:
+        return None
+
+
+def _write_no_more() -> None:
+    """Let what Python still writes to standard output go nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(
@@ -86,7 +126,8 @@ def _say(
     """Show a warning as one line, without the place in the code that it comes from."""
     del filename, lineno, line
     label = "note" if category is UserWarning else category.__name__
-    shared.say(f"{label}: {without_passwords(str(message))}", file=file or sys.stderr)
+    said = without_passwords(in_options(str(message), None))
+    shared.say(f"{label}: {said}", file=file or sys.stderr)
 
 
 @final
@@ -127,7 +168,8 @@ def _parser(domain: Domain, given: Sequence[str] = ()) -> argparse.ArgumentParse
     )
     of_command: Any = functools.partial(_Parser, given=given)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=of_command)
-    search.add_commands(commands, domain)
+    search.add_command(commands, domain)
+    finalize.add_command(commands, domain)
     show.add_command(commands)
     report.add_command(commands)
     past.add_commands(commands, domain)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
     Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 
-_KINDS = {"text": str, "whole": int}
-"""Kind of a domain's option -> type of its value."""
+STORAGE = "sqlite:///nas.db"
+"""Storage of all commands where none is named."""
+
+_AS_IN_STUDY = "as in the study"
 
 
 def say(words: str, *, file: TextIO | None = None) -> None:
@@ -42,35 +45,74 @@ def named_domain(argv: Sequence[str] | None) -> domains.Domain:
     return domains.named(name if name in domains.names() else domains.DEFAULT)
 
 
-def add_domain(group: Group) -> None:
+def add_domain(group: Group, *, of_study: bool = False) -> None:
     """Add the argument that names the domain."""
+    default = _AS_IN_STUDY if of_study else domains.DEFAULT
     group.add_argument(
         "--domain",
         choices=domains.names(),
-        default=domains.DEFAULT,
-        help="kind of the data, on which the other arguments depend; default: %(default)s",
+        default=None if of_study else domains.DEFAULT,
+        help=f"kind of the data, on which the other arguments depend; default: {default}",
     )
 
 
-def add_data(parser: argparse.ArgumentParser, domain: domains.Domain) -> None:
-    """Add the arguments that name a data set, its domain and its metric."""
+def add_storage(group: Group) -> None:
+    """Add the argument that names the storage of a study."""
+    group.add_argument(
+        "--storage", default=STORAGE, metavar="URL", help="an Optuna storage; default: %(default)s"
+    )
+
+
+def add_stored_study(group: Group) -> None:
+    """Add the arguments that name a study that is there."""
+    add_storage(group)
+    group.add_argument(
+        "--name", metavar="NAME", help="the study; needed if the storage has several"
+    )
+
+
+def add_data(
+    parser: argparse.ArgumentParser, domain: domains.Domain, *, of_study: bool = False
+) -> None:
+    """Add the arguments that name a data set, its domain and its metric.
+
+    Args:
+        parser: Parser of a command.
+        domain: Domain whose options are added.
+        of_study: Whether a study has the values that are not given.
+    """
     data = parser.add_argument_group("data")
-    data.add_argument("--data", required=True, metavar="PATH", help=domain.data)
-    add_domain(data)
-    data.add_argument("--metric", default=domain.metric, help="default: %(default)s")
+    said = f"{domain.data}; default: {_AS_IN_STUDY}" if of_study else domain.data
+    data.add_argument("--data", required=not of_study, metavar="PATH", help=said)
+    add_domain(data, of_study=of_study)
+    known = ", ".join(domain.metric_names)
+    data.add_argument(
+        "--metric",
+        default=None if of_study else domain.metric,
+        metavar="NAME",
+        help=(f"one of {known}; " if known else "")
+        + f"default: {_AS_IN_STUDY if of_study else domain.metric}",
+    )
     for option in domain.options:
         how: dict[str, Any] = {"metavar": option.metavar, "type": _KINDS[option.kind]}
+        if option.choices:
+            how["choices"] = option.choices
+        if option.may_be_bare:
+            how |= {"nargs": "?", "const": option.value}
         if option.metavar is None:
             # A flag that is not given is None, which leaves the loader its own default.
             how = {"action": "store_const", "const": option.value}
         data.add_argument(option.flag, dest=option.argument, help=option.help, **how)
 
 
-def add_space(group: Group, domain: domains.Domain) -> None:
+def add_space(group: Group, domain: domains.Domain, *, of_study: bool = False) -> None:
     """Add the arguments that name a search space."""
     names = list(domain.spaces)
     group.add_argument(
-        "--space", choices=sorted(names), default=names[0], help="default: %(default)s"
+        "--space",
+        choices=sorted(names),
+        default=None if of_study else names[0],
+        help=f"default: {_AS_IN_STUDY if of_study else names[0]}",
     )
     group.add_argument(
         "--search-training",
@@ -79,18 +121,63 @@ def add_space(group: Group, domain: domains.Domain) -> None:
     )
 
 
-def add_training(parser: argparse.ArgumentParser) -> None:
+_TRAINING: Mapping[str, tuple[str, dict[str, Any], str]] = {
+    "epochs": ("--epochs", {"metavar": "N"}, "passes over the training data"),
+    "batch_size": ("--batch-size", {"metavar": "N"}, "inputs a step"),
+    "optimizer": ("--optimizer", {"choices": ("sgd", "adamw")}, ""),
+    "learning_rate": (
+        "--learning-rate",
+        {"metavar": "RATE"},
+        "at its peak; by default 0.05 for sgd, 0.003 for adamw",
+    ),
+    "weight_decay": (
+        "--weight-decay",
+        {"metavar": "DECAY"},
+        "by default 0.005 for sgd, 0.05 for adamw",
+    ),
+    "label_smoothing": (
+        "--label-smoothing",
+        {"metavar": "SHARE"},
+        "share of the target that is spread over all outputs",
+    ),
+    "augmentation": (
+        "--augmentation",
+        {"metavar": "STRENGTH"},
+        "strength of the augmentation, from 0 to 1",
+    ),
+    "mixup": ("--mixup", {"metavar": "ALPHA"}, "mix each batch with itself; 0 for none"),
+    "time_limit_seconds": (
+        "--time-limit",
+        {"metavar": "SECONDS", "dest": "time_limit"},
+        "longest time of one training",
+    ),
+    "seed": ("--seed", {"metavar": "N"}, "of the search and of the trainings"),
+}
+"""Field of the Trainer -> its option, how argparse reads it, and its help."""
+
+_DEFAULTS: Mapping[str, Any] = {
+    **{"epochs": 15, "batch_size": 64, "optimizer": "sgd", "label_smoothing": 0.0},
+    **{"augmentation": 0.0, "mixup": 0.0, "seed": 0},
+}
+"""Values of the search where none are given; those of the Trainer itself."""
+
+
+def add_training(parser: argparse.ArgumentParser, *, of_study: bool = False) -> None:
     """Add the arguments of the Trainer."""
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=positive, default=15, help="default: %(default)s")
-    training.add_argument("--batch-size", type=positive, default=64, help="default: %(default)s")
+    kinds: dict[str, Any] = {"epochs": positive, "batch_size": positive, "seed": seed}
+    kinds |= {"time_limit_seconds": above_zero, "optimizer": str}
+    for name, (flag, how, words) in _TRAINING.items():
+        value = None if of_study else _DEFAULTS.get(name)
+        default = _AS_IN_STUDY if of_study else value
+        said = [words] if words else []
+        said += [f"default: {default}"] if default is not None else []
+        training.add_argument(
+            flag, type=kinds.get(name, number), default=value, help="; ".join(said), **how
+        )
     training.add_argument(
         "--device", type=device, help="default: cuda if there is a GPU, else cpu"
     )
-    training.add_argument(
-        "--time-limit", type=float, metavar="SECONDS", help="longest time of one training"
-    )
-    training.add_argument("--seed", type=seed, default=0, help="default: %(default)s")
 
 
 def task(arguments: argparse.Namespace) -> sn.Task:
@@ -112,15 +199,22 @@ def space(arguments: argparse.Namespace) -> sn.SearchSpace:
     return made
 
 
+def training_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of the Trainer that the arguments of :func:`add_training` give."""
+    given = {"device": arguments.device}
+    for name, (_, how, _) in _TRAINING.items():
+        given[name] = vars(arguments)[how.get("dest", name)]
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def flag_of(setting: str) -> str:
+    """Return the option of a field of the Trainer."""
+    return _TRAINING[setting][0]
+
+
 def trainer(arguments: argparse.Namespace) -> sn.Trainer:
     """Return the Trainer that the arguments of :func:`add_training` describe."""
-    return sn.Trainer(
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
-        device=arguments.device,
-        time_limit_seconds=arguments.time_limit,
-        seed=arguments.seed,
-    )
+    return sn.Trainer(**training_settings(arguments))
 
 
 def positive(text: str) -> int:
@@ -137,6 +231,25 @@ def seed(text: str) -> int:
     """Return a seed that numpy accepts."""
     # Optuna's samplers take seeds of 32 bits.
     return _whole(text, 0, 2**32 - 1)
+
+
+def number(text: str) -> float:
+    """Return a finite number; its range is checked where it is used."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return found
+
+
+def above_zero(text: str) -> float:
+    """Return a number above 0, such as of seconds."""
+    found = number(text)
+    if found <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return found
 
 
 def _whole(text: str, low: int, high: int) -> int:
@@ -177,3 +290,7 @@ def limit(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not NAME=NUMBER, such as parameters=1e6"
         ) from None
+
+
+_KINDS = {"text": str, "whole": positive, "number": above_zero}
+"""Kind of a domain's option -> type of its value."""

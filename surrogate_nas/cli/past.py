@@ -10,7 +10,7 @@ import surrogate_nas as sn
 from surrogate_nas.cli import arguments as shared
 from surrogate_nas.cli.show import print_surrogate
 from surrogate_nas.domains import Domain
-from surrogate_nas.errors import PastTaskError
+from surrogate_nas.errors import PastTaskError, StorageError
 
 
 def add_commands(commands: shared.Commands, domain: Domain) -> None:
@@ -47,7 +47,8 @@ def _add_past(parser: argparse.ArgumentParser, domain: Domain) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="an Optuna storage, each study of which is a past task; repeatable",
+        help="an Optuna storage, each study of which is a past task; repeatable; default: "
+        f"{shared.STORAGE}, if no other source is named",
     )
     past.add_argument(
         "--exclude",
@@ -84,8 +85,16 @@ def _past_tasks(arguments: argparse.Namespace) -> list[sn.PastTask]:
     """Return the past tasks of all sources that the arguments name."""
     space = shared.space(arguments)
     past: list[sn.PastTask] = []
-    for storage in arguments.storage:
-        past += sn.read_history(storage, space=space, exclude=arguments.exclude)
+    storages, absent = list(arguments.storage), ""
+    if not storages and not arguments.table and not arguments.shipped:
+        storages = [shared.STORAGE]
+    for storage in storages:
+        try:
+            past += sn.read_history(storage, space=space, exclude=arguments.exclude)
+        except StorageError as error:
+            if arguments.storage:
+                raise
+            absent = f" ({shared.STORAGE}: {error.got})"
     for table in arguments.table:
         past += _from_table(table, arguments, space)
     if arguments.shipped:
@@ -95,7 +104,7 @@ def _past_tasks(arguments: argparse.Namespace) -> list[sn.PastTask]:
     if not past:
         raise PastTaskError(
             expected="at least one past task",
-            got="none",
+            got=f"none{absent}",
             fix="name a source of them with --storage, --table or --shipped",
         )
     return past

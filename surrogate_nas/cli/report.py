@@ -17,8 +17,7 @@ def add_command(commands: shared.Commands) -> None:
         description="Write any Optuna study as one HTML file that opens offline: the answer, how "
         "it was found, which choices mattered, every trial.",
     )
-    report.add_argument("--storage", required=True, metavar="URL", help="where the study is")
-    report.add_argument("--name", required=True, metavar="NAME", help="the study")
+    shared.add_stored_study(report)
     report.add_argument(
         "--out", required=True, type=shared.file, metavar="PATH", help="the HTML file to write"
     )

@@ -1,24 +1,31 @@
-"""The commands ``search`` and ``finalize``: from a data set to a study and a final network."""
+"""The command ``search``: from a data set to a study and a final network."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import surrogate_nas as sn
+from surrogate_nas.attributes import counts
 from surrogate_nas.cli import arguments as shared
-from surrogate_nas.cli.show import load_study, print_dashboard, print_summary
+from surrogate_nas.cli.show import print_dashboard, print_summary
+from surrogate_nas.cli.stored import changes, remember
 from surrogate_nas.domains import Domain
 from surrogate_nas.errors import StudyError
 from surrogate_nas.storage.passwords import masked
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
 
     from surrogate_nas.results.training_progress import Style
+    from surrogate_nas.running.loop import Callback
 
 _BASES = {
     "tpe": "TPESampler",
@@ -29,8 +36,17 @@ _BASES = {
 """Name that --base accepts -> class of Optuna's sampler."""
 
 
-def add_commands(commands: shared.Commands, domain: Domain) -> None:
-    """Add ``search`` and ``finalize`` to the parser."""
+_PRUNERS = {
+    "none": "NopPruner",
+    "median": "MedianPruner",
+    "hyperband": "HyperbandPruner",
+    "successive-halving": "SuccessiveHalvingPruner",
+}
+"""Name that --pruner accepts -> class of Optuna's pruner."""
+
+
+def add_command(commands: shared.Commands, domain: Domain) -> None:
+    """Add ``search`` to the parser."""
     search = commands.add_parser(
         "search",
         help="search an architecture for a data set, or continue a search",
@@ -38,25 +54,16 @@ def add_commands(commands: shared.Commands, domain: Domain) -> None:
         "that was stopped, up to --trials trials in all. The best architecture is retrained, "
         "tested once and written to a folder.",
     )
+    add_arguments(search, domain)
+    search.set_defaults(run=_search)
+
+
+def add_arguments(search: argparse.ArgumentParser, domain: Domain) -> None:
+    """Add all arguments of ``search``."""
     shared.add_data(search, domain)
     _add_search_arguments(search, domain)
     shared.add_training(search)
     _add_results(search)
-    search.set_defaults(run=_search)
-    finalize = commands.add_parser(
-        "finalize",
-        help="retrain, test and export the best architecture of a study",
-        description="Retrain the best architecture of a study on training and validation data, "
-        "test it once, and write a folder that can be used without this package.",
-    )
-    shared.add_data(finalize, domain)
-    shared.add_space(finalize.add_argument_group("search space"), domain)
-    shared.add_training(finalize)
-    where = finalize.add_argument_group("study and result")
-    where.add_argument("--storage", required=True, metavar="URL", help="where the study is")
-    where.add_argument("--name", required=True, metavar="NAME", help="the study")
-    _add_folder(where)
-    finalize.set_defaults(run=_finalize)
 
 
 def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> None:
@@ -76,7 +83,8 @@ def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> No
         default=[],
         type=shared.limit,
         metavar="NAME=NUMBER",
-        help="reject larger architectures before training, e.g. parameters=1e6; repeatable",
+        help="reject larger architectures before training, e.g. parameters=1e6; repeatable"
+        + (f"; names: {', '.join(domain.limits)}" if domain.limits else ""),
     )
     what.add_argument(
         "--surrogate",
@@ -100,6 +108,19 @@ def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> No
         metavar="N",
         help="candidates to screen for each training; 1 switches screening off; default: "
         "%(default)s",
+    )
+    what.add_argument(
+        "--pruner",
+        choices=tuple(_PRUNERS),
+        default="none",
+        help="rule that stops unpromising trainings early; default: %(default)s",
+    )
+    what.add_argument(
+        "--timeout",
+        type=shared.above_zero,
+        metavar="SECONDS",
+        help="begin no training after this time; the running ones end, and the retraining comes "
+        "on top",
     )
     # --workers and --concurrent are two ways to train several at once.
     at_once = what.add_mutually_exclusive_group()
@@ -136,16 +157,11 @@ def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> No
 
 def _add_results(search: argparse.ArgumentParser) -> None:
     where = search.add_argument_group("results")
-    where.add_argument(
-        "--storage",
-        default="sqlite:///nas.db",
-        metavar="URL",
-        help="an Optuna storage; default: %(default)s",
-    )
+    shared.add_storage(where)
     where.add_argument(
         "--name", metavar="NAME", help="name of the study; default: the data's name"
     )
-    _add_folder(where)
+    add_folder(where)
     where.add_argument(
         "--search-only",
         action="store_true",
@@ -171,7 +187,7 @@ def _add_results(search: argparse.ArgumentParser) -> None:
     where.add_argument("--quiet", action="store_true", help="show no progress")
 
 
-def _add_folder(group: argparse._ArgumentGroup) -> None:
+def add_folder(group: argparse._ArgumentGroup) -> None:
     """Add the folder of the final network."""
     group.add_argument(
         "--folder",
@@ -211,8 +227,12 @@ def _search(arguments: argparse.Namespace) -> None:
         base_sampler=lambda seed: base_sampler(arguments.base, seed),
         n_candidates=arguments.candidates,
         limits=dict(arguments.limit),
+        pruner=pruner(arguments.pruner),
         seed=arguments.seed,
     )
+    remember(study, arguments)
+    for change in changes(study, arguments):
+        shared.say(change, file=sys.stderr)
     trainer = shared.trainer(arguments)
     device = trainer.device or ("cuda" if torch.cuda.is_available() else "cpu")
     where = device if placement is None else f"the Ray cluster at {arguments.ray}"
@@ -220,6 +240,12 @@ def _search(arguments: argparse.Namespace) -> None:
     shared.say(f"Study {study.study_name!r} in {masked(arguments.storage)}, on {where}")
     # A bar is for people at a terminal. Lines go where the other output goes, such as a log.
     shows_bar = sys.stderr.isatty()
+    n_done = sum(map(counts, study.get_trials(deepcopy=False)))
+    if n_done >= arguments.trials:
+        print(
+            f"Nothing was left to do: the study has {n_done} of {arguments.trials} trials. A "
+            "larger --trials continues it."
+        )
     progress = sn.ProgressBar(
         arguments.trials,
         in_all=True,
@@ -240,7 +266,7 @@ def _search(arguments: argparse.Namespace) -> None:
     final = None
     if not arguments.search_only:
         style: Style = "quiet" if arguments.quiet else "auto"
-        final = _finish(study, task, space, trainer, arguments.folder, style)
+        final = finish(study, task, space, trainer, arguments.folder, style)
     print_summary(sn.summarize(study), final)
     if arguments.report:
         shared.say(f"Report: {sn.report(study, arguments.report)}")
@@ -253,6 +279,34 @@ def base_sampler(name: str, seed: int) -> BaseSampler:
 
     sampler: BaseSampler = getattr(optuna.samplers, _BASES[name])(seed=seed)
     return sampler
+
+
+def pruner(name: str) -> BasePruner:
+    """Return a pruner of the class that --pruner names."""
+    import optuna
+
+    made: BasePruner = getattr(optuna.pruners, _PRUNERS[name])()
+    return made
+
+
+@final
+class Deadline:
+    """Stops a study after a time, when the next of its trials has finished.
+
+    Args:
+        seconds: The time, from now; None for none.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = math.inf if seconds is None else time.monotonic() + seconds
+        self.is_over = False
+
+    def __call__(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Stop the study if the time is up."""
+        del trial
+        if time.monotonic() >= self._end:
+            self.is_over = True
+            study.stop()
 
 
 def _placement(arguments: argparse.Namespace) -> sn.RayCluster | None:
@@ -278,6 +332,8 @@ def _run(
     """Run the study with workers, or in this process, up to its number of trials."""
     from surrogate_nas.running.optimize import continue_study
 
+    deadline = Deadline(arguments.timeout)
+    callbacks: list[Callback] = [progress, deadline]
     if arguments.workers is not None or placement is not None:
         sn.run_workers(
             study,
@@ -285,28 +341,22 @@ def _run(
             arguments.trials,
             # "auto" is what run_workers does without a number.
             n_workers=arguments.workers if isinstance(arguments.workers, int) else None,
-            callbacks=[progress],
+            callbacks=callbacks,
             placement=placement,
         )
-        return
-    continue_study(
-        study,
-        objective,
-        arguments.trials,
-        n_concurrent=arguments.concurrent,
-        callbacks=[progress],
-    )
+    else:
+        continue_study(
+            study,
+            objective,
+            arguments.trials,
+            n_concurrent=arguments.concurrent,
+            callbacks=callbacks,
+        )
+    if deadline.is_over:
+        print(f"The time of {arguments.timeout:g} s is up; the same command continues the search.")
 
 
-def _finalize(arguments: argparse.Namespace) -> None:
-    """Retrain, test and export the best architecture of a stored study."""
-    task, space = shared.task(arguments), shared.space(arguments)
-    study = load_study(arguments.storage, arguments.name)
-    final = _finish(study, task, space, shared.trainer(arguments), arguments.folder)
-    print_summary(sn.summarize(study), final)
-
-
-def _finish(
+def finish(
     study: optuna.Study,
     task: sn.Task,
     space: sn.SearchSpace,

@@ -31,20 +31,26 @@ def add_command(commands: shared.Commands) -> None:
         help="sum up a study or a surrogate file, or list the studies of a storage",
         description="Sum up a surrogate file, or the studies of a storage.",
     )
-    what = show.add_mutually_exclusive_group(required=True)
+    what = show.add_mutually_exclusive_group()
     what.add_argument(
         "surrogate",
         nargs="?",
         metavar="FILE",
         help="a surrogate file, or 'pretrained' for those that ship",
     )
-    what.add_argument("--storage", metavar="URL", help="where the studies are")
+    what.add_argument(
+        "--storage", metavar="URL", help=f"where the studies are; default: {shared.STORAGE}"
+    )
     show.add_argument("--name", metavar="NAME", help="the study; without it, all are listed")
     show.set_defaults(run=_show)
 
 
-def load_study(address: str, name: str) -> optuna.Study:
+def load_study(address: str, name: str | None) -> optuna.Study:
     """Return a study of a storage, with an error that lists the names if it is not there.
+
+    Args:
+        address: Address of the storage.
+        name: Name of the study; None for the only one that is there.
 
     Raises:
         StudyError: The storage has no study of this name, or the study is damaged.
@@ -55,14 +61,19 @@ def load_study(address: str, name: str) -> optuna.Study:
     from surrogate_nas.results.damage import readable
     from surrogate_nas.storage.opening import open_storage, reachable
 
-    storage = open_storage(address)
-    with reachable(address), readable(storage, f"study {name!r:.80}"):
+    storage = open_storage(address, to_read=True)
+    with (
+        reachable(address),
+        readable(storage, "studies" if name is None else f"study {name!r:.80}"),
+    ):
         names = _names(storage)
+        if name is None and len(names) == 1:
+            name = names[0]
         # Optuna's own error would not say which studies there are.
         if name not in names:
             raise StudyError(
                 expected=f"a study among {', '.join(names) or 'none: the storage is empty'}",
-                got=repr(name),
+                got="no --name" if name is None else repr(name),
                 fix="give --name one of them",
             )
         return optuna.load_study(study_name=name, storage=storage)
@@ -140,13 +151,14 @@ def _show(arguments: argparse.Namespace) -> None:
     # NOTE: no file has "://" in its name, so an address in its place is meant as --storage.
     if "://" in (arguments.surrogate or ""):
         arguments.storage, arguments.surrogate = arguments.surrogate, None
+    arguments.storage = arguments.storage or shared.STORAGE
     if arguments.surrogate == "pretrained":
         for space in sn.pretrained.spaces():
             print_surrogate(sn.pretrained.surrogate(space))
     elif arguments.surrogate is not None:
         print_surrogate(sn.MetaSurrogate.load(arguments.surrogate))
     elif arguments.name is None:
-        storage = open_storage(arguments.storage)
+        storage = open_storage(arguments.storage, to_read=True)
         with reachable(arguments.storage), readable(storage, "studies"):
             names = _names(storage)
         for name in names:

@@ -26,7 +26,7 @@ def load(path: str | os.PathLike[str], *, domain: str | None = None, **options: 
         MissingExtraError: A package that the domain needs is not installed.
     """
     chosen = named(DEFAULT if domain is None else domain)
-    if domain is None and _is_of_another(Path(path), chosen):
+    if domain is None and _is_of_another(path, chosen):
         known = "; ".join(f"{each.name}: {each.data}" for each in usable())
         raise TaskError(
             expected=f"images, or the name of the domain ({known})",
@@ -37,8 +37,11 @@ def load(path: str | os.PathLike[str], *, domain: str | None = None, **options: 
     return task
 
 
-def _is_of_another(path: Path, chosen: Domain) -> bool:
+def _is_of_another(given: object, chosen: Domain) -> bool:
     """Whether a file exists that only another domain reads."""
+    if not isinstance(given, str | os.PathLike):
+        return False  # NOTE: the domain's loader says what it takes
+    path = Path(given)
     if path.is_dir() or not path.exists():
         return False
     others = {ending for each in usable() if each is not chosen for ending in each.files}

@@ -30,16 +30,20 @@ class Option:
         argument: Keyword of the loader that its value is given as.
         help: What it means.
         metavar: Its value in the help; None for a flag without one.
-        kind: Whether its value is a text or a whole number.
-        value: What the loader is given where a flag without a value is written.
+        kind: Whether its value is a text, a whole number from 1, or a number above 0.
+        value: What the loader is given where it is written without a value.
+        choices: Values that it may have; none for any.
+        may_be_bare: Whether it may be written without its value.
     """
 
     flag: str
     argument: str
     help: str
     metavar: str | None = None
-    kind: Literal["text", "whole"] = "text"
+    kind: Literal["text", "whole", "number"] = "text"
     value: Any = True
+    choices: tuple[str, ...] = ()
+    may_be_bare: bool = False
 
 
 @final
@@ -59,6 +63,8 @@ class Domain:
             class takes ``search_training`` and is what ``sn.spaces`` offers.
         metrics: Place of a mapping from names to metrics.
         metric: Name of the metric that is taken by default.
+        metric_names: Names of all metrics, for help that imports none of them.
+        limits: Names of the numbers that its ready spaces count, and that may have a limit.
         load: Place of a function that makes a task from the path of a file or folder. It takes
             ``metric``, ``name`` and the arguments of `options` as keywords.
         options: Arguments of the command line for the loader.
@@ -75,6 +81,8 @@ class Domain:
     load: str
     options: tuple[Option, ...] = ()
     extra: str | None = None
+    metric_names: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
     def get(self, place: str) -> Any:
         """Import what is at a place.

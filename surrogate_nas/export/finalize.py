@@ -20,6 +20,7 @@ from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingEr
 from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.export.record import json_value, write_network
 from surrogate_nas.results.dashboard.callback import DashboardCallback
+from surrogate_nas.results.summary import require_study
 from surrogate_nas.results.training_progress import Style, TrainingProgress, training_words
 from surrogate_nas.space import Architecture, SearchSpace, build_network
 from surrogate_nas.task import Task
@@ -126,7 +127,7 @@ def finalize(
             fix="pass the task with the data, split and metric of the study",
         )
     space = space.for_task(task)
-    architecture = _architecture(best, space)
+    architecture = _architecture(best, space, study.user_attrs.get(attributes.SPACE))
     n_uses = _test_uses(study) + 1
     # NOTE: all that can fail without training (the path, the record, the build) comes before it.
     place = _place(folder, study)
@@ -158,6 +159,8 @@ def finalize(
     study.set_user_attr(attributes.FINAL_FOLDER, final.folder.name)
     DashboardCallback(space).flush(study, anew=True)
     return final
+
+    # NOTE: earlier versions wrote down the value alone.
 
 
 def _test_uses(study: optuna.Study) -> int:
@@ -238,14 +241,18 @@ def _failed(outcome: Outcome) -> TrainingError:
     )
 
 
-def _architecture(best: optuna.trial.FrozenTrial, space: SearchSpace) -> Architecture:
+def _architecture(
+    best: optuna.trial.FrozenTrial, space: SearchSpace, recorded: str | None
+) -> Architecture:
     """Return the best trial's architecture, or say that the space does not fit the study."""
     try:
         return space.from_params(best.params)
     except SpaceError as error:
+        name = type(space).__name__
+        of = "" if recorded in (None, name) else f"an architecture of {recorded}: "
         raise StudyError(
-            expected=f"trial {best.number} to be an architecture of {type(space).__name__}",
-            got=error.got,
+            expected=f"trial {best.number} to be an architecture of {name}",
+            got=f"{of}{error.got}",
             fix="pass the search space that the study was made with",
         ) from error
 
@@ -359,6 +366,7 @@ def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer)
 
 def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
     """Return the best completed trial, or say why the study has none."""
+    require_study(study)
     if len(study.directions) != 1:
         raise StudyError(
             expected="a study with one objective",

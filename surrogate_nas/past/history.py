@@ -59,14 +59,15 @@ def read_history(
         cache: Deprecated, without effect. Earlier versions kept what they had read in a folder.
 
     Raises:
-        StorageError: The storage cannot be reached, or its list of studies is damaged.
+        StorageError: The storage is not there or cannot be reached, or its list of studies is
+            damaged. No storage is made.
         SpaceError: The space has no parameters.
     """
     del cache  # accepted so that lines written for earlier versions go on working
     chosen = _Selection(as_space(space))
     # NOTE: a single name would otherwise be taken for the collection of its letters.
     names = {exclude} if isinstance(exclude, str) else set(exclude)
-    opened = open_storage(storage)
+    opened = open_storage(storage, to_read=True)
     with reachable(storage), _without_garbage_collection():
         past, left_out = _read(opened, chosen, names)
     if left_out:

@@ -16,7 +16,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from surrogate_nas.errors import PastTaskError, SpaceError
-from surrogate_nas.past.past_task import PastTask
+from surrogate_nas.past.past_task import PastTask, as_past
 from surrogate_nas.past.tables.cells import NO_VALUE, checked_fill, own_value
 from surrogate_nas.space import (
     Distributions,
@@ -60,7 +60,8 @@ def map_to_space(
             values remain, or the space does not have a filled-in value.
         SpaceError: The space has no parameters.
     """
-    return SpaceMapping(as_space(space)).apply(task, fill or {})
+    (checked,) = as_past([task])
+    return SpaceMapping(as_space(space)).apply(checked, fill or {})
 
 
 @final

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast, final
@@ -26,6 +26,7 @@ from surrogate_nas.past.tables.checks import Direction as Direction
 from surrogate_nas.past.tables.reading import TableLike, TablePath, as_table, read_csv
 from surrogate_nas.past.tables.tasks import TableOptions, TableTask, read_tasks
 from surrogate_nas.space import SpaceLike
+from surrogate_nas.storage.given import kind_of
 
 Given: TypeAlias = (
     "PastTask | optuna.Study | Sequence[FrozenTrial] | "
@@ -253,6 +254,23 @@ def _with_meta_features(
     ]
 
 
+def as_past(past: Any) -> list[PastTask]:
+    """Return past tasks as a list.
+
+    Raises:
+        PastTaskError: Something else is given. The message says what, and how past tasks are made.
+    """
+    items = [past] if isinstance(past, str | Mapping | PastTask) else past
+    if isinstance(items, Iterable) and not isinstance(past, PastTask):
+        found = list(items)
+        if all(isinstance(task, PastTask) for task in found):
+            return found
+    fix = "read them by sn.read_history(storage, space=space), or by PastTask.from_csv"
+    if isinstance(past, PastTask):
+        fix = "put it into a list"
+    raise PastTaskError(expected="a list of past tasks", got=kind_of(past), fix=fix)
+
+
 def signed(values: FloatArray, direction: Direction) -> FloatArray:
     """Return values (n,) with the sign turned so that larger is better, or turned back."""
     return values if direction == "maximize" else -values
@@ -328,6 +346,12 @@ def as_observations(given: Given | None, direction: Direction) -> PastTask | Non
     if isinstance(given, optuna.Study):
         trials = given.get_trials(deepcopy=False)
         return from_trials(given.study_name, trials, _direction(given))
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise PastTaskError(
+            expected="a study, a list of its trials, a PastTask or a tuple (params, values)",
+            got=kind_of(given),
+            fix="pass the study itself, loaded by optuna.load_study where it is stored",
+        )
     # An empty list has no trials and is none of the other forms, so it counts as no observations.
     trials = [t for t in given if isinstance(t, FrozenTrial)]
     if len(trials) == len(given):

@@ -27,13 +27,17 @@ def space_of(study: optuna.Study, space: SearchSpace | None = None) -> SearchSpa
     """
     if space is not None:
         return space
+    return recorded_space(study) or ParameterSpace(recorded_distributions(study))
+
+
+def recorded_space(study: optuna.Study) -> SearchSpace | None:
+    """Return the ready space that a study has recorded; None for a space of another kind."""
     try:
-        recorded = read_space(study.user_attrs.get(attributes.SPACE_RECORD))
+        return read_space(study.user_attrs.get(attributes.SPACE_RECORD))
     except (RecordError, MissingExtraError):
         # NOTE: other programs may store anything under that name, and the space's domain may not
         # be usable here.
-        recorded = None
-    return recorded or ParameterSpace(recorded_distributions(study))
+        return None
 
 
 def recorded_distributions(study: optuna.Study) -> Distributions:

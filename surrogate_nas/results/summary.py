@@ -18,6 +18,7 @@ from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import StudyError, visible
 from surrogate_nas.files.checked_json import finite as finite
 from surrogate_nas.results.damage import readable_study
+from surrogate_nas.storage.given import require_study as require_study
 
 _MIN_PAIRS = 3
 
@@ -142,9 +143,11 @@ def summarize(study: optuna.Study) -> StudySummary:
         study: Any Optuna study. Attributes that SurrogateSampler has stored are counted, too.
 
     Raises:
-        StudyError: The study has several objectives, or is damaged.
+        StudyError: The study has several objectives or is damaged, or something else is given than
+            a study.
         StorageError: The storage fails.
     """
+    require_study(study)
     with readable_study(study):
         if len(study.directions) != 1:
             raise StudyError(

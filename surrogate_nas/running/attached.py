@@ -21,6 +21,7 @@ from surrogate_nas.files.checked_json import MOST_TEXT
 from surrogate_nas.pretrained import SurrogateLike, as_surrogate
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import SpaceLike
+from surrogate_nas.storage.given import require_study
 from surrogate_nas.storage.optuna_private import folder_of, storage_of
 from surrogate_nas.storage.places import is_known
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
@@ -53,6 +54,7 @@ def attach_surrogate(
         StudyError: The store cannot be written.
         SurrogateFileError: The space's choices have no form in JSON.
     """
+    require_study(study)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{study.study_name.replace(os.sep, '-')}.surrogate"
         known = as_surrogate(surrogate, getattr(study.sampler, "space", None))
@@ -144,6 +146,7 @@ def attached_surrogate(
         SurrogateFileError: The surrogate is damaged, or `space` is needed.
         SurrogateMismatchError: The surrogate was fitted to another space.
     """
+    require_study(study)
     record = study.user_attrs.get(attributes.SURROGATE_ARTIFACT)
     if record is None:
         return None

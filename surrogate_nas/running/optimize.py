@@ -24,6 +24,7 @@ from surrogate_nas.running.runnable import (
     note_settings,
 )
 from surrogate_nas.running.set_aside import set_aside_waiting
+from surrogate_nas.storage.given import require_study
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 from surrogate_nas.storage.recovery import recover
 from surrogate_nas.training.device import find_device
@@ -71,6 +72,7 @@ def optimize(
         Exception: The error that the study's first trials all raised, or an error of its sampler
             or storage.
     """
+    require_study(study)
     crew.check(n_concurrent)
     if n_trials < 1:
         return

@@ -14,18 +14,26 @@ import optuna
 from surrogate_nas import attributes, pretrained
 from surrogate_nas.domains.space_record import write_space
 from surrogate_nas.errors import SpaceError, StudyError
+from surrogate_nas.results.recorded_space import recorded_space
 from surrogate_nas.running.attached import StoreLike, with_attached
 from surrogate_nas.running.set_aside import set_aside_waiting
 from surrogate_nas.samplers.surrogate_sampler import BaseLike, SurrogateSampler
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
 from surrogate_nas.storage.opening import StorageLike, open_storage, reachable
-from surrogate_nas.storage.optuna_private import id_of, storage_of
+from surrogate_nas.storage.optuna_private import (
+    id_of,
+    set_study_system_attr,
+    storage_of,
+    study_system_attrs,
+)
 from surrogate_nas.storage.recovery import recover
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from surrogate_nas.task import Task
 
 FORMAT = 1
 """Raised only if versions before and after could not work on one study side by side."""
+
+_N_CANDIDATES = 256
 
 
 def create_study(
@@ -37,7 +45,7 @@ def create_study(
     surrogate: pretrained.SurrogateLike | None = None,
     artifact_store: StoreLike | None = None,
     base_sampler: BaseLike | None = None,
-    n_candidates: int = 256,
+    n_candidates: int = _N_CANDIDATES,
     limits: Mapping[str, float] | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
     seed: int | None = None,
@@ -100,6 +108,14 @@ def create_study(
         # Only whoever begins a study writes the seed, which later calls may not know.
         if _mark(study, task, space) and seed is not None:
             study.set_user_attr(attributes.SEED, seed)
+        known = study_system_attrs(study)
+        if attributes.METRIC_NAMES not in known:
+            set_study_system_attr(study, attributes.METRIC_NAMES, [task.metric.name])
+        if attributes.COMMAND not in known:
+            given: dict[str, Any] = {"surrogate": surrogate, "base_sampler": base_sampler}
+            given |= {"n_candidates": n_candidates, "limits": limits and dict(limits)}
+            call = _call(study.study_name, given | {"pruner": pruner, "seed": seed})
+            set_study_system_attr(study, attributes.COMMAND, call)
         if surrogate is None and attributes.SURROGATE_ARTIFACT in study.user_attrs:
             study.sampler = with_attached(sampler, study, artifact_store)
         else:
@@ -108,6 +124,25 @@ def create_study(
         recover(storage_of(study), id_of(study))
         set_aside_waiting(study)
     return study
+
+
+def _call(name: str, given: Mapping[str, Any]) -> str:
+    """Return the call that makes a study, without its storage and without default values."""
+    words = [f"study_name={name!r}"]
+    for argument, value in given.items():
+        if value is None or (argument == "n_candidates" and value == _N_CANDIDATES):
+            continue
+        plain = isinstance(value, str | int | float | dict)
+        if isinstance(value, Path):
+            words.append(f"{argument}={str(value)!r}")
+        elif plain:
+            words.append(f"{argument}={value!r}")
+        elif callable(value) or isinstance(value, MetaSurrogate):
+            said = str(getattr(value, "__name__", argument))
+            words.append(f"{argument}={said if said.isidentifier() else argument}")
+        else:  # NOTE: Optuna's objects do not say what they were made with
+            words.append(f"{argument}={type(value).__name__}(...)")
+    return f"sn.create_study(task, space, {', '.join(words)})"
 
 
 def _check_arguments(space: object, pruner: object) -> None:
@@ -154,7 +189,8 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
     for attr, mark in marks.items():
         # A study of trials without marks was begun elsewhere, and nobody knows what it is about.
         if attr in found or trials:
-            _check(study, words[attr], found.get(attr, "unknown"), mark)
+            names = _names_of_spaces(study, space) if "space" in words[attr] else None
+            _check(study, words[attr], found.get(attr, "unknown"), mark, names)
     if attributes.SPACE_FINGERPRINT in found and attributes.TASK_FINGERPRINT in found:
         return False
     # NOTE: in this order: optuna-dashboard shows the first five, the others on further pages.
@@ -217,11 +253,28 @@ def _note_origin(
         study.set_user_attr(attributes.SURROGATE, source)
 
 
-def _check(study: optuna.Study, what: str, found: str, wanted: str) -> None:
-    """Refuse a study in which something is not as wanted."""
+def _names_of_spaces(study: optuna.Study, space: SearchSpace) -> tuple[str, str]:
+    """Return the names of a study's space and of another one, with arguments if they are equal."""
+    recorded = str(study.user_attrs.get(attributes.SPACE, "unknown"))
+    wanted = type(space).__name__
+    if recorded != wanted:
+        return recorded, wanted
+    there = recorded_space(study)
+    return f"{recorded} with other choices" if there is None else repr(there), repr(space)
+
+
+def _check(
+    study: optuna.Study,
+    what: str,
+    found: str,
+    wanted: str,
+    names: tuple[str, str] | None = None,
+) -> None:
+    """Refuse a study in which something is not as wanted; `names` say both to people."""
     if found != wanted:
+        there, here = names or (found, wanted)
         raise StudyError(
-            expected=f"study {study.study_name!r} to have this {what} ({wanted})",
-            got=f"another one ({found})",
+            expected=f"study {study.study_name!r} to have this {what} ({here})",
+            got=f"another one ({there})",
             fix="choose another study_name; the existing study is left as it is",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +14,18 @@ from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.exc import SQLAlchemyError
 
 from surrogate_nas.errors import StorageError
+from surrogate_nas.storage.existing import require_existing
+from surrogate_nas.storage.given import as_storage
 from surrogate_nas.storage.journal import JournalFile
 from surrogate_nas.storage.locking_storage import LockedDatabase, LockedJournal, with_locks
 from surrogate_nas.storage.optuna_private import backend_of, journal_path
 from surrogate_nas.storage.passwords import masked, refuse_unescaped, without_secrets
 from surrogate_nas.storage.server import open_database, with_tables, words_of
 
-StorageLike: TypeAlias = str | BaseStorage | None
+StorageLike: TypeAlias = str | os.PathLike[str] | BaseStorage | None
 
 _JOURNAL_ENDINGS = (".log", ".journal")
+_SQLITE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 
 _NO_STORAGE = (
     *(ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
@@ -42,39 +46,59 @@ _FIXES = {
     "database is locked": "let fewer processes use the file at once, or use a database server",
     "no space left": "make room on the disk; what was told before is kept",
     "disk is full": "make room on the disk; what was told before is kept",
+    "failed to import db access module": "install the driver of that database, or name one that "
+    "is installed, such as postgresql+psycopg:// or mysql+pymysql://",
+    "no module named": "install that driver, or name one that is installed, such as "
+    "postgresql+psycopg:// or mysql+pymysql://",
+    "can't load plugin": "write for example sqlite:///nas.db, postgresql+psycopg://user@host/name "
+    "or mysql+pymysql://user@host/name, and install the driver that this names",
 }
 """Remedy for each message of a database that contains the key."""
 
 
-def open_storage(storage: StorageLike) -> BaseStorage:
+def open_storage(storage: StorageLike, *, to_read: bool = False) -> BaseStorage:
     """Open a storage.
 
     Args:
         storage: A database URL such as ``sqlite:///nas.db``, the path of a journal file that ends
             in ``.log`` or ``.journal``, a storage object, or None for memory. Operations on
             PostgreSQL and MySQL wait for a server that is away for a while.
+        to_read: Whether the storage must be there already. Otherwise it is made.
 
     Raises:
-        StorageError: The storage cannot be reached, or is of another version of Optuna.
+        StorageError: The storage cannot be reached, is of another version of Optuna, or is not
+            there. Or something else is given than a storage.
     """
+    storage = as_storage(storage)
     if isinstance(storage, str) and "://" not in storage:
-        if not storage.endswith(_JOURNAL_ENDINGS):
-            raise StorageError(
-                expected="a database URL or a journal file",
-                got=repr(masked(storage)),
-                fix="write for example sqlite:///nas.db, or nas.journal",
-            )
-        if not Path(storage).resolve().parent.is_dir():
-            raise StorageError(
-                expected="a journal file in a folder that exists",
-                got=repr(masked(storage)),
-                fix="make the folder first",
-            )
+        _check_journal(storage)
     with reachable(storage):
+        if to_read:
+            require_existing(storage)
         return _opened(storage)
 
 
-def _opened(storage: StorageLike) -> BaseStorage:
+def _check_journal(path: str) -> None:
+    """Refuse a text that is no URL and no path of a journal file."""
+    if not path.endswith(_JOURNAL_ENDINGS):
+        fix = "write for example sqlite:///nas.db, or nas.journal"
+        if path.endswith(_SQLITE_ENDINGS):
+            name = path.removeprefix("sqlite:").lstrip("/") if "sqlite:" in path else path
+            fix = f"write {'sqlite:///' + name!r} for a SQLite database, or 'nas.journal'"
+        raise StorageError(
+            expected="a database URL or a journal file",
+            got=repr(masked(path)),
+            fix=fix,
+        )
+    if not Path(path).resolve().parent.is_dir():
+        raise StorageError(
+            expected="a journal file in a folder that exists",
+            got=repr(masked(path)),
+            fix="make the folder first",
+        )
+
+
+def _opened(storage: str | BaseStorage | None) -> BaseStorage:
     """Open a storage. A text that is no URL is the path of a journal file.
 
     Raises:

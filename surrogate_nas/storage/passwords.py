@@ -5,6 +5,7 @@ This module imports neither Optuna nor a driver: the command line needs it for e
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
@@ -47,6 +48,8 @@ _TO_ESCAPE = {
 
 def masked(storage: StorageLike) -> str:
     """Return the name of a storage in messages: its URL without the password."""
+    if isinstance(storage, os.PathLike):
+        storage = os.fsdecode(storage)
     if not isinstance(storage, str):
         return "memory" if storage is None else type(storage).__name__
     for begin, end in reversed(_secret_places(storage)):
@@ -95,7 +98,7 @@ def secrets_of(storage: StorageLike) -> set[str]:
     They are as written there, as drivers get them, escaped again, and as Python spells them.
     """
     address: object = storage
-    if not isinstance(storage, str | None):
+    if not isinstance(storage, str | os.PathLike | None):
         from surrogate_nas.storage.optuna_private import backend_of
 
         address = getattr(backend_of(storage), "url", None)

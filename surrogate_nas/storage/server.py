@@ -103,7 +103,7 @@ class PatientDatabase(HookedDatabase):
         self._last_away = -math.inf
         with contextlib.ExitStack() as undo:
             undo.callback(self._dispose)
-            super().__init__(url, {**_engine_kwargs(url), **(engine_kwargs or {})}, **more)
+            super().__init__(url, {**engine_settings(url), **(engine_kwargs or {})}, **more)
             undo.pop_all()
         self._watch_connections()
 
@@ -375,7 +375,7 @@ def words_of(error: BaseException | None, storage: StorageLike = None) -> str:
     return f"{type(error).__name__}: {said.splitlines()[0].rstrip('.') if said else ''}"
 
 
-def _engine_kwargs(url: str) -> dict[str, Any]:
+def engine_settings(url: str) -> dict[str, Any]:
     """Return settings with which broken connections are found before they are used."""
     parsed = sa.make_url(url)
     kwargs: dict[str, Any] = {"pool_pre_ping": True}

@@ -11,7 +11,7 @@ import numpy as np
 
 from surrogate_nas.errors import PastTaskError, visible
 from surrogate_nas.past.mapping import SpaceMapping
-from surrogate_nas.past.past_task import PastTask
+from surrogate_nas.past.past_task import PastTask, as_past
 from surrogate_nas.space import SpaceLike, as_space
 from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate.encoding import Encoding
@@ -65,6 +65,7 @@ class PastFit:
                 parameters.
         """
         encoding = Encoding(as_space(space))
+        past = as_past(past)
         if not past:
             return cls(encoding, (), None)
         for task in past:

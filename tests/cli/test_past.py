@@ -175,11 +175,11 @@ def test_a_search_starts_from_what_ships(run: Run) -> None:
         (["fit", "--shipped", "--out", "no/x.surrogate"], "a file in a folder that exists"),
         (["fit", "--storage", "sqlite:///no/nas.db", "--out", "x.surrogate"], "unable to open"),
         (["evaluate"], "Expected at least one past task; got none"),
-        (["show"], "one of the arguments FILE --storage is required"),
+        (["show"], "no file 'nas.db'"),
         (["show", "no.surrogate"], "Expected a surrogate file at 'no.surrogate'"),
         (["show", "few.npz"], "got a file of another kind"),
         (["show", "x", "--storage", "sqlite:///nas.db"], "not allowed with"),
-        (["finalize", "--data", "few.npz", "--name", "x"], "required: --storage"),
+        (["finalize", "--data", "few.npz", "--name", "x"], "no file 'nas.db'"),
     ],
 )
 def test_bad_input_is_explained(arguments: list[str], message: str, run: Run) -> None:

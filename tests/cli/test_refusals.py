@@ -32,7 +32,7 @@ __all__ = ["run", "verbosity"]  # fixtures
     [
         ([], "the following arguments are required: COMMAND"),
         (["search"], "required: --data"),
-        (["show"], "one of the arguments FILE --storage is required"),
+        (["show"], "no file 'nas.db'"),
         (["search", *SMALL, "--data", "missing.npz"], "no file at missing.npz"),
         (["search", *SMALL, "--data", "notes.txt"], "nothing at notes.txt"),
         (["search", *SMALL, "--metric", "acc"], "a metric among"),
@@ -53,13 +53,13 @@ __all__ = ["run", "verbosity"]  # fixtures
         (["search", *SMALL, "--limit", "parameters=1"], "parameters <= 1"),
         (["search", *SMALL, "--surrogate", "missing"], "missing"),
         (["search", *SMALL, "--device", "nonsense"], "'nonsense' cannot be used"),
-        (["search", *SMALL, "--time-limit", "-1"], "time_limit_seconds above 0"),
+        (["search", *SMALL, "--time-limit", "-1"], "'-1' is not a number above 0"),
         (["search", *SMALL, "--time-limit", "1e-9", "--trials", "1"], "a completed trial"),
         (["search", *SMALL, "--storage", "nas.txt"], "a database URL or a journal file"),
         (["search", *SMALL, "--storage", "sqlite:///no/nas.db"], "unable to open"),
         (["search", *SMALL, "--report", "no/report.html"], "not a file in a folder that exists"),
         (["search", *SMALL, "--report", "."], "not a file in a folder that exists"),
-        (["show", "--storage", "sqlite:///new.db", "--name", "x"], "none: the storage is empty"),
+        (["show", "--storage", "sqlite:///new.db", "--name", "x"], "no file 'new.db'"),
         (["show", "--storage", "sqlite:///no/nas.db"], "unable to open"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_study_of_another_space_is_left_alone(run: Run) -> None:
     code, _, err = run("search", *SMALL, "--name", "mine", "--space", "convnet")
 
     assert code == 2
-    assert "another study_name" in err
+    assert "(ConvNetSpace); got another one (CellSpace). Choose another --name" in err
     assert len(stored("mine").trials) == 1
 
 

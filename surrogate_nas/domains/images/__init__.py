@@ -18,6 +18,10 @@ DOMAIN = Domain(
     spaces={"cell": ".cell:CellSpace", "convnet": ".convnet:ConvNetSpace"},
     metrics="..classification:METRICS",
     metric="accuracy",
+    metric_names=(
+        *("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"),
+    ),
+    limits=("cell_convolutions", "depth", "multiply_accumulates", "parameters"),
     load=".files:load",
     options=(
         Option(
@@ -26,6 +30,41 @@ DOMAIN = Domain(
             metavar="N",
             kind="whole",
             help="resize a folder's images to N×N pixels; needed if their sizes differ",
+        ),
+        Option(
+            flag="--max-bytes",
+            argument="max_bytes",
+            metavar="N",
+            kind="whole",
+            help="bytes of memory that a folder's images may take together; default: 1 GiB",
+        ),
+        Option(
+            flag="--flip",
+            argument="flip",
+            help="let augmentation mirror images: right for photos, wrong for digits",
+        ),
+        Option(
+            flag="--class-weights",
+            argument="class_weights",
+            metavar="balanced",
+            choices=("balanced",),
+            value="balanced",
+            may_be_bare=True,
+            help="weigh classes in the loss by the inverse of their share, for rare classes",
+        ),
+        Option(
+            flag="--validation-share",
+            argument="validation_share",
+            metavar="SHARE",
+            kind="number",
+            help="share of the data for validation, where it has no split; default: 0.2",
+        ),
+        Option(
+            flag="--test-share",
+            argument="test_share",
+            metavar="SHARE",
+            kind="number",
+            help="share of the data for the test, where it has no split; default: 0.2",
         ),
         Option(
             flag="--skip-unreadable",

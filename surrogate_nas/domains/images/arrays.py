@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -213,6 +213,11 @@ def digits(metric: str = "accuracy", seed: int = 0) -> Task:
 
     The pixels' 17 levels are spread over 0 to 255. The splits are 60 %, 20 % and 20 % of the rows.
     """
+    return digits_with(metric=metric, seed=seed)
+
+
+def digits_with(**options: Unpack[Options]) -> Task:
+    """Make the task of :func:`digits` with any options of :func:`from_arrays`."""
     data = load_digits()
     pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)
-    return from_arrays(pixels, data.target, name="digits", metric=metric, seed=seed)
+    return from_arrays(pixels, data.target, name="digits", **options)

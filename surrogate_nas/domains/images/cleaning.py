@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,6 +9,13 @@ import numpy as np
 import torch
 
 from surrogate_nas.arrays import Array, IntArray
+from surrogate_nas.domains.images.other_forms import enumerated as enumerated
+from surrogate_nas.domains.images.other_forms import (
+    is_path,
+    refuse_no_labels,
+    refuse_other_forms,
+    table_of_numbers,
+)
 from surrogate_nas.errors import TaskError
 
 PixelType = Literal["uint8", "float32"]
@@ -84,12 +90,6 @@ def _ragged(shapes: Sequence[tuple[int, ...] | None], what: str) -> TaskError:
     )
 
 
-def enumerated(names: Sequence[str], at_most: int = 5) -> str:
-    """Join the first names and count the others."""
-    rest = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + rest
-
-
 def as_images(values: Any, what: str) -> Array:
     """Return images as an array (n, channels, height, width) of numbers, none of them missing.
 
@@ -99,9 +99,9 @@ def as_images(values: Any, what: str) -> Array:
     Raises:
         TaskError: It is something else, empty, or some pixel is not finite.
     """
-    _refuse_other_forms(values, what)
+    refuse_other_forms(values, what)
     images = as_array(values, what)
-    if images.dtype.kind in "USO" and images.size and _is_path(images.flat[0]):
+    if images.dtype.kind in "USO" and images.size and is_path(images.flat[0]):
         raise TaskError(
             expected=f"{what} as an array of pixels",
             got=f"paths of files, such as {str(images.flat[0])!r}",
@@ -114,6 +114,8 @@ def as_images(values: Any, what: str) -> Array:
             got=f"an array of type {images.dtype}",
             fix="convert the pixels to numbers, such as uint8",
         )
+    if images.ndim == 2 and images.shape[1] > 1:
+        raise table_of_numbers(images.shape, what)
     is_single = images.ndim == 3
     if not is_single and (
         images.ndim != 4 or not {images.shape[1], images.shape[3]} & {*_CHANNELS}
@@ -134,33 +136,6 @@ def as_images(values: Any, what: str) -> Array:
     if is_single:
         return images[:, None]
     return images if images.shape[1] in _CHANNELS else np.moveaxis(images, 3, 1)
-
-
-def _refuse_other_forms(values: Any, what: str) -> None:
-    """Refuse data sets that are no arrays, in the name of what they are."""
-    # NOTE: classes are known by their names, because the libraries need not be installed and take
-    # seconds to import.
-    kinds = {cls.__name__ for cls in type(values).__mro__}
-    modules = {cls.__module__.partition(".")[0] for cls in type(values).__mro__}
-    if kinds & {"Dataset", "IterableDataset", "DataLoader"}:
-        library = "Hugging Face" if "datasets" in modules else "PyTorch"
-        got = f"a {type(values).__name__} of {library}"
-        fix = "collect its images into one array and its labels into another"
-    elif "DataFrame" in kinds:
-        got = "a data frame, whose rows are no images"
-        fix = "pass an array of shape (n, height, width), made for example by numpy.stack"
-    elif isinstance(values, str | os.PathLike):
-        got = f"the path {os.fspath(values)!r}"
-        fix = "call from_folder for a folder of images, or from_npz for a .npz file"
-    else:
-        return
-    raise TaskError(expected=f"{what} as an array of pixels", got=got, fix=fix)
-
-
-def _is_path(value: Any) -> bool:
-    """Whether a value is a text or path that ends like a file."""
-    is_text = isinstance(value, str | os.PathLike)
-    return is_text and bool(os.path.splitext(os.fspath(value))[1])
 
 
 def _require_finite(images: Array, what: str) -> None:
@@ -239,6 +214,7 @@ def as_labels(values: Any, what: str) -> Array:
     Raises:
         TaskError: They are something else, or some label is missing.
     """
+    refuse_no_labels(values, what)
     if isinstance(values, list | tuple) and any(_keeps_its_type(value) for value in values):
         labels = np.array([None, *values], dtype=object)[1:]  # None keeps each label's own type
     else:

@@ -9,14 +9,16 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack, cast
+from typing import Any, Literal, TypeAlias, Unpack
 
 import numpy as np
 
 from surrogate_nas.arrays import Array
-from surrogate_nas.domains.images.arrays import Options, digits, from_arrays
-from surrogate_nas.domains.images.folder import from_folder
+from surrogate_nas.domains.images.arrays import Options, digits_with, from_arrays
+from surrogate_nas.domains.images.folder import MAX_BYTES, from_folder
+from surrogate_nas.domains.images.other_files import as_path, other_kind
 from surrogate_nas.errors import TaskError
+from surrogate_nas.files.kinds import FileKind, kind_of_file
 from surrogate_nas.task import Task
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -38,6 +40,7 @@ _DAMAGE = (
     tokenize.TokenError,  # headers that NumPy's parser gives up on
     Warning,
 )
+_EXPECTED = "a .npz file or a folder with one sub-folder of images a class"
 _MOST_CLASSES = 1_000_000
 _PLAIN_BYTES = 256 * 2**20
 _MOST_UNFOLDED = 100
@@ -58,7 +61,9 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
         TaskError: The file is missing, damaged or holds other arrays, or the data are unusable.
         MetricError: The metric is unknown or does not fit the data.
     """
-    path = Path(path)
+    path = as_path(path, "a .npz file")
+    if path.is_dir():
+        raise other_kind(path, "a .npz file")
     if not path.is_file():
         raise TaskError(expected="a .npz file", got=f"no file at {path}", fix="check the path")
     arrays = _read_arrays(path)
@@ -79,6 +84,10 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
 def _read_arrays(path: Path) -> dict[str, Array]:
     """Return the known arrays of an archive, and an empty array for each other name."""
     known = {*_OPTIONAL_KEYS, *(key for pair in _KEYS for key in pair)}
+    kind = kind_of_file(path)
+    if kind is not None and kind.group != "arrays":
+        found = FileKind(f"{kind.name}, which cannot be read as such an archive,", kind.group)
+        raise other_kind(path, "a .npz file of plain arrays", found)
     try:
         # NOTE: given a path, NumPy leaves the file open if the archive is damaged.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -134,6 +143,7 @@ def load(
     name: str | None = None,
     image_size: int | tuple[int, int] | None = None,
     on_unreadable: Literal["refuse", "skip"] = "refuse",
+    max_bytes: int = MAX_BYTES,
     **options: Unpack[Options],
 ) -> Task:
     """Make a task from the ``.npz`` file or the folder of images at a path.
@@ -144,6 +154,7 @@ def load(
         name: How past tasks and reports call the task; by default the file's or folder's name.
         image_size: Of a folder's images, see :func:`from_folder`.
         on_unreadable: For a folder, see :func:`from_folder`.
+        max_bytes: For a folder, see :func:`from_folder`.
         **options: See :func:`from_arrays`.
 
     Raises:
@@ -151,17 +162,21 @@ def load(
         MetricError: The metric is unknown or does not fit the data.
         MissingExtraError: The path leads to a folder, and Pillow is not installed.
     """
-    path = Path(path)
+    path = as_path(path, _EXPECTED)
     if str(path) == "digits" and not path.exists():
-        return digits(**cast(dict[str, Any], options))
+        return digits_with(**options)
     if path.is_dir():
         return from_folder(
-            path, name=name, image_size=image_size, on_unreadable=on_unreadable, **options
+            path,
+            name=name,
+            image_size=image_size,
+            on_unreadable=on_unreadable,
+            max_bytes=max_bytes,
+            **options,
         )
-    if path.suffix.lower() == ".npz":
+    kind = kind_of_file(path)
+    if path.suffix.lower() == ".npz" or (kind is not None and kind.group == "arrays"):
         return from_npz(path, name=name, **options)
-    raise TaskError(
-        expected="a .npz file or a folder with one sub-folder of images a class",
-        got=f"{path}" if path.exists() else f"nothing at {path}",
-        fix="check the path, or save the data by numpy.savez",
-    )
+    if path.exists():
+        raise other_kind(path, _EXPECTED, kind)
+    raise TaskError(expected=_EXPECTED, got=f"nothing at {path}", fix="check the path")

@@ -24,6 +24,7 @@ from surrogate_nas.domains.images.image_files import (
     size_of,
     stacked,
 )
+from surrogate_nas.domains.images.other_files import as_path, other_kind
 from surrogate_nas.errors import TaskError, visible
 from surrogate_nas.task import Task
 
@@ -35,6 +36,7 @@ _SPLIT_NAMES = {
 """Usual names of the folders of each split, in lower case."""
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 """Files that systems write by themselves; nobody misses them."""
+_EXPECTED = "a folder with one sub-folder of images a class"
 MAX_BYTES = 2**30
 """Bytes that all images of a folder may take together unless the user allows more."""
 
@@ -74,10 +76,12 @@ def from_folder(
         MetricError: The metric is unknown or does not fit the data.
         MissingExtraError: Pillow is not installed.
     """
-    root = Path(path).resolve()
+    root = as_path(path, _EXPECTED).resolve()
+    if root.is_file():
+        raise other_kind(Path(path), _EXPECTED)
     if not root.is_dir():
         raise TaskError(
-            expected="a folder with one sub-folder of images a class",
+            expected=_EXPECTED,
             got=f"no folder at {path}",
             fix="check the path",
         )

@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
 import numpy as np
 
 from surrogate_nas.errors import PastTaskError
 from surrogate_nas.files.bounded import read_bounded
+from surrogate_nas.files.kinds import kind_of_file
 from surrogate_nas.past.tables.cells import plain_number
 
 TablePath: TypeAlias = "str | os.PathLike[str]"
@@ -28,6 +30,9 @@ _MOST_CELLS = 5_000_000
 _MOST_ROWS = 500_000
 """Number of lines of a file. Past results become a dict a row, which takes some 400 bytes."""
 _MOST_COLUMNS = 10_000
+
+_TEXTS = ("a CSV file", "a TSV file")
+"""Names of the kinds of tables that are read here."""
 
 _DELIMITERS = (",", ";", "\t")
 
@@ -251,6 +256,12 @@ def _data(path: TablePath) -> bytes:
     """Return the contents of a file, whose size and number of cells are bounded."""
     name = repr(os.fspath(path))
     fix = "give the path of a CSV file, or split a large table by task"
+    kind = kind_of_file(Path(path))
+    if kind is not None and kind.group == "table" and kind.name not in _TEXTS:
+        fix = "read it by pandas, and pass the data frame to read_table or PastTask.from_table"
+        raise _unusable(name, kind.name, fix)
+    if kind is not None and kind.group in ("array", "arrays", "archive"):
+        raise _unusable(name, kind.name, fix)
     data = read_bounded(path, MAX_BYTES, lambda got: _unusable(name, got, fix))
     # NOTE: counted in the bytes, which bounds rows and cells before any is made an object.
     if data.count(b"\n") > _MOST_ROWS:

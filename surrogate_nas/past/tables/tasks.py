@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -27,7 +27,7 @@ from surrogate_nas.space import SpaceLike
 # optuna-dashboard write beside parameters and metrics.
 _PREFIXES = ("params_", "Param ")
 _OPTUNA = re.compile(
-    r"number|state|value|values_.*|objective .*|duration|datetime_.*|params_.*|param .*|"
+    r"number|state|value(_.*)?|values_.*|objective .*|duration|datetime_.*|params_.*|param .*|"
     r"user_attrs_.*|system_attrs_.*|userattribute .*|(unnamed: [0-9]+)?",
     re.IGNORECASE,
 )
@@ -145,7 +145,7 @@ def _layout(table: Table, options: TableOptions) -> _Layout:
     value = options.value
     if is_export and value not in table.columns:
         # Exports differ in capitals: optuna-dashboard writes "Value".
-        value = next((n for n in names if n.lower() == value.lower()), value)
+        value = _exported_value(names, value)
     for wanted in (value, options.task):
         if wanted is not None and wanted not in table.columns:
             raise missing([wanted], list(table.columns), table.source)
@@ -158,6 +158,16 @@ def _layout(table: Table, options: TableOptions) -> _Layout:
             fix="give the parameters of each architecture a column each",
         )
     return _Layout(value, options.task, state, params)
+
+
+def _exported_value(names: Sequence[str], value: str) -> str:
+    """Return the column of an export that is meant by a name; the name itself if there is none."""
+    # NOTE: where a study has a name for its metric, Optuna writes "value_accuracy" for "value".
+    wanted = value.lower()
+    named = [name for name in names if name.lower().startswith("value_")]
+    found = [name for name in names if name.lower() in (wanted, f"value_{wanted}")]
+    found += named if wanted == "value" and len(named) == 1 else []
+    return found[0] if found else value
 
 
 def _task_name(table: Table, layout: _Layout, row: int, name: str) -> str:

@@ -12,10 +12,12 @@ import optuna
 
 from surrogate_nas import attributes
 from surrogate_nas.files.svg import printable, shortened
+from surrogate_nas.results.dashboard.resume import block, resume
 from surrogate_nas.results.diagnosis import diagnose
 from surrogate_nas.results.expected import WORDS
-from surrogate_nas.results.recorded_space import words_of
+from surrogate_nas.results.recorded_space import recorded_space, words_of
 from surrogate_nas.results.summary import StudySummary, finite
+from surrogate_nas.space import distributions
 from surrogate_nas.storage.opening import address_of
 from surrogate_nas.storage.optuna_private import storage_of
 from surrogate_nas.storage.passwords import without_passwords
@@ -59,7 +61,7 @@ def note(study: optuna.Study, summary: StudySummary | None) -> str:
     else:
         parts += [_state(study, summary), *_worth(summary), *_warnings(summary)]
     parts += [_about(study, summary), *_meta_features(attrs.get(attributes.META_FEATURES))]
-    return "\n\n".join([*parts, _resume(study), _reuse(study)])
+    return "\n\n".join([*parts, *_labels(study), resume(study), _reuse(study)])
 
 
 def code(words: str, most: int = 200) -> str:
@@ -155,19 +157,16 @@ def _meta_features(found: Any) -> list[str]:
     return ["### Meta-features of the task", _table(("name", "value"), rows)] if rows else []
 
 
-def _resume(study: optuna.Study) -> str:
-    """Return the lines of Python that continue the study."""
-    name, address = study.study_name, address_of(storage_of(study))
-    where = f"storage={address!r}" if address else "storage=..."
-    return (
-        "### Resume\n\nRun the same lines again, with the same task and space; a stopped study "
-        "goes on as if it had never been stopped:\n\n"
-        + _block(
-            f"study = sn.create_study(task, space, {where}, study_name={name!r})",
-            "study.optimize(sn.Objective(task, space, trainer), n_trials=10)",
-            "result = sn.finalize(study, task, space, trainer)",
-        )
-    )
+def _labels(study: optuna.Study) -> list[str]:
+    """Return a table of what a ready space's parameters are, in plain words."""
+    # NOTE: optuna-dashboard shows parameters by their stored names alone, and a stored name that
+    # changed would part a study from its earlier trials.
+    space = recorded_space(study)
+    if space is None:
+        return []
+    labels = {name: space.label(name) for name in distributions(space)}
+    rows = [(code(name, 60), printable(label)) for name, label in labels.items() if label != name]
+    return ["### Parameters", _table(("name", "what it is"), rows)] if rows else []
 
 
 def _reuse(study: optuna.Study) -> str:
@@ -175,19 +174,14 @@ def _reuse(study: optuna.Study) -> str:
     address = address_of(storage_of(study))
     return (
         "### Reuse for the next data set\n\nThis study is a past task of its space:\n\n"
-        + _block(
+        + block(
             f"past = sn.read_history({address or '...'!r}, space=space)",
             "surrogate = sn.MetaSurrogate.fit(space, past, seed=0)",
             "study = sn.create_study(next_task, space, surrogate=surrogate)",
         )
     )
 
-
-def _block(*lines: str) -> str:
-    """Return lines of Python as a Markdown block."""
     # NOTE: a name with backticks or line breaks must not end the block.
-    safe = [without_passwords(line).replace("```", "'''").replace("\n", " ") for line in lines]
-    return "\n".join(["```python", *safe, "```"])
 
 
 def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from surrogate_nas.arrays import FloatArray, IndexArray
 from surrogate_nas.errors import PastTaskError
-from surrogate_nas.past.past_task import PastTask
+from surrogate_nas.past.past_task import PastTask, as_past
 from surrogate_nas.results.evaluation.inferred_space import infer_space, require_shared
 from surrogate_nas.results.evaluation.replay import RecordedPool
 from surrogate_nas.results.evaluation.result import HistoryEvaluation, TaskEvaluation
@@ -72,6 +72,7 @@ def evaluate_history(
             they share no parameters, or their space cannot be inferred.
         SpaceError: The space has no parameters.
     """
+    past = as_past(past)
     _check(past)
     if space is None:
         space = infer_space(past)

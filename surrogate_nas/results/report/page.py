@@ -13,6 +13,7 @@ from surrogate_nas.files.atomic import write_whole
 from surrogate_nas.files.svg import printable
 from surrogate_nas.results.damage import readable_study
 from surrogate_nas.results.report.content import content
+from surrogate_nas.results.summary import require_study
 from surrogate_nas.space import SearchSpace
 
 
@@ -40,6 +41,7 @@ def report(
         StudyError: The file cannot be written, or the study is damaged.
         StorageError: The storage fails.
     """
+    require_study(study)
     target = Path(path)
     if not target.resolve().parent.is_dir() or target.is_dir():
         raise StudyError(

@@ -39,6 +39,7 @@ from surrogate_nas.running.workers.devices import check_count, chosen_devices, n
 from surrogate_nas.running.workers.local import Local
 from surrogate_nas.running.workers.placement import Placement
 from surrogate_nas.running.workers.worker import WorkerExit, WorkerSpec
+from surrogate_nas.storage.given import require_study
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 from surrogate_nas.storage.recovery import recover
 
@@ -105,6 +106,7 @@ def run_workers(
         TrainingError: A device is not here, or workers die again and again.
         Exception: The error that the study's first trials all raised, or an error of its sampler.
     """
+    require_study(study)
     check_count("n_trials", n_trials)
     check_count("n_workers", 1 if n_workers is None else n_workers)
     address = address_to_share(storage_of(study))

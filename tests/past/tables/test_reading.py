@@ -69,6 +69,24 @@ def test_unusable_files_are_refused(tmp_path: Path, data: str | bytes, message: 
         read_csv(written(tmp_path, data))
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("past.parquet", b"PAR1", "a Parquet file.*by pandas.*from_table"),
+        ("past.xlsx", b"PK\x03\x04", "an Excel file.*by pandas"),
+        ("past.json", b'[{"op": "conv"}]', "a JSON file.*by pandas"),
+        ("past.zip", b"PK\x03\x04", "a zip archive.*the path of a CSV file"),
+        ("past.npy", b"\x93NUMPY", "a .npy file of one array.*the path of a CSV file"),
+    ],
+)
+def test_files_of_other_kinds_are_named(
+    name: str, data: bytes, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(PastTaskError, match=words):
+        read_csv(tmp_path / name)
+
+
 @pytest.mark.parametrize("path", ["missing.csv", "", "a\0b"])
 def test_paths_without_a_file_are_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(PastTaskError, match="Give the path of a CSV file"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,21 @@ def test_studies_exported_by_optuna_are_recognized(
     ]
     assert list(task.values) == [0.5, 0.75]
     assert task.notes == ("Left out 2 rows of trials that did not complete.",)
+
+
+@pytest.mark.parametrize("value", ["value", "accuracy", "value_accuracy"])
+def test_exports_with_the_metric_s_name_are_recognized(value: str) -> None:
+    made = study()
+    with warnings.catch_warnings(action="ignore"):
+        made.set_metric_names(["accuracy"])
+
+    task = PastTask.from_table(made.trials_dataframe(), value=value, direction="maximize")
+
+    assert list(task.values) == [0.5, 0.75]
+    assert list(task.params) == [
+        {"depth": 1, "op_0": "conv"},
+        {"depth": 2, "op_0": "conv", "op_1": "pool"},
+    ]
 
 
 def test_exports_without_states_are_recognized() -> None:
