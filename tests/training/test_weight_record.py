@@ -11,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from surrogate_nas.files.atomic import write_whole
 from surrogate_nas.training import weight_record
 from surrogate_nas.training.weight_record import UNREADABLE, WeightRecord, weights_path
 
@@ -68,7 +69,7 @@ def test_weights_without_a_record_are_removed(
 ) -> None:
     """The disk becomes full between the two files."""
     data = weights_path(record.path).read_bytes()
-    write = weight_record.write_whole
+    write = write_whole
 
     def fill(path: Path, content: bytes, *, durable: bool) -> None:
         if path.suffix == ".json":
