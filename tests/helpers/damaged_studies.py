@@ -159,7 +159,7 @@ DAMAGE: dict[str, Callable[[optuna.Study], None]] = {
     "values: a number": _each("_values", 3.0),
     "values: a dict": _each("_values", {"a": 1.0}),
     "params: none": _each("_params", None),
-    "params: missing": _of_trials(lambda trial: trial._params.pop("op")),
+    "params: missing": _of_trials(lambda trial: trial._params.pop("op", None)),
     "params: extra": _of_trials(lambda trial: trial._params.update(more=[1], other=None)),
     "params: numeric names": _of_trials(lambda trial: trial._params.update({1: 2, 2.5: "x"})),
     "params: null": _of_trials(lambda trial: trial._params.update(width=None, rate=None)),

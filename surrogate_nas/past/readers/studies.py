@@ -29,9 +29,10 @@ DAMAGE = (
     AttributeError,
     AssertionError,
     ArithmeticError,
-    RecursionError,
+    RuntimeError,
 )
-"""Exceptions raised for damaged rows or files."""
+"""Exceptions raised for damaged rows or files. Optuna raises the last one for a trial that has
+another number of values than its study has objectives."""
 
 
 @final
@@ -105,23 +106,13 @@ class OptunaReader(StudyReader):
             StorageError: Optuna cannot read one of them, and so none.
         """
         try:
-            found = self._storage.get_all_studies()
+            return [_stored(study) for study in self._storage.get_all_studies()]
         except DAMAGE as error:
             raise StorageError(
                 expected="studies that Optuna can read",
                 got=_named(error),
                 fix="repair or delete the damaged study; its attributes are no JSON",
             ) from error
-        return [
-            StoredStudy(
-                id_of(s),
-                s.study_name if isinstance(s.study_name, str) else f"{s.study_name!r:.80}",
-                tuple(direction.name.lower() for direction in s.directions),
-                s.user_attrs,
-                "" if isinstance(s.study_name, str) else "its name is no text",
-            )
-            for s in found
-        ]
 
     def results(self, study: StoredStudy) -> Results:
         """Return the completed trials of a study with one objective.
@@ -136,6 +127,18 @@ class OptunaReader(StudyReader):
             )
             # Storages do not promise an order.
             return _results(sorted(trials, key=lambda trial: trial.number), study)
+
+
+def _stored(study: Any) -> StoredStudy:
+    """Return a study as Optuna has read it, without its trials."""
+    is_named = isinstance(study.study_name, str)
+    return StoredStudy(
+        id_of(study),
+        study.study_name if is_named else f"{study.study_name!r:.80}",
+        tuple(direction.name.lower() for direction in study.directions),
+        study.user_attrs,
+        "" if is_named else "its name is no text",
+    )
 
 
 @contextmanager
