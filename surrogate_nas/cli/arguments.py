@@ -23,9 +23,9 @@ STORAGE = "sqlite:///nas.db"
 _AS_IN_STUDY = "as in the study"
 
 
-def say(words: str, *, file: TextIO | None = None) -> None:
+def say(words: str, *, file: TextIO | None = None, flush: bool = False) -> None:
     """Print a line, which may contain names from anywhere: none of them can steer a terminal."""
-    print(visible(words), file=file)
+    print(visible(words), file=file, flush=flush)
 
 
 def named_domain(argv: Sequence[str] | None) -> domains.Domain:

@@ -12,6 +12,7 @@ from surrogate_nas import attributes
 from surrogate_nas.results.recorded_space import recorded_space
 from surrogate_nas.storage.opening import address_of
 from surrogate_nas.storage.optuna_private import storage_of, study_system_attrs
+from surrogate_nas.storage.passwords import without_passwords
 
 _CALL = "sn.create_study(task, space, "
 _PROGRAM = "surrogate-nas search "
@@ -46,7 +47,7 @@ def resume(study: optuna.Study) -> str:
 def block(*lines: str, language: str = "python") -> str:
     """Return lines of code as a Markdown block."""
     # NOTE: a name with backticks or line breaks must not end the block.
-    safe = [line.replace("```", "'''").replace("\n", " ") for line in lines]
+    safe = [without_passwords(line).replace("```", "'''").replace("\n", " ") for line in lines]
     return "\n".join([f"```{language}", *safe, "```"])
 
 
