@@ -178,6 +178,10 @@ ARCHITECTURE: Final = _user(
 """Architecture in plain words."""
 EPOCHS: Final = _user("trial", "epochs", "int", "running.objective", "people")
 """Number of epochs that were trained."""
+EXPECTED_SECONDS: Final = _user(
+    "trial", "expected_seconds", "float", "running.observers", "running.workers.run"
+)
+"""Seconds that the first training of each worker was expected to take."""
 TRAIN_SECONDS: Final = _user("trial", "train_seconds", "float", "running.objective", "people")
 """Seconds that the training took."""
 ROWS_PER_SECOND: Final = _user(

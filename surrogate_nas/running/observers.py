@@ -173,15 +173,23 @@ class ProgressTeller(Observer):
 class RemoteTeller(Observer):
     """Tells the study's own process of each epoch of a trial that is trained elsewhere."""
 
+    uses_storage: ClassVar[bool] = False
+    """Whether the study's own process looks into the storage, as it does at workers."""
     _is_described: ClassVar[bool] = False
     """Whether this process has described a training. One is enough for the first line."""
 
     def built(self, evaluation: Evaluation) -> None:
         """Hear that a network has been built."""
-        if isinstance(evaluation.trial, RemoteTrial):
-            words = "" if RemoteTeller._is_described else _training_words(evaluation)
+        is_first, trial = not RemoteTeller._is_described, evaluation.trial
+        if isinstance(trial, RemoteTrial):
             RemoteTeller._is_described = True
-            evaluation.trial.say(Begun(evaluation.trainer.epochs, words))
+            words = _training_words(evaluation) if is_first else ""
+            trial.say(Begun(evaluation.trainer.epochs, words))
+        elif RemoteTeller.uses_storage and is_first and isinstance(trial, optuna.Trial):
+            RemoteTeller._is_described = True
+            seconds = _seconds(evaluation)
+            if math.isfinite(seconds):
+                trial.set_user_attr(attributes.EXPECTED_SECONDS, round(seconds, 3))
 
     def epoch(self, evaluation: Evaluation, epoch: int, loss: float) -> None:
         """Hear of an epoch's training."""
@@ -220,9 +228,15 @@ def _training_words(evaluation: Evaluation) -> str:
     """Return a training in words, before it begins."""
     if evaluation.network is None:
         return ""
-    trainer = evaluation.trainer
-    seconds = expected_seconds(evaluation.network, evaluation.task, trainer)
-    return training_words(evaluation.trial.user_attrs, trainer.epochs, seconds)
+    attrs = evaluation.trial.user_attrs
+    return training_words(attrs, evaluation.trainer.epochs, _seconds(evaluation))
+
+
+def _seconds(evaluation: Evaluation) -> float:
+    """Return the seconds that a training is expected to take; NaN where that cannot be told."""
+    if evaluation.network is None:
+        return math.nan
+    return expected_seconds(evaluation.network, evaluation.task, evaluation.trainer)
 
 
 def _place(evaluation: Evaluation) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,14 @@ from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 OPS = "abcde"
 DISTRIBUTIONS: Distributions = {f"op{i}": CategoricalDistribution(OPS) for i in range(4)}
 SPACE = ParameterSpace(DISTRIBUTIONS)
-FRESH = MetaSurrogate.fit(SPACE)
+
+
+@functools.cache
+def fresh() -> MetaSurrogate:
+    """A surrogate without past tasks."""
+    return MetaSurrogate.fit(SPACE)
+
+
 USUAL = PoolMix()
 ONLY_RANDOM = PoolMix(n_base=0, near_observed=0, near_predicted=0)
 
@@ -75,7 +83,7 @@ def screened(
     trials: TargetTrials = NOTHING,
     base: Any = None,
     *,
-    surrogate: MetaSurrogate = FRESH,
+    surrogate: MetaSurrogate | None = None,
     seen: Iterable[str] = (),
     size: int = 32,
     mix: PoolMix = USUAL,
@@ -87,7 +95,8 @@ def screened(
     pool = Pool(SPACE, Limits(SPACE, limits), frozenset(seen), {}, np.random.default_rng(seed))
     base = base or propose()
     rules = ScreeningRules(size, 5, n_control, mix, acquisition)
-    return Screener(SPACE, surrogate, limits, rules).choose_from(pool, trials, base), pool
+    screener = Screener(SPACE, surrogate or fresh(), limits, rules)
+    return screener.choose_from(pool, trials, base), pool
 
 
 def past_tasks(*signs: float) -> list[PastTask]:
@@ -100,7 +109,10 @@ def past_tasks(*signs: float) -> list[PastTask]:
     ]
 
 
-THREE = MetaSurrogate.fit(SPACE, past_tasks(1, 1, 1))
+@functools.cache
+def three() -> MetaSurrogate:
+    """A surrogate of three past tasks that agree."""
+    return MetaSurrogate.fit(SPACE, past_tasks(1, 1, 1))
 
 
 def of_worth(transfer: float | None, **past: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import http.server
 import io
 import os
@@ -24,7 +25,11 @@ from surrogate_nas.storage.opening import open_storage
 from tests.helpers.surrogates import fitted
 from tests.helpers.toys import ToySpace, ToyTask
 
-SURROGATE = fitted(2)
+
+@functools.cache
+def surrogate() -> sn.MetaSurrogate:
+    """A surrogate of two past tasks."""
+    return fitted(2)
 
 
 def names(surrogate: sn.MetaSurrogate | None) -> list[Any]:
@@ -44,7 +49,7 @@ def test_a_folder_is_found_by_its_record(
     study = in_file(tmp_path)
     assert sn.attached_surrogate(study) is None
     (tmp_path / "artifacts").mkdir()
-    sn.attach_surrogate(study, SURROGATE, kind(tmp_path / "artifacts"))
+    sn.attach_surrogate(study, surrogate(), kind(tmp_path / "artifacts"))
     assert names(sn.attached_surrogate(study, space=ToySpace())) == ["past 0", "past 1"]
     monkeypatch.setattr(attached, "_given", {})  # as in another process
     assert names(sn.attached_surrogate(study, space=ToySpace())) == ["past 0", "past 1"]
@@ -57,7 +62,7 @@ def test_a_folder_is_found_by_its_record(
 def test_a_surrogate_that_has_changed_is_refused(tmp_path: Path) -> None:
     """By its hash, before anything in it is read; so is one that is not there."""
     study = optuna.create_study()
-    sn.attach_surrogate(study, SURROGATE, tmp_path / "new")
+    sn.attach_surrogate(study, surrogate(), tmp_path / "new")
     file_of(study).write_bytes(file_of(study).read_bytes() + b" ")
     with pytest.raises(StudyError, match=r"SHA-256 .* in folder .*/new; got a file with .*Attach"):
         sn.attached_surrogate(study)
@@ -157,7 +162,7 @@ def test_a_place_that_the_user_names_is_looked_into(
         return sn.create_study(ToyTask(), ToySpace(), storage=place, study_name="s", **arguments)
 
     study = continued()
-    sn.attach_surrogate(study, SURROGATE, elsewhere)
+    sn.attach_surrogate(study, surrogate(), elsewhere)
     assert names(sn.attached_surrogate(study)) == ["past 0", "past 1"]
     with pytest.raises(StudyError, match="only the storage names one"):
         continued()
@@ -170,9 +175,9 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     study = optuna.create_study()
     with pytest.raises(StudyError, match="a folder for artifacts that can be made"):
-        sn.attach_surrogate(study, SURROGATE, tmp_path / "file" / "folder")
+        sn.attach_surrogate(study, surrogate(), tmp_path / "file" / "folder")
     with pytest.raises(StudyError, match="an artifact store that can be written"):
-        sn.attach_surrogate(study, SURROGATE, FileSystemArtifactStore(tmp_path / "none"))
+        sn.attach_surrogate(study, surrogate(), FileSystemArtifactStore(tmp_path / "none"))
     assert attributes.SURROGATE_ARTIFACT not in study.user_attrs
 
 
@@ -214,14 +219,14 @@ def test_an_artifact_that_was_not_written_whole_is_removed(
     study = optuna.create_study()
     wanted = StudyError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(wanted):
-        sn.attach_surrogate(study, SURROGATE, Filling(tmp_path, error))
+        sn.attach_surrogate(study, surrogate(), Filling(tmp_path, error))
     assert list(tmp_path.iterdir()) == []
     assert attributes.SURROGATE_ARTIFACT not in study.user_attrs
 
 
 def test_a_store_of_another_kind_is_given_again() -> None:
     study, store = optuna.create_study(), OwnStore()
-    sn.attach_surrogate(study, SURROGATE, store)
+    sn.attach_surrogate(study, surrogate(), store)
     with pytest.raises(StudyError, match=r"an artifact_store to look in, .*got none \(store OwnS"):
         sn.attached_surrogate(study)
     assert names(sn.attached_surrogate(study, space=ToySpace(), artifact_store=store))
@@ -235,7 +240,7 @@ def test_create_study_takes_what_is_attached(tmp_path: Path) -> None:
         return sn.create_study(ToyTask(), ToySpace(), storage=place, study_name="s", **arguments)
 
     study = continued()
-    sn.attach_surrogate(study, SURROGATE, tmp_path / "artifacts")
+    sn.attach_surrogate(study, surrogate(), tmp_path / "artifacts")
     sampler = continued(seed=0).sampler
     assert isinstance(sampler, sn.SurrogateSampler)
     assert names(sampler.surrogate) == ["past 0", "past 1"]
@@ -251,10 +256,10 @@ def test_create_study_takes_what_is_attached(tmp_path: Path) -> None:
 def test_a_sampler_may_use_another_surrogate() -> None:
     """As a copy; one of another space is refused."""
     sampler = sn.SurrogateSampler(ToySpace(), seed=0)
-    assert names(sampler.using(SURROGATE).surrogate) == ["past 0", "past 1"]
+    assert names(sampler.using(surrogate()).surrogate) == ["past 0", "past 1"]
     assert names(sampler.surrogate) == []
     assert sn.SurrogateSampler(None).using(None).surrogate is None
-    assert names(sn.SurrogateSampler(None).using(SURROGATE).surrogate) == ["past 0", "past 1"]
+    assert names(sn.SurrogateSampler(None).using(surrogate()).surrogate) == ["past 0", "past 1"]
     with pytest.raises(SurrogateMismatchError):
         sampler.using(fitted(1, ToySpace(has_rate=True)))
 
@@ -305,7 +310,7 @@ def test_a_bucket_is_found_by_its_record(s3: str, monkeypatch: pytest.MonkeyPatc
 
     study = optuna.create_study()
     client = boto3.client("s3", endpoint_url=s3)
-    sn.attach_surrogate(study, SURROGATE, Boto3ArtifactStore("surrogates", client))
+    sn.attach_surrogate(study, surrogate(), Boto3ArtifactStore("surrogates", client))
     record = study.user_attrs[attributes.SURROGATE_ARTIFACT]
     assert {name: record[name] for name in ("bucket", "endpoint")} == {
         "bucket": "surrogates",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from typing import Any
 
@@ -22,12 +23,17 @@ from surrogate_nas.screening.acquisition import (
 from tests.helpers import synthetic
 
 N_TASKS = 3
-SURROGATE = MetaSurrogate.fit(synthetic.SPACE, synthetic.past_tasks(n_tasks=N_TASKS))
 WORTH = {"transfer", "past_task_weights", "past_tasks_ignored"}
 
 
+@functools.cache
+def surrogate() -> MetaSurrogate:
+    """A surrogate of tasks that agree."""
+    return MetaSurrogate.fit(synthetic.SPACE, synthetic.past_tasks(n_tasks=N_TASKS))
+
+
 def studied(n_trials: int, **changes: Any) -> optuna.Study:
-    options = {"surrogate": SURROGATE, "n_candidates": 32, "seed": 0, **changes}
+    options = {"surrogate": surrogate(), "n_candidates": 32, "seed": 0, **changes}
     study = optuna.create_study(
         direction="maximize", sampler=SurrogateSampler(synthetic.SPACE, **options)
     )
@@ -45,7 +51,7 @@ def test_the_study_says_what_past_tasks_are_worth_by_now() -> None:
     assert set(late["past_task_weights"]) == {f"past {k}" for k in range(N_TASKS)}
     # The numbers are those that the last trial was chosen by.
     assert late["transfer"] == pytest.approx(study.trials[-1].user_attrs["transfer"], abs=1e-4)
-    known = SURROGATE.condition(study.trials[:-1])
+    known = surrogate().condition(study.trials[:-1])
     for name, weight in known.weights.items():
         assert late["past_task_weights"][name] == pytest.approx(weight, abs=1e-4)
     assert late["past_task_weights"] != early["past_task_weights"]
@@ -90,7 +96,7 @@ def test_the_first_trial_and_those_after_the_control_are_better_than_it() -> Non
 def test_trials_are_ranked_by_the_acquisition(name: str) -> None:
     study = studied(6, acquisition=name)
     last = study.trials[-1]
-    target = SURROGATE.condition(study.trials[:-1])
+    target = surrogate().condition(study.trials[:-1])
     mean, std = target.latent([last.params])
 
     wanted = {"mean": mean, "ucb": mean + std}

@@ -146,7 +146,10 @@ def test_negated_past_tasks_do_not_waste_the_first_trials() -> None:
     assert found < wanted
 
 
-NEW = MetaSurrogate.fit(SPACE)
+@functools.cache
+def new() -> MetaSurrogate:
+    """A surrogate without past tasks."""
+    return MetaSurrogate.fit(SPACE)
 
 
 def test_one_good_past_task_is_found_among_twenty() -> None:
@@ -162,7 +165,7 @@ def test_one_good_past_task_is_found_among_twenty() -> None:
         weights.append(found.pop("good"))
         assert weights[-1] > max(abs(weight) for weight in found.values())
         with_past, without = (
-            rank_correlation(one, law(seed), 15, seed) for one in (surrogate, NEW)
+            rank_correlation(one, law(seed), 15, seed) for one in (surrogate, new())
         )
         gained.append(with_past - without)
     assert np.mean(weights) > 0.35
@@ -176,7 +179,7 @@ def test_shuffled_past_tasks_are_doubted_and_cost_little() -> None:
         surrogate = MetaSurrogate.fit(SPACE, past)
         before.append(surrogate.condition(None).transfer)
         with_past, without = (
-            rank_correlation(one, law(seed), 20, seed) for one in (surrogate, NEW)
+            rank_correlation(one, law(seed), 20, seed) for one in (surrogate, new())
         )
         lost.append(without - with_past)
     assert max(before) < 0.5

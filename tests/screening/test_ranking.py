@@ -17,12 +17,11 @@ from surrogate_nas.screening.screener import Screener
 from surrogate_nas.space import ParameterSpace
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 from tests.helpers.words import (
-    FRESH,
     NOTHING,
     ONLY_RANDOM,
     OPS,
     SPACE,
-    THREE,
+    fresh,
     key,
     of_worth,
     params,
@@ -31,6 +30,7 @@ from tests.helpers.words import (
     reached,
     results,
     screened,
+    three,
     value,
 )
 
@@ -67,7 +67,7 @@ def test_startup_ends_with_the_results() -> None:
 
 
 def test_past_tasks_have_a_say_from_the_first_trial() -> None:
-    chosen, _ = screened(surrogate=THREE, size=128)
+    chosen, _ = screened(surrogate=three(), size=128)
 
     assert list(chosen.candidate.params.values()).count("a") >= 3
     assert chosen.predicted_rank is not None
@@ -78,7 +78,7 @@ def test_after_the_first_trial_past_tasks_are_compared_with_a_control() -> None:
     base = propose("bbbb", "cccc")
     drawn = []
     for seed in range(8):
-        chosen, pool = screened(results(1), base, surrogate=THREE, seed=seed)
+        chosen, pool = screened(results(1), base, surrogate=three(), seed=seed)
         assert {candidate.source for candidate in pool.candidates} == {"random"}
         drawn.append("".join(chosen.candidate.params.values()))
 
@@ -90,7 +90,7 @@ def test_after_the_first_trial_past_tasks_are_compared_with_a_control() -> None:
 
 def test_a_control_is_predicted_all_the_same() -> None:
     trials = results(1)
-    chosen, _ = screened(trials, surrogate=THREE)
+    chosen, _ = screened(trials, surrogate=three())
 
     assert chosen.n_candidates == 32
     assert chosen.predicted_rank is not None
@@ -99,9 +99,9 @@ def test_a_control_is_predicted_all_the_same() -> None:
 
 
 def test_predictions_have_units_as_soon_as_results_give_a_scale() -> None:
-    told = [screened(results(n), surrogate=THREE)[0].predicted_value for n in (2, 3)]
+    told = [screened(results(n), surrogate=three())[0].predicted_value for n in (2, 3)]
     equal = PastTask("target", [params("abcd"), params("bbbb"), params("cccc")], [70.0] * 3)
-    alike, _ = screened(TargetTrials(equal, "maximize", []), surrogate=THREE)
+    alike, _ = screened(TargetTrials(equal, "maximize", []), surrogate=three())
 
     assert told[0] is None
     assert told[1] is not None
@@ -124,7 +124,7 @@ def test_predictions_stay_within_the_range_of_the_values() -> None:
 
 def test_a_training_that_is_not_done_yet_counts_as_the_first() -> None:
     pending = TargetTrials(None, "maximize", [params("abcd")])
-    _, pool = screened(pending, surrogate=THREE)
+    _, pool = screened(pending, surrogate=three())
 
     assert {candidate.source for candidate in pool.candidates} == {"random"}
 
@@ -132,7 +132,7 @@ def test_a_training_that_is_not_done_yet_counts_as_the_first() -> None:
 @pytest.mark.parametrize("n_control", [0, 1, 3])
 def test_so_many_trainings_after_the_first_are_controls(n_control: int) -> None:
     pools = [
-        screened(results(n) if n else NOTHING, surrogate=THREE, n_control=n_control)[1]
+        screened(results(n) if n else NOTHING, surrogate=three(), n_control=n_control)[1]
         for n in range(6)
     ]
     drawn = [{candidate.source for candidate in pool.candidates} == {"random"} for pool in pools]
@@ -141,8 +141,8 @@ def test_so_many_trainings_after_the_first_are_controls(n_control: int) -> None:
 
 
 def test_a_control_is_the_one_in_the_middle_of_the_predictions() -> None:
-    chosen, pool = screened(results(1), surrogate=THREE)
-    target = THREE.condition(results(1).observed)
+    chosen, pool = screened(results(1), surrogate=three())
+    target = three().condition(results(1).observed)
     mean, _ = target.latent([candidate.params for candidate in pool.candidates])
     place = [candidate.key for candidate in pool.candidates].index(chosen.candidate.key)
 
@@ -176,7 +176,7 @@ def test_a_control_keeps_to_limits_and_repeats_nothing() -> None:
 def test_the_acquisition_that_was_asked_for_ranks_the_pool(name: str) -> None:
     trials = results(20)
     chosen, pool = screened(trials, mix=ONLY_RANDOM, acquisition=name)
-    target = FRESH.condition(trials.observed)
+    target = fresh().condition(trials.observed)
     mean, std = target.latent([candidate.params for candidate in pool.candidates])
     assert target.incumbent is not None
     front = np.array([[target.incumbent]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from surrogate_nas.screening.screener import Screener
 from surrogate_nas.screening.whole_space import WholeSpace, every_draw
 from surrogate_nas.space import ParameterSpace, SearchSpace, as_space
 from surrogate_nas.space.draw import Draw, random_chooser
-from tests.helpers.words import FRESH, NOTHING, SPACE, THREE, key, propose, results
+from tests.helpers.words import NOTHING, SPACE, fresh, key, propose, results, three
 
 SIZE = 5**4
 
@@ -163,17 +164,20 @@ def test_free_are_those_that_were_not_tried() -> None:
 
 def chosen_of_all(trials: TargetTrials, name: str = "log_ei", **options: Any) -> Choice:
     rules = ScreeningRules(size=SIZE, acquisition=name)
-    screener = Screener(SPACE, options.get("surrogate", FRESH), rules=rules)
+    screener = Screener(SPACE, options.get("surrogate") or fresh(), rules=rules)
     rng = np.random.default_rng(0)
     return screener.choose(trials, options.get("seen", frozenset()), propose(), rng)
 
 
 @pytest.mark.parametrize("name", sorted(ACQUISITIONS))
-@pytest.mark.parametrize("surrogate", [FRESH, THREE], ids=["no past", "past"])
+@pytest.mark.parametrize("make", [fresh, three], ids=["no past", "past"])
 @pytest.mark.parametrize("n", [6, 20])
-def test_the_best_of_all_is_chosen(name: str, surrogate: sn.MetaSurrogate, n: int) -> None:
+def test_the_best_of_all_is_chosen(
+    name: str, make: Callable[[], sn.MetaSurrogate], n: int
+) -> None:
     """Though only some are scored exactly, as if all of them were."""
     trials = results(n)
+    surrogate = make()
     chosen = chosen_of_all(trials, name, surrogate=surrogate)
     every = [candidate.params for candidate in whole().candidates]
     target = surrogate.condition(trials.observed)
@@ -190,7 +194,7 @@ def test_the_best_of_all_is_chosen(name: str, surrogate: sn.MetaSurrogate, n: in
 
 
 def test_before_the_first_result_the_best_predicted_is_chosen() -> None:
-    chosen = chosen_of_all(NOTHING, surrogate=THREE)
+    chosen = chosen_of_all(NOTHING, surrogate=three())
 
     assert chosen.candidate.source == "space"
     assert list(chosen.candidate.params.values()).count("a") >= 3
@@ -198,14 +202,14 @@ def test_before_the_first_result_the_best_predicted_is_chosen() -> None:
 
 
 def test_a_control_is_the_middle_of_all_predictions() -> None:
-    chosen = chosen_of_all(results(1), surrogate=THREE)
+    chosen = chosen_of_all(results(1), surrogate=three())
 
     assert chosen.predicted_rank is not None
     assert abs(chosen.predicted_rank - SIZE / 2) < SIZE / 20
 
 
 def test_without_past_tasks_the_base_begins_all_the_same() -> None:
-    screener = Screener(SPACE, FRESH, rules=ScreeningRules(size=SIZE))
+    screener = Screener(SPACE, fresh(), rules=ScreeningRules(size=SIZE))
     chosen = screener.choose(results(4), set(), propose("bbbb"), np.random.default_rng(0))
 
     assert chosen.candidate.source == "base"

@@ -18,9 +18,12 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from surrogate_nas import attributes
 from surrogate_nas.attributes import counts
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.results.progress import ProgressBar
+from surrogate_nas.results.summary import finite
+from surrogate_nas.results.training_progress import training_words
 from surrogate_nas.running.attached import with_attached
 from surrogate_nas.running.loop import Callback, Loop
 from surrogate_nas.running.processes.capacity import cores
@@ -204,10 +207,17 @@ class _View:
                 for callback in self.callbacks:
                     # A copy, because the storage's own list must not be changed by a callback.
                     callback(self._study, copy.deepcopy(trial))
-        if self._bar is not None and self._n_epochs:
-            for trial in trials:
-                if trial.state is TrialState.RUNNING and trial.last_step is not None:
-                    self._bar.epoch(trial.number, trial.last_step + 1, self._n_epochs)
+        if self._bar is None or not self._n_epochs:
+            return
+        for trial in trials:
+            if trial.state is not TrialState.RUNNING:
+                continue
+            seconds = finite(trial.user_attrs.get(attributes.EXPECTED_SECONDS))
+            if seconds is not None and self._bar.wants_words:
+                words = training_words(trial.user_attrs, self._n_epochs, seconds)
+                self._bar.begin(trial.number, self._n_epochs, words)
+            if trial.last_step is not None:
+                self._bar.epoch(trial.number, trial.last_step + 1, self._n_epochs)
 
     def close(self) -> None:
         """Leave the progress bar as it is."""

@@ -26,6 +26,7 @@ from surrogate_nas import attributes
 from surrogate_nas.attributes import INTERRUPTED
 from surrogate_nas.running.attached import with_attached
 from surrogate_nas.running.failures import is_bug, note_error
+from surrogate_nas.running.observers import RemoteTeller
 from surrogate_nas.running.processes.messages import portable, unpacked
 from surrogate_nas.running.resuming import interrupt
 from surrogate_nas.running.runnable import as_objective
@@ -124,6 +125,7 @@ def work(spec: WorkerSpec) -> WorkerExit:
 def _work(spec: WorkerSpec, stop: _Stop) -> None:
     """Run trials of the study until none is needed, as :func:`work` does, but raise."""
     _seed(spec)
+    RemoteTeller.uses_storage = True
     given, sampler, pruner = unpacked(spec.packed)
     objective = as_objective(given)
     if spec.device is not None:

@@ -13,6 +13,8 @@ from optuna.trial import TrialState
 
 import surrogate_nas as sn
 from surrogate_nas.errors import StudyError, TrainingError
+from surrogate_nas.running.runnable import as_objective
+from surrogate_nas.running.workers.run import _View
 from surrogate_nas.storage.recovery import fail_dead
 from tests.helpers.mortal import faulty
 from tests.helpers.surrogates import fitted
@@ -218,9 +220,30 @@ def test_one_view_shows_all_workers(tmp_path: Path, capsys: pytest.CaptureFixtur
     objective = sn.Objective(ToyTask(), ToySpace(), trainer, dashboard=False)
     sn.run_workers(study, objective, 3, n_workers=1, show_progress_bar=True)
     lines = capsys.readouterr().err.splitlines()
-    assert len([line for line in lines if line.startswith("trial ")]) == 3
+    assert len([line for line in lines if ": complete" in line]) == 3
     assert any("3/3" in line for line in lines)
     assert study.user_attrs["trainer"]["epochs"] == 2
+    # The first training of a worker is described for whoever looks on.
+    described = [trial.number for trial in study.trials if "expected_seconds" in trial.user_attrs]
+    assert described == [0]
+
+
+def test_a_first_line_says_what_workers_train(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, as soon as a worker has written down how long its first training will take."""
+    study = optuna.create_study(direction="maximize")
+    objective = sn.Objective(ToyTask(), ToySpace(), sn.Trainer(epochs=7), dashboard=False)
+    view = _View(study, as_objective(objective), 3, [], show_progress_bar=True)
+    heard = []
+    for _ in range(2):
+        trial = study.ask()
+        view.look()
+        trial.set_user_attr("parameters", 1234)
+        trial.set_user_attr("expected_seconds", 90.0)
+        capsys.readouterr()
+        view.look()
+        heard.append(capsys.readouterr().err)
+    view.close()
+    assert heard == ["trial 0: training 1,234 parameters, 7 epochs, about 2 min\n", ""]
 
 
 def taken(trial: optuna.Trial) -> float:
