@@ -98,16 +98,15 @@ study = sn.create_study(
 study.optimize(sn.Objective(task, space, trainer), n_trials=N_TRIALS)
 
 # %% [markdown]
-# Each trial carries what was predicted for it, before it was trained:
+# Each trial carries what was predicted for it, before it was trained. The first ones have no prediction: a few results must tell the
+# scale of this task's values first.
 
 # %%
 print("trial  predicted         measured  parameters  candidates")
 for trial in study.trials:
     a = trial.user_attrs
-    print(
-        f"{trial.number:5d}  {a['predicted_value']:.3f} ± {a['predicted_std']:.3f}   {trial.value:.4f}"
-        f"  {a['parameters']:10,.0f}  {a['n_candidates']:10d}"
-    )
+    predicted = f"{a['predicted_value']:.3f} ± {a['predicted_std']:.3f}" if "predicted_value" in a else "-"
+    print(f"{trial.number:5d}  {predicted:15s}   {trial.value:.4f}  {a['parameters']:10,.0f}  {a['n_candidates']:10d}")
 
 # %% [markdown]
 # Before the first result a prediction has no units: it is a standard score, 0 for a typical architecture. The second trial is a

@@ -128,7 +128,7 @@ for name, value in study.trials[-1].user_attrs.items():
 # be. All points are architectures that looked best at the time; among these it is hard to rank, and a cloud is no scandal.
 
 # %%
-known = [t for t in study.trials[1:] if t.state.name == "COMPLETE" and "predicted_value" in t.user_attrs]
+known = [t for t in study.trials if t.state.name == "COMPLETE" and "predicted_value" in t.user_attrs]
 predicted = np.array([t.user_attrs["predicted_value"] for t in known])
 std = np.array([t.user_attrs["predicted_std"] for t in known])
 measured = np.array([t.value for t in known])

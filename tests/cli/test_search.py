@@ -70,6 +70,7 @@ OPTIONS = {
         "--folder",
         "--search-only",
         "--report",
+        "--artifact-store",
         "--artifacts",
         "--checkpoints",
         "--quiet",

@@ -68,7 +68,7 @@ def test_errors_of_images_name_options(run: Run) -> None:
     assert "Pass --image-size N to resize them" in sizes[2]
     assert "Pass a smaller --image-size, or a larger --max-bytes" in memory[2]
     assert "--validation-share 0.2, --test-share 0.2" in shares[2]
-    assert "Expected --learning-rate above 0; got -1.0" in rate[2]
+    assert "Expected --learning-rate above 0, a finite number or None; got -1.0" in rate[2]
     assert "Expected --label-smoothing in [0, 1)" in mixup[2]
     for _, _, err in (sizes, memory, shares, rate, mixup):
         assert not re.search(r"image_size|max_bytes|_share|learning_rate|label_smoothing", err)

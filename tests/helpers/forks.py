@@ -24,12 +24,14 @@ import sys
 import threading
 import traceback
 import types
+from pathlib import Path
 from typing import Any, NoReturn, final
 
 import pytest
 
 _LARGEST = 1 << 17
 """Bytes of a request, in which the environment is the largest part."""
+_TOP = Path(__file__).parents[2]
 _PAUSE = 0.02
 """Seconds between looks for children that have ended."""
 
@@ -46,6 +48,7 @@ def _nursery() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = _real(
         [sys.executable, "-m", __name__, str(theirs.fileno())],
+        cwd=_TOP,  # a test may be in another folder
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
