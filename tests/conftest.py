@@ -10,7 +10,7 @@ from hypothesis import settings
 from surrogate_nas.errors import SurrogateNasError
 from surrogate_nas.results.dashboard import callback
 from tests.helpers.exports import without_programs
-from tests.helpers.forks import quick_processes
+from tests.helpers.forks import MEASURED, quick_processes
 from tests.helpers.mysql import mysql_server, mysql_url
 from tests.helpers.postgres import postgres_server, postgres_url
 
@@ -35,23 +35,20 @@ settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
 
-# First, as pytest-xdist then reads the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, on one worker, tests that share a server or what their module has made."""
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-        if fixtures.keys() & {"postgres_server", "mysql_server"}:
-            item.add_marker(pytest.mark.xdist_group("servers"))
-        elif any(made[-1].scope in ("module", "class") for made in fixtures.values()):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
-
-
 @pytest.fixture(autouse=True)
 def _nothing_left_to_publish() -> Iterator[None]:
     """Leave no figures for the end of the program: their storages are gone by then."""
     yield
     callback._stale.clear()
+
+
+@pytest.fixture(autouse=True)
+def _processes_are_measured_as_tests(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the marker no_cover, the processes that a test starts are not measured, too."""
+    if request.node.get_closest_marker("no_cover"):
+        monkeypatch.delenv(MEASURED, raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from surrogate_nas.export.record import write_network
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.training.trainer import seeded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 SCRIPT = """
 import importlib.machinery as machinery, sys

@@ -27,8 +27,11 @@ import types
 from pathlib import Path
 from typing import Any, NoReturn, final
 
+import coverage
 import pytest
 
+MEASURED = "COVERAGE_PROCESS_CONFIG"
+"""Environment variable by which coverage measures new processes."""
 _LARGEST = 1 << 17
 """Bytes of a request, in which the environment is the largest part."""
 _TOP = Path(__file__).parents[2]
@@ -195,6 +198,8 @@ def _become(request: dict[str, Any], fds: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["environment"])
+    if MEASURED not in os.environ and (measuring := coverage.Coverage.current()) is not None:
+        measuring.stop()  # NOTE: the nursery itself may be measured
     os.chdir(request["folder"])
     sys.path[0] = ""
     if request["words"][0].endswith(".py"):

@@ -15,7 +15,11 @@ import pytest
 import surrogate_nas
 from surrogate_nas import pretrained, samplers, spaces, tasks, testing
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.no_cover,
+    pytest.mark.usefixtures("quick_processes"),
+]
 
 TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"

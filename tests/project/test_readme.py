@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_processes")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.no_cover,
+    pytest.mark.usefixtures("quick_processes"),
+]
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)

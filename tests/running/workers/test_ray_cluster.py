@@ -20,6 +20,7 @@ from surrogate_nas.errors import ClusterError, MissingExtraError, StudyError
 from surrogate_nas.running.workers.ray_cluster import RayCluster
 from surrogate_nas.running.workers.run import run_workers
 from surrogate_nas.storage.opening import open_storage
+from tests.helpers.forks import MEASURED
 from tests.helpers.worker_studies import patient_study, width, workers_of
 
 # Ray leaves sockets and processes to the system.
@@ -38,7 +39,7 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         patch.setenv("PYTHONPATH", str(_ROOT), prepend=os.pathsep)
         # NOTE: a cluster starts a dozen processes of its own, which coverage would slow down.
-        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        patch.delenv(MEASURED, raising=False)
         from ray.cluster_utils import Cluster
 
         node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _MEMORY}
