@@ -60,7 +60,9 @@ def test_it_runs_with_a_small_budget(
     said = outputs(run)
     assert any(output.output_type == "stream" for output in said)
     errors = [output.text for output in said if output.get("name") == "stderr"]
-    assert errors == []
+    # How far the retraining of a final network is, is no error.
+    lines = [line for text in errors for line in text.splitlines()]
+    assert [line for line in lines if not line.startswith("Retraining")] == []
 
 
 def test_the_method_is_less_than_100_lines() -> None:
