@@ -82,7 +82,8 @@ def _check_journal(path: str) -> None:
     """Refuse a text that is no URL and no path of a journal file."""
     if not path.endswith(_JOURNAL_ENDINGS):
         fix = "write for example sqlite:///nas.db, or nas.journal"
-        if path.endswith(_SQLITE_ENDINGS):
+        # NOTE: a text with a password in it is an address after all, and is not repeated.
+        if path.endswith(_SQLITE_ENDINGS) and masked(path) == path:
             name = path.removeprefix("sqlite:").lstrip("/") if "sqlite:" in path else path
             fix = f"write {'sqlite:///' + name!r} for a SQLite database, or 'nas.journal'"
         raise StorageError(

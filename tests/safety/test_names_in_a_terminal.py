@@ -100,11 +100,13 @@ def test_errors_and_warnings_escape_names(url: str, capsys: pytest.CaptureFixtur
 
 @pytest.mark.filterwarnings("always")
 def test_warnings_of_the_command_line_are_escaped(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whoever warns."""
+    url = f"sqlite:///{tmp_path}/nas.db"
+    optuna.create_study(storage=url)
     monkeypatch.setattr(cli.show, "_names", lambda _: warnings.warn(NAME, stacklevel=1) or [])
-    assert cli.main(["show", "--storage", "sqlite://"]) == 0
+    assert cli.main(["show", "--storage", url]) == 0
     said = capsys.readouterr().err
     assert is_plain(said)
     assert f"note: {visible(NAME)}\n" in said
