@@ -18,6 +18,7 @@ from surrogate_nas import domains
 from surrogate_nas.errors import SurrogateFileError, SurrogateMismatchError
 from surrogate_nas.past.past_task import PastTask, read_table
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.storage.given import kind_of
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 SurrogateLike: TypeAlias = "MetaSurrogate | str | os.PathLike[str]"
@@ -98,8 +99,9 @@ def as_surrogate(given: SurrogateLike | None, space: SearchSpace | None) -> Meta
     if not isinstance(given, str | os.PathLike):
         raise SurrogateFileError(
             expected='a MetaSurrogate, the path of its file, or "pretrained"',
-            got=repr(given),
-            fix="fit a surrogate with MetaSurrogate.fit, or leave it out",
+            got=kind_of(given),
+            fix="fit one first, MetaSurrogate.fit(space, past), with past tasks that read_history "
+            "returns; or leave it out",
         )
     if str(given) != PRETRAINED:
         return MetaSurrogate.load(given, space=space)
