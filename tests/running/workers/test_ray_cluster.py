@@ -38,6 +38,8 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         patch.setenv("PYTHONPATH", str(_ROOT), prepend=os.pathsep)
+        # Ray's workers give way to every other process, and would starve beside other tests.
+        patch.setenv("RAY_worker_niceness", "0")
         # NOTE: a cluster starts a dozen processes of its own, which coverage would slow down.
         patch.delenv(MEASURED, raising=False)
         from ray.cluster_utils import Cluster
