@@ -69,7 +69,7 @@ docs: .venv/dev
 	$(BIN)/sphinx-build -E -W --keep-going -n -q -b html docs build/docs
 
 tests: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) --cov --cov-report term:skip-covered --cov-fail-under 90
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) --cov --cov-report term:skip-covered --cov-fail-under 95
 
 clean:
 	rm -rf .venv runs build
