@@ -15,6 +15,7 @@ import numpy as np
 
 from surrogate_nas.errors import InfeasibleError, SpaceError
 from surrogate_nas.space import Architecture, Distributions, SearchSpace, params_key
+from surrogate_nas.space.asking import cannot_learn
 from surrogate_nas.space.draw import (
     MOST_REFUSED,
     Chooser,
@@ -129,11 +130,7 @@ class Limits:
             return False
         key = params_key(params)
         if key not in self._dead:
-            try:
-                found = self._space.from_params(params) if architecture is None else architecture
-                self._dead[key] = bool(self._space.is_degenerate(found))
-            except Exception:  # the network of a user's space may not be built; a trial tells why
-                self._dead[key] = False
+            self._dead[key] = cannot_learn(self._space, params, architecture)
         return self._dead[key]
 
     @property

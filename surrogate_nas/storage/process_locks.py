@@ -140,7 +140,7 @@ def wait_for(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def tried(path: Path, *, shared: bool = False) -> Iterator[LockState]:
+def lock_state(path: Path, *, shared: bool = False) -> Iterator[LockState]:
     """Try the lock of another process. If it is free, it is held until the block ends.
 
     Args:
@@ -191,7 +191,7 @@ def taken_from_dead(trial: FrozenTrial) -> Iterator[bool]:
     """
     with contextlib.ExitStack() as stack:
         # NOTE: a missing one is of another machine, or of a trial that has just ended.
-        states = {path: stack.enter_context(tried(path)) for path in lock_paths(trial)}
+        states = {path: stack.enter_context(lock_state(path)) for path in lock_paths(trial)}
         free = [path for path, state in states.items() if state == "free"]
         is_dead = bool(free) and set(states.values()) <= {"free", "missing"}
         yield is_dead

@@ -16,8 +16,8 @@ from surrogate_nas.storage.process_locks import (
     RunningLock,
     clear_locks,
     lock_paths,
+    lock_state,
     taken_from_dead,
-    tried,
     wait_for,
 )
 from tests.helpers.untried_locks import UNTRIED
@@ -108,7 +108,7 @@ def forked() -> Iterator[None]:
 
 
 def state(path: Path) -> str:
-    with tried(path) as found:
+    with lock_state(path) as found:
         return found
 
 

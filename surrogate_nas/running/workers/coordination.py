@@ -28,7 +28,7 @@ from surrogate_nas import attributes
 from surrogate_nas.errors import StorageError, StudyError
 from surrogate_nas.running.workers.address import Address
 from surrogate_nas.storage.optuna_private import Database, as_database, backend_of, id_of
-from surrogate_nas.storage.process_locks import tried, wait_for
+from surrogate_nas.storage.process_locks import lock_state, wait_for
 from surrogate_nas.storage.server import PatientDatabase, words_of
 
 R = TypeVar("R")
@@ -163,7 +163,7 @@ class _Files(Coordination):
         # NOTE: shared, or two that look at once would take each other for the worker.
         # NOTE: without the right to open it, or without descriptors, nobody can know. A trial
         # that another process trains must not be taken away.
-        with tried(path, shared=True) as state:
+        with lock_state(path, shared=True) as state:
             if state == "free":
                 with contextlib.suppress(OSError):  # the next to ask finds it free, too
                     path.unlink(missing_ok=True)
