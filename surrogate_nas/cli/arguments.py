@@ -207,9 +207,8 @@ def training_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def flag_of(setting: str) -> str:
-    """Return the option of a field of the Trainer."""
-    return _TRAINING[setting][0]
+TRAINING_FLAGS: Mapping[str, str] = {name: flag for name, (flag, *_) in _TRAINING.items()}
+"""Field of the Trainer -> its option."""
 
 
 def trainer(arguments: argparse.Namespace) -> sn.Trainer:

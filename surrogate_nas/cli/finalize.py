@@ -83,7 +83,7 @@ def _trainer(study: optuna.Study, arguments: argparse.Namespace) -> sn.Trainer:
     own = {name: value for name, value in own.items() if name in names}
     for name, value in given.items():
         if name in own and own[name] != value:
-            flag = shared.flag_of(name)
+            flag = shared.TRAINING_FLAGS[name]
             shared.say(f"Retraining with {flag} {value}; the study's trainings had {own[name]}.")
     try:
         base = sn.Trainer(**own)

@@ -5,33 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from surrogate_nas.cli.arguments import TRAINING_FLAGS
 from surrogate_nas.domains import Domain
 
 _FLAGS: Mapping[str, str] = {
-    "augmentation": "--augmentation",
+    **TRAINING_FLAGS,
     "base_sampler": "--base",
-    "batch_size": "--batch-size",
     "device": "--device",
-    "epochs": "--epochs",
     "exclude": "--exclude",
-    "label_smoothing": "--label-smoothing",
-    "learning_rate": "--learning-rate",
     "limits": "--limit",
     "metric": "--metric",
-    "mixup": "--mixup",
     "n_candidates": "--candidates",
     "n_concurrent": "--concurrent",
     "n_trials": "--trials",
     "n_workers": "--workers",
-    "optimizer": "--optimizer",
     "pruner": "--pruner",
     "search_training": "--search-training",
-    "seed": "--seed",
     "storage": "--storage",
     "study_name": "--name",
     "surrogate": "--surrogate",
-    "time_limit_seconds": "--time-limit",
-    "weight_decay": "--weight-decay",
 }
 """Argument in Python -> option that has its value on the command line."""
 

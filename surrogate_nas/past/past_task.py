@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast, final
@@ -203,9 +203,9 @@ def _plain(value: object) -> object:
 
 def _is_row(given: object) -> bool:
     """Return whether something is a sequence of items: a list, a tuple, a column."""
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Collection):
+    if isinstance(given, str | bytes | Mapping | Set) or not isinstance(given, Collection):
         return False
-    return getattr(given, "ndim", 1) == 1 and hasattr(given, "__getitem__")
+    return getattr(given, "ndim", 1) == 1
 
 
 def read_table(

@@ -29,56 +29,40 @@ _held: weakref.WeakKeyDictionary[BaseStorage, dict[int, RunningLock]] = weakref.
 """Locks that this process holds: storage -> identity of the trial -> lock."""
 
 
+class _Locking(BaseStorage):
+    """What both storages add to Optuna's. Mixed in before one of Optuna's classes."""
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Create a trial. A running one has its lock at once."""
+        create = super().create_new_trial  # type: ignore[safe-super]
+        return _create(self, template_trial, lambda template: create(study_id, template))
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Set a trial's state. A trial has its lock before it runs, and until its end."""
+        write = super().set_trial_state_values  # type: ignore[safe-super]
+        return _set_state(self, trial_id, state, lambda: write(trial_id, state, values))
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return trials. Waiting ones are in the order in which they are to run."""
+        found = super().get_all_trials(study_id, deepcopy, states)  # type: ignore[safe-super]
+        return _queued(found, states)
+
+
 @final
-class LockedJournal(JournalStorage):
+class LockedJournal(_Locking, JournalStorage):
     """Optuna's journal storage whose running trials hold locks."""
 
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial. A running one has its lock at once."""
-        create = super().create_new_trial
-        return _create(self, template_trial, lambda template: create(study_id, template))
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """Set a trial's state. A trial has its lock before it runs, and until its end."""
-        write = super().set_trial_state_values
-        return _set_state(self, trial_id, state, lambda: write(trial_id, state, values))
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """Return trials. Waiting ones are in the order in which they are to run."""
-        return _queued(super().get_all_trials(study_id, deepcopy, states), states)
-
 
 @final
-class LockedDatabase(CachedDatabase):
+class LockedDatabase(_Locking, CachedDatabase):
     """Optuna's cached database whose running trials hold locks."""
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial. A running one has its lock at once."""
-        create = super().create_new_trial
-        return _create(self, template_trial, lambda template: create(study_id, template))
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """Set a trial's state. A trial has its lock before it runs, and until its end."""
-        write = super().set_trial_state_values
-        return _set_state(self, trial_id, state, lambda: write(trial_id, state, values))
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """Return trials. Waiting ones are in the order in which they are to run."""
-        return _queued(super().get_all_trials(study_id, deepcopy, states), states)
 
 
 def with_locks(storage: BaseStorage) -> BaseStorage:

@@ -102,6 +102,19 @@ def reading(kind: str) -> OneWidth:
     return OneWidth(lambda _, shape, n_outputs: Reading(math.prod(shape), n_outputs, kind))
 
 
+class Unreached(nn.Module):
+    """A network one of whose lazy layers is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.LazyLinear(2), nn.LazyLinear(2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the used layer's outputs, (n, 2)."""
+        outputs: torch.Tensor = self.used(inputs)
+        return outputs
+
+
 def lazy_layers(width: int, shape: tuple[int, ...], n_outputs: int) -> nn.Sequential:
     """A network whose layers learn their sizes from an input; one of them keeps statistics."""
     return nn.Sequential(

@@ -7,23 +7,37 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from torch import nn
 
-from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.space import Architecture, SearchSpace, TaskShape
 from surrogate_nas.space.asking import cannot_learn, random_architecture
 from tests.helpers.toys import ARCHITECTURE, ToySpace
 
 
-class Broken(ToySpace):
+class Choosy(SearchSpace):
+    """Takes narrow networks for dead; raises where it is broken."""
+
+    def __init__(self, *, is_broken: bool = False) -> None:
+        self.is_broken = is_broken
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
+        return ToySpace().suggest(trial)
+
+    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
+        return ToySpace().build(architecture, task)
+
+    def is_degenerate(self, architecture: Architecture) -> bool:
+        if self.is_broken:
+            raise RuntimeError("no such layer")
+        return bool(architecture["width"] == 2)
+
+
+class Broken(SearchSpace):
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
         raise RuntimeError("no such layer")
 
-    def is_degenerate(self, architecture: Architecture) -> bool:
+    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
         raise RuntimeError("no such layer")
-
-
-class Choosy(ToySpace):
-    def is_degenerate(self, architecture: Architecture) -> bool:
-        return bool(architecture["width"] == 2)
 
 
 def test_a_random_architecture_follows_from_the_generator() -> None:
@@ -44,4 +58,4 @@ def test_a_space_says_which_architectures_cannot_learn(width: int, is_dead: bool
 
 def test_a_space_that_raises_says_nothing() -> None:
     assert random_architecture(Broken(), np.random.default_rng(0)) is None
-    assert not cannot_learn(Broken(), ARCHITECTURE, {"width": 2})
+    assert not cannot_learn(Choosy(is_broken=True), ARCHITECTURE, None)

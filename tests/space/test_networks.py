@@ -8,6 +8,7 @@ from torch import nn
 
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space.networks import checked_network, with_sizes
+from tests.helpers.unusual import Unreached
 
 NONE: list[tuple[Any, str]] = [
     (None, "got None"),
@@ -30,18 +31,6 @@ def test_what_is_no_network_is_refused(value: Any, said: str) -> None:
 def test_a_network_is_itself() -> None:
     network = nn.Linear(1, 1)
     assert checked_network(network, "Mine.build") is network
-
-
-class Unreached(nn.Module):
-    """A network one of whose layers is not used."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.used, self.unused = nn.LazyLinear(2), nn.LazyLinear(2)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = self.used(inputs)
-        return outputs
 
 
 def test_a_lazy_layer_without_a_size_is_an_error() -> None:

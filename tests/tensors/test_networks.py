@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from surrogate_nas.tensors.networks import is_lazy, materialize
-from tests.helpers.unusual import lazy_layers
+from tests.helpers.unusual import Unreached, lazy_layers
 
 
 def test_lazy_layers_get_their_sizes_and_nothing_else() -> None:
@@ -22,16 +22,6 @@ def test_a_network_of_known_sizes_is_not_run() -> None:
     network = nn.Linear(2, 2)
     network.register_forward_hook(lambda *_: pytest.fail("it is run"))
     materialize(network, torch.zeros(1, 2))
-
-
-class Unreached(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.used, self.unused = nn.LazyLinear(2), nn.LazyLinear(2)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = self.used(inputs)
-        return outputs
 
 
 def test_what_the_inputs_do_not_reach_is_named() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
+from surrogate_nas.domains.images.other_forms import url_words
 from surrogate_nas.errors import TaskError
 from surrogate_nas.files.kinds import FileKind, kind_of_file
 
@@ -43,10 +44,10 @@ def as_path(path: Any, expected: str) -> Path:
             fix="call from_arrays for images and labels in memory",
         )
     text = os.fsdecode(path)
-    if "://" in text:
+    if url := url_words(text):
         raise TaskError(
             expected=f"the path of {expected}",
-            got=f"the URL {text!r:.200}",
+            got=url,
             fix="download it first, and pass the path of what you have then",
         )
     return Path(text)

@@ -53,12 +53,18 @@ def _of_frame(frame: Any) -> tuple[str, str]:
 
 def _of_text(text: str) -> tuple[str, str]:
     """Return what a text in the place of an array is, and what to do with it."""
-    if "://" in text:
-        return f"the URL {text!r}", "download it first, then call from_folder or from_npz"
+    if url := url_words(text):
+        return url, "download it first, then call from_folder or from_npz"
     return (
         f"the path {text!r}",
         "call from_folder for a folder of images, or from_npz for a .npz file",
     )
+
+
+def url_words(text: str) -> str:
+    """Return a URL in words, without what may be a password in it; empty for any other text."""
+    scheme, found, _ = text.partition("://")
+    return f"a URL, {scheme}://..." if found and scheme.isalnum() else ""
 
 
 def is_path(value: Any) -> bool:
