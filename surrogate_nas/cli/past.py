@@ -47,7 +47,7 @@ def _add_past(parser: argparse.ArgumentParser, domain: Domain) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="an Optuna storage, each study of which is a past task; repeatable; default: "
+        help="an Optuna storage, whose studies are past tasks; repeatable; default: "
         f"{shared.STORAGE}, if no other source is named",
     )
     past.add_argument(

@@ -172,17 +172,15 @@ def _show(arguments: argparse.Namespace) -> None:
 def _print_study(address: str, name: str) -> None:
     """Print a stored study, its test value, and the command for the dashboard."""
     from surrogate_nas.results.damage import readable_study
-    from surrogate_nas.results.summary import finite
     from surrogate_nas.storage.opening import reachable
 
     study = load_study(address, name)
     # Each of these reads asks the storage, which may have gone away since it was opened.
     with reachable(address), readable_study(study):
-        summary, attrs = sn.summarize(study), study.user_attrs
+        summary = sn.summarize(study)
         print_summary(summary, None)
-    test_value = finite(attrs.get(attributes.TEST_VALUE))
-    if test_value is not None:
-        shared.say(f"Test {summary.metric}: {test_value:.4f}")
+    if summary.test_value is not None:
+        shared.say(f"Test {summary.metric}: {summary.test_value:.4f} ({summary.test_words})")
     print_dashboard(address, study)
 
 

@@ -20,7 +20,7 @@ from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingEr
 from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.export.record import json_value, write_network
 from surrogate_nas.results.dashboard.callback import DashboardCallback
-from surrogate_nas.results.summary import require_study
+from surrogate_nas.results.summary import n_test_uses, require_study
 from surrogate_nas.results.training_progress import Style, TrainingProgress, training_words
 from surrogate_nas.space import Architecture, SearchSpace, build_network
 from surrogate_nas.task import Task
@@ -160,15 +160,10 @@ def finalize(
     DashboardCallback(space).flush(study, anew=True)
     return final
 
-    # NOTE: earlier versions wrote down the value alone.
-
 
 def _test_uses(study: optuna.Study) -> int:
     """Return how often the test split has been used before, and warn if it has."""
-    attrs = study.user_attrs
-    found = attrs.get(attributes.TEST_USES)
-    # NOTE: earlier versions wrote down the value alone.
-    n_uses = found if isinstance(found, int) else int(attrs.get(attributes.TEST_VALUE) is not None)
+    n_uses = n_test_uses(study)
     if n_uses:
         _logger.warning(
             "The test split of study %r has been used %s before. Report the first test value, or "

@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray, IntArray
 from surrogate_nas.errors import SurrogateNasError
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.past.past_task import Direction, feasible, from_trials
-from surrogate_nas.results.summary import finite, spaced
+from surrogate_nas.results.summary import spaced
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate

@@ -16,7 +16,7 @@ from scipy.special import ndtri
 from surrogate_nas import attributes
 from surrogate_nas.arrays import FloatArray
 from surrogate_nas.errors import StudyError, visible
-from surrogate_nas.files.checked_json import finite as finite
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.results.damage import readable_study
 from surrogate_nas.storage.given import require_study as require_study
 
@@ -46,6 +46,8 @@ class StudySummary:
             suggestion. None without past tasks.
         past_task_weights: Weight of each past task in the predictions, the heaviest first.
         past_tasks_ignored: Names of the past tasks that count for nothing.
+        test_value: Value of the latest final network on the test split; None without any.
+        n_test_uses: Number of times that networks of the study were evaluated on that split.
     """
 
     name: str
@@ -64,6 +66,8 @@ class StudySummary:
     transfer: float | None = None
     past_task_weights: Mapping[str, float] = field(default_factory=dict)
     past_tasks_ignored: tuple[str, ...] = ()
+    test_value: float | None = None
+    n_test_uses: int = 0
 
     def __repr__(self) -> str:
         best = "" if self.best is None else f", best {self.metric} {self.best.value:.4g}"
@@ -80,6 +84,11 @@ class StudySummary:
             return None
         values = [_value(t) for t in kept]
         return kept[int(np.argmax(values) if self.maximize else np.argmin(values))]
+
+    @property
+    def test_words(self) -> str:
+        """How often the test split was used, in words."""
+        return "measured once" if self.n_test_uses == 1 else f"measured {self.n_test_uses} times"
 
     @property
     def n_violating(self) -> int:
@@ -189,7 +198,19 @@ def sum_up(study: optuna.Study, trials: Sequence[FrozenTrial]) -> StudySummary:
         transfer=finite(attrs.get(attributes.TRANSFER)),
         past_task_weights=_weights(attrs.get(attributes.PAST_TASK_WEIGHTS)),
         past_tasks_ignored=_names(attrs.get(attributes.PAST_TASKS_IGNORED)),
+        test_value=finite(attrs.get(attributes.TEST_VALUE)),
+        n_test_uses=n_test_uses(study),
     )
+
+
+def n_test_uses(study: optuna.Study) -> int:
+    """Return how often networks of a study have been evaluated on the test split."""
+    attrs = study.user_attrs
+    found = attrs.get(attributes.TEST_USES)
+    if isinstance(found, int) and not isinstance(found, bool):
+        return found
+    # NOTE: earlier versions wrote down the value alone.
+    return int(attrs.get(attributes.TEST_VALUE) is not None)
 
 
 def spaced(n: int, most: int) -> list[int]:
@@ -202,9 +223,8 @@ def spaced(n: int, most: int) -> list[int]:
 
 def number(trial: FrozenTrial, attr: str) -> float | None:
     """Return a trial's user attribute if it is a finite number."""
-    return finite(trial.user_attrs.get(attr))
-
     # NOTE: other programs may store anything under the name of an attribute.
+    return finite(trial.user_attrs.get(attr))
 
 
 def _weights(found: Any) -> dict[str, float]:

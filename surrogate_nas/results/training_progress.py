@@ -13,6 +13,7 @@ from typing import Any, Literal, TextIO, final
 from tqdm import tqdm
 
 from surrogate_nas.attributes import MULTIPLY_ACCUMULATES, PARAMETERS
+from surrogate_nas.errors import visible
 from surrogate_nas.results.ticker import LONGEST_SILENCE, Ticker
 
 Style = Literal["auto", "bar", "lines", "quiet"]
@@ -140,5 +141,6 @@ class TrainingProgress:
         return True
 
     def _print(self, line: str) -> None:
-        print(line, file=self._file, flush=True)
+        self._file.write(f"{visible(line)}\n")
+        self._file.flush()
         self._said = time.monotonic()

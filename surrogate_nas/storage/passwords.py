@@ -109,7 +109,7 @@ def secrets_of(storage: StorageLike) -> set[str]:
     plain = {form for word in found for form in (word, unquote(word), unquote_plus(word))}
     escaped = {quote(word, safe="") for word in plain} | {quote_plus(word) for word in plain}
     spelled = {form for word in plain for form in (visible(word), repr(word)[1:-1])}
-    # NOTE: a password with such a sign in it is cut there by a driver, which repeats one part.
+    # NOTE: a driver cuts a password at one of these signs, and its message repeats one part.
     parts = {part for word in plain for part in _SIGNS.split(word) if len(part) >= _LEAST_PART}
     return {word for word in plain | escaped | spelled | parts if word.strip()}
 

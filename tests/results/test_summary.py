@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from surrogate_nas.errors import StudyError
-from surrogate_nas.results.summary import finite, spaced, summarize
+from surrogate_nas.results.summary import spaced, summarize
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from tests.helpers import synthetic
 from tests.helpers.stored_studies import predictions, study_of
@@ -123,11 +123,24 @@ def test_attributes_of_others_are_not_taken_for_ours(attr: str, found: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("found", "number"),
-    [(1, 1.0), (2.5, 2.5), (True, None), ("1", None), (None, None), (float("inf"), None)],
+    ("attrs", "n", "words"),
+    [
+        ({}, 0, "measured 0 times"),
+        ({"test_value": 0.5}, 1, "measured once"),
+        ({"test_value": 0.5, "test_uses": 3}, 3, "measured 3 times"),
+        ({"test_value": 0.5, "test_uses": True}, 1, "measured once"),
+        ({"test_value": 0.5, "test_uses": "many"}, 1, "measured once"),
+    ],
 )
-def test_only_finite_numbers_are_numbers(found: Any, number: float | None) -> None:
-    assert finite(found) == number
+def test_how_often_the_test_split_was_used(attrs: dict[str, Any], n: int, words: str) -> None:
+    """An earlier version has written down the value alone."""
+    study = study_of([1.0], [{}])
+    for name, value in attrs.items():
+        study.set_user_attr(name, value)
+    summary = summarize(study)
+
+    assert (summary.n_test_uses, summary.test_words) == (n, words)
+    assert summary.test_value == attrs.get("test_value")
 
 
 def test_several_objectives_are_refused() -> None:

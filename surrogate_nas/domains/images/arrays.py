@@ -18,11 +18,11 @@ from surrogate_nas.domains.images.cleaning import (
     as_labels,
     class_names,
     common_type,
-    enumerated,
     require_one_scale,
     to_tensor,
 )
 from surrogate_nas.domains.images.images import ClassWeights, ImageTask
+from surrogate_nas.domains.images.other_forms import enumerated
 from surrogate_nas.errors import TaskError
 from surrogate_nas.metric import Metric
 from surrogate_nas.task import Split, Task

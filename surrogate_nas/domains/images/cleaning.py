@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from surrogate_nas.arrays import Array, IntArray
-from surrogate_nas.domains.images.other_forms import enumerated as enumerated
 from surrogate_nas.domains.images.other_forms import (
+    enumerated,
     is_path,
     refuse_no_labels,
     refuse_other_forms,

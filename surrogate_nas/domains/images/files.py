@@ -86,7 +86,7 @@ def _read_arrays(path: Path) -> dict[str, Array]:
     known = {*_OPTIONAL_KEYS, *(key for pair in _KEYS for key in pair)}
     kind = kind_of_file(path)
     if kind is not None and kind.group != "arrays":
-        found = FileKind(f"{kind.name}, which cannot be read as such an archive,", kind.group)
+        found = FileKind(f"{kind.name}, which is no .npz file,", kind.group)
         raise other_kind(path, "a .npz file of plain arrays", found)
     try:
         # NOTE: given a path, NumPy leaves the file open if the archive is damaged.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, Unpack, final
 
 from surrogate_nas.domains.images.arrays import Options, from_arrays
-from surrogate_nas.domains.images.cleaning import enumerated
 from surrogate_nas.domains.images.image_files import (
     MOST_PIXELS,
     Pixels,
@@ -25,6 +24,7 @@ from surrogate_nas.domains.images.image_files import (
     stacked,
 )
 from surrogate_nas.domains.images.other_files import as_path, other_kind
+from surrogate_nas.domains.images.other_forms import enumerated
 from surrogate_nas.errors import TaskError, visible
 from surrogate_nas.task import Task
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from surrogate_nas.arrays import ByteArray, FloatArray
-from surrogate_nas.domains.images.cleaning import enumerated
+from surrogate_nas.domains.images.other_forms import enumerated
 from surrogate_nas.errors import MissingExtraError, TaskError
 
 if TYPE_CHECKING:

@@ -184,7 +184,8 @@ class DashboardCallback:
         if _is_in_memory(study):
             return
         _import_what_figures_need()
-        # Noted before the question of time, so that the program's end writes what is left.
+        # NOTE: the study is noted before the time is looked at. So its figures are written at the
+        # end of the program if there is no time for them now.
         _stale[id(self)] = (self, study)
         if self._affords(self._last_cost):
             self._is_outdone |= not self._write(study, just_now)

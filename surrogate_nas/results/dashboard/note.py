@@ -11,12 +11,13 @@ from typing import Any
 import optuna
 
 from surrogate_nas import attributes
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.files.svg import printable, shortened
 from surrogate_nas.results.dashboard.resume import block, resume
 from surrogate_nas.results.diagnosis import diagnose
 from surrogate_nas.results.expected import WORDS
 from surrogate_nas.results.recorded_space import recorded_space, words_of
-from surrogate_nas.results.summary import StudySummary, finite
+from surrogate_nas.results.summary import StudySummary
 from surrogate_nas.space import distributions
 from surrogate_nas.storage.opening import address_of
 from surrogate_nas.storage.optuna_private import storage_of
@@ -97,9 +98,9 @@ def _state(study: optuna.Study, summary: StudySummary) -> str:
             f"**Constraints:** {summary.n_violating} of {len(summary.completed)} completed trials "
             "violate one; they count at most as the worst of the others."
         )
-    test_value = finite(study.user_attrs.get(attributes.TEST_VALUE))
-    if test_value is not None:
-        lines.append(f"**Test value of the final network:** {test_value:.4g} (measured once)")
+    if summary.test_value is not None:
+        said = f"{summary.test_value:.4g} ({summary.test_words})"
+        lines.append(f"**Test value of the final network:** {said}")
     # Two spaces at its end break a line in Markdown.
     return "  \n".join(lines)
 
@@ -180,8 +181,6 @@ def _reuse(study: optuna.Study) -> str:
             "study = sn.create_study(next_task, space, surrogate=surrogate)",
         )
     )
-
-    # NOTE: a name with backticks or line breaks must not end the block.
 
 
 def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:

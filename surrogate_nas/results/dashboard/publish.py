@@ -30,8 +30,9 @@ from surrogate_nas.results.dashboard.pictures import (
 )
 from surrogate_nas.results.expected import expected_best, value_range_of
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
-from surrogate_nas.results.summary import require_study, sum_up
+from surrogate_nas.results.summary import sum_up
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.storage.given import require_study
 from surrogate_nas.storage.optuna_private import set_study_system_attr, study_system_attrs
 from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 

@@ -21,7 +21,7 @@ from surrogate_nas.results.expected import expected_best, value_range_of
 from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.results.report.choices import choices_of
 from surrogate_nas.results.report.figures import figures, pareto
-from surrogate_nas.results.summary import StudySummary, finite, number, summarize
+from surrogate_nas.results.summary import StudySummary, number, summarize
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.storage.opening import address_of
 from surrogate_nas.storage.optuna_private import storage_of
@@ -141,10 +141,10 @@ def _numbers(
     """Return the answer in numbers, each with its meaning in words."""
     metric = shortened(summary.metric)
     found = [(f"{best.value:.4g}", f"validation {metric}")]
-    test_value = finite(study.user_attrs.get(attributes.TEST_VALUE))
-    if test_value is not None:
+    if summary.test_value is not None:
         # What counts in the end comes first.
-        found.insert(0, (f"{test_value:.4g}", f"test {metric}, retrained, measured once"))
+        words = f"test {metric}, retrained, {summary.test_words}"
+        found.insert(0, (f"{summary.test_value:.4g}", words))
     for attr, words in _SIZES:
         value = number(best, attr)
         if value is not None:

@@ -13,8 +13,8 @@ from surrogate_nas.files.atomic import write_whole
 from surrogate_nas.files.svg import printable
 from surrogate_nas.results.damage import readable_study
 from surrogate_nas.results.report.content import content
-from surrogate_nas.results.summary import require_study
 from surrogate_nas.space import SearchSpace
+from surrogate_nas.storage.given import require_study
 
 
 def report(

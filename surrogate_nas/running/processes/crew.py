@@ -92,7 +92,8 @@ def n_on_device(pool: WorkerPool, wanted: NConcurrent, at_most: int) -> int:
         return 1
     (large,) = probed
     each = float(CONTEXT_BYTES + large.reserved_bytes)
-    # The probe has counted its own context as taken, and is one of those that shall fit.
+    # NOTE: the probe measured the free memory beside its own context. The context is added, as the
+    # probe is one of the workers that have to fit.
     fits = fitting(large.free_bytes + CONTEXT_BYTES, each)
     if wanted != "auto":
         n = _reduced(min(wanted, at_most), fits, f"{each / 2**20:,.0f} MiB on the device each")

@@ -144,8 +144,6 @@ class _Files(Coordination):
                 fix="keep the study where files can be written and locked, or in PostgreSQL",
             ) from error
 
-            # The process that started the workers may have just removed the folder.
-
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[Callable[[], bool]]:
         with wait_for(self._folder / _ONE_AT_A_TIME):
@@ -160,9 +158,9 @@ class _Files(Coordination):
         """Return whether a worker may be alive: its own file is locked, or cannot be tried."""
         # NOTE: a name is somebody else's text: it must not lead out of the folder.
         path = self._folder / f"{Path(name).name}.lock"
-        # NOTE: shared, or two that look at once would take each other for the worker.
-        # NOTE: without the right to open it, or without descriptors, nobody can know. A trial
-        # that another process trains must not be taken away.
+        # NOTE: shared, or two that look at once would take each other for the worker. Without the
+        # right to open the file, or without descriptors, nobody can know. A trial that another
+        # process trains must not be taken away.
         with lock_state(path, shared=True) as state:
             if state == "free":
                 with contextlib.suppress(OSError):  # the next to ask finds it free, too
@@ -180,7 +178,7 @@ class _Files(Coordination):
             Path(str(self._own.name)).unlink(missing_ok=True)
             self._own.close()
             return
-        # NOTE: who has started the workers cleans up, unless others are still at it.
+        # NOTE: the process that started the workers removes the folder, unless others use it.
         with contextlib.suppress(OSError), wait_for(self._folder / _ONE_AT_A_TIME) as lock:
             path = Path(str(lock.name))
             others = [one for one in self._folder.iterdir() if one.name != path.name]

@@ -21,8 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from surrogate_nas import attributes
 from surrogate_nas.attributes import counts
 from surrogate_nas.errors import TrainingError
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.results.progress import ProgressBar
-from surrogate_nas.results.summary import finite
 from surrogate_nas.results.training_progress import training_words
 from surrogate_nas.running.attached import with_attached
 from surrogate_nas.running.loop import Callback, Loop
