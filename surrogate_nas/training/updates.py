@@ -128,8 +128,8 @@ class Updater:
 
     def _begin_momentum(self) -> None:
         """Give parameters whose first gradient has come the momentum that they start from, 0."""
-        # NOTE: the fused SGD refuses a step if some parameters have momentum and others have none. A
-        # layer that is skipped at random gets its first gradient later than the others.
+        # NOTE: the fused SGD refuses a step if some parameters have momentum and others have none.
+        # A layer that is skipped at random gets its first gradient later than the others.
         if not self._without_momentum:
             return
         late = []

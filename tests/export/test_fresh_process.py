@@ -97,20 +97,21 @@ def test_the_networks_run_without_the_package(tmp_path: Path) -> None:
         (sn.spaces.CellSpace(), CELL),
         (sn.spaces.ConvNetSpace(), CONVNET),
     ]
-    for (space, params), shape in zip(spaces, ((28, 28), (17, 13, 3)), strict=True):
-        task = task_of(shape)
-        folder = tmp_path / type(space).__name__
-        outputs = written(space, params, task, folder)
-        given = {"raw": task.test.inputs, "outputs": outputs}
-        torch.save(given, folder.with_name(f"{folder.name}.pt"))
-        folders.append(str(folder))
+    for space, params in spaces:
+        for shape in ((28, 28), (17, 13, 3)):
+            task = task_of(shape)
+            folder = tmp_path / f"{type(space).__name__}-{len(shape)}"
+            outputs = written(space, params, task, folder)
+            given = {"raw": task.test.inputs, "outputs": outputs}
+            torch.save(given, folder.with_name(f"{folder.name}.pt"))
+            folders.append(str(folder))
 
     script = SCRIPT.format(blocked=BLOCKED)
     said = run("-I", "-W", "ignore", "-c", script, *folders, folder=tmp_path)
 
     first, *differences = said.split()
     assert first == "hidden"
-    assert len(differences) == 4
+    assert len(differences) == 8
     assert all(float(difference) <= 1e-5 for difference in differences)
 
 

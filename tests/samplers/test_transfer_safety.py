@@ -28,7 +28,7 @@ Params = list[dict[str, str]]
 OPS = "abcd"
 SPACE: Distributions = {f"op{i}": CategoricalDistribution(OPS) for i in range(5)}
 SIZE = len(OPS) ** len(SPACE)
-LAWS = range(4)
+LAWS = range(8)
 N_TRIALS = 25
 
 
@@ -154,7 +154,7 @@ def new() -> MetaSurrogate:
 
 def test_one_good_past_task_is_found_among_twenty() -> None:
     weights, gained = [], []
-    for seed in range(4):
+    for seed in range(6):
         past = [shuffled(f"shuffled {k}", 1000 + 20 * seed + k) for k in range(19)]
         past.insert(7, past_task("good", law(seed), 50))
         surrogate = MetaSurrogate.fit(SPACE, past)

@@ -68,10 +68,14 @@ class TestAsOptunaWantsIt(StorageTestCase):
 
     @pytest.fixture
     def storage(
-        self, one_for_all: BaseStorage, monkeypatch: pytest.MonkeyPatch
+        self,
+        one_for_all: BaseStorage,
+        monkeypatch: pytest.MonkeyPatch,
+        request: pytest.FixtureRequest,
     ) -> Iterator[BaseStorage]:
-        # NOTE: the suite wants a new trial to be bare, and a lock is an attribute of the trial.
-        monkeypatch.setattr(locking_storage, "_new_lock", lambda storage: None)
+        # NOTE: these two want a new trial to be bare, and a lock is an attribute of the trial.
+        if request.node.originalname in ("test_create_new_trial", "test_set_trial_system_attr"):
+            monkeypatch.setattr(locking_storage, "_new_lock", lambda storage: None)
         yield one_for_all
         for study in one_for_all.get_all_studies():
             one_for_all.delete_study(study._study_id)
