@@ -67,7 +67,7 @@ def add_arguments(search: argparse.ArgumentParser, domain: Domain) -> None:
 
 
 def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> None:
-    """Add the arguments of the search: space, budget, sampler, workers."""
+    """Add the arguments of the search: space, budget and sampler."""
     what = search.add_argument_group("search")
     shared.add_space(what, domain)
     what.add_argument(
@@ -122,6 +122,11 @@ def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> No
         help="begin no training after this time; the running ones end, and the retraining comes "
         "on top",
     )
+    _add_workers(what)
+
+
+def _add_workers(what: argparse._ArgumentGroup) -> None:
+    """Add the arguments that say how many architectures are trained at once, and where."""
     # --workers and --concurrent are two ways to train several at once.
     at_once = what.add_mutually_exclusive_group()
     at_once.add_argument(

@@ -134,8 +134,7 @@ def finalize(
     record = write_network(space, best.params, architecture, task)
     network = _built(best, space, architecture, task, trainer.seed)
     own = trainer.override(**space.training(architecture))
-    described = space.describe(architecture)
-    merged = task.merged()
+    described, merged = space.describe(architecture), task.merged()
     shown = _shown(network, merged, own, described, progress, progress_file)
     outcome = _retrained(network, merged, own, space, on_epoch, shown)
     # Counted before the value is known: whatever fails afterwards, the split has been looked at.

@@ -108,22 +108,36 @@ def create_study(
         # Only whoever begins a study writes the seed, which later calls may not know.
         if _mark(study, task, space) and seed is not None:
             study.set_user_attr(attributes.SEED, seed)
-        known = study_system_attrs(study)
-        if attributes.METRIC_NAMES not in known:
-            set_study_system_attr(study, attributes.METRIC_NAMES, [task.metric.name])
-        if attributes.COMMAND not in known:
-            given: dict[str, Any] = {"surrogate": surrogate, "base_sampler": base_sampler}
-            given |= {"n_candidates": n_candidates, "limits": limits and dict(limits)}
-            call = _call(study.study_name, given | {"pruner": pruner, "seed": seed})
-            set_study_system_attr(study, attributes.COMMAND, call)
-        if surrogate is None and attributes.SURROGATE_ARTIFACT in study.user_attrs:
-            study.sampler = with_attached(sampler, study, artifact_store)
-        else:
-            _note_origin(study, surrogate, sampler.surrogate)
+        given: dict[str, Any] = {"surrogate": surrogate, "base_sampler": base_sampler}
+        given |= {"n_candidates": n_candidates, "limits": limits and dict(limits)}
+        _note_beginning(study, task, given | {"pruner": pruner, "seed": seed})
+        study.sampler = _with_surrogate(study, sampler, surrogate, artifact_store)
         # Trials of dead processes come first in the queue, before anything is suggested.
         recover(storage_of(study), id_of(study))
         set_aside_waiting(study)
     return study
+
+
+def _note_beginning(study: optuna.Study, task: Task, given: Mapping[str, Any]) -> None:
+    """Write down the metric's name and the call that made a study, if this has not been done."""
+    known = study_system_attrs(study)
+    if attributes.METRIC_NAMES not in known:
+        set_study_system_attr(study, attributes.METRIC_NAMES, [task.metric.name])
+    if attributes.COMMAND not in known:
+        set_study_system_attr(study, attributes.COMMAND, _call(study.study_name, given))
+
+
+def _with_surrogate(
+    study: optuna.Study,
+    sampler: SurrogateSampler,
+    given: pretrained.SurrogateLike | None,
+    artifact_store: StoreLike | None,
+) -> optuna.samplers.BaseSampler:
+    """Return the sampler with the attached surrogate, or write down where its own comes from."""
+    if given is None and attributes.SURROGATE_ARTIFACT in study.user_attrs:
+        return with_attached(sampler, study, artifact_store)
+    _note_origin(study, given, sampler.surrogate)
+    return sampler
 
 
 def _call(name: str, given: Mapping[str, Any]) -> str:

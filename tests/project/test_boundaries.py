@@ -11,6 +11,8 @@ import pytest
 import surrogate_nas
 
 PACKAGE = Path(surrogate_nas.__file__).parent
+MOST_LINES = 80
+"""Lines of a function, as CONTRIBUTING.md says."""
 MOST_BROAD = 28
 """Places that catch every exception: where another process, or code of a user, begins."""
 
@@ -75,3 +77,23 @@ def test_no_assertion_guards_input() -> None:
         if not name.startswith("testing/")
     }
     assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def long_functions(source: str) -> list[str]:
+    """Names of functions of more than 80 lines, their docstrings included."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+    return [f.name for f in found if (f.end_lineno or f.lineno) - f.lineno >= MOST_LINES]
+
+
+def test_functions_and_modules_keep_their_bounds() -> None:
+    sources = modules()
+    found = {name: long_functions(source) for name, source in sources.items()}
+    assert {name: names for name, names in found.items() if names} == {}
+    assert [name for name, source in sources.items() if source.count("\n") > 400] == []
+
+
+def test_a_long_function_is_found() -> None:
+    body = "    pass\n"
+    assert long_functions("def f():\n" + 79 * body) == []
+    assert long_functions("def f():\n" + 80 * body) == ["f"]

@@ -97,13 +97,12 @@ def from_arrays(
             got=f"only class {str(values[0])!r} in y",
             fix="check how the labels were read",
         )
-    names = class_names(values, classes)
+    names, shares = class_names(values, classes), {"val": validation_share, "test": test_share}
     given = {
         part: _encoded(_read(its_x, its_y, f"x_{part}", f"y_{part}"), values, f"y_{part}")
         for part, its_x, its_y in (("val", x_val, y_val), ("test", x_test, y_test))
         if its_x is not None or its_y is not None
     }
-    shares = {"val": validation_share, "test": test_share}
     wanted = {part: share for part, share in shares.items() if part not in given}
     parts = {**_split((images, targets), wanted, names, seed), **given}
     pixel_type = common_type([part[0] for part in parts.values()])

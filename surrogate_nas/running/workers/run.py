@@ -128,19 +128,32 @@ def run_workers(
         placement = Local(max(1, cores() // n_workers))
     n_workers = n_workers or check_count("n_workers", placement.n_workers)
     _warn_of_sqlite(address, n_workers)
-    first = WorkerSpec(
+    content = _packed(study, runnable, sampler)
+    first = _spec(study, address, n_trials, content, _seed(seed), dead_after)
+    with coordinate(address, storage_of(study), id_of(study), None, dead_after) as coordination:
+        view = _View(study, runnable, n_trials, callbacks, show_progress_bar)
+        WorkerLoop(study, first, names, n_workers, placement, coordination, view).run()
+
+
+def _spec(
+    study: optuna.Study,
+    address: Address,
+    n_trials: int,
+    content: bytes,
+    seed: int,
+    dead_after: float,
+) -> WorkerSpec:
+    """Return what all workers of a run share."""
+    return WorkerSpec(
         name="",
         run=uuid.uuid4().hex,
         address=address,
         study_name=study.study_name,
         n_trials=n_trials,
-        packed=_packed(study, runnable, sampler),
-        seed=_seed(seed),
+        packed=content,
+        seed=seed,
         dead_after=dead_after,
     )
-    with coordinate(address, storage_of(study), id_of(study), None, dead_after) as coordination:
-        view = _View(study, runnable, n_trials, callbacks, show_progress_bar)
-        WorkerLoop(study, first, names, n_workers, placement, coordination, view).run()
 
 
 def _packed(study: optuna.Study, objective: Runnable, sampler: BaseSampler) -> bytes:
