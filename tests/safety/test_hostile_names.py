@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,7 +18,7 @@ from surrogate_nas.results.recorded_space import picture, space_of, words_of
 from surrogate_nas.results.summary import summarize
 from tests.helpers.pages import Page, read
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 NAMES = {
     "script": "<script>alert(1)</script>",
@@ -48,15 +47,6 @@ SAFE_TAGS = set(_WORDS.split())
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u200b\ufeff]"
 )
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Optuna logs names; pytest-xdist cannot send half a character from one process to another."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def study_of(name: str) -> optuna.Study:

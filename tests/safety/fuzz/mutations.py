@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -112,13 +112,16 @@ CHANGES: dict[str, Change] = {
 
 
 def on_json(
-    read: Callable[[bytes], Document], write: Callable[[Document, bytes], bytes]
+    read: Callable[[bytes], Document],
+    write: Callable[[Document, bytes], bytes],
+    changes: Mapping[str, Change] = CHANGES,
 ) -> dict[str, Mutation]:
-    """Return the changes of JSON as mutations of a file that has JSON in it.
+    """Return changes of JSON as mutations of a file that has JSON in it.
 
     Args:
         read: The document in a file.
         write: A file with a changed document in the place of its own; checksums made right.
+        changes: The changes by name.
     """
 
     def mutation(change: Change) -> Mutation:
@@ -129,7 +132,7 @@ def on_json(
 
         return mutate
 
-    return {name: mutation(change) for name, change in CHANGES.items()}
+    return {name: mutation(change) for name, change in changes.items()}
 
 
 def only(kind: str, mutation: Mutation, otherwise: Mutation) -> Mutation:

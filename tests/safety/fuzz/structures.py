@@ -13,7 +13,16 @@ from typing import Any
 
 import torch
 
-from tests.safety.fuzz.mutations import Change, Document, Mutation, Rng, dumps, place, places
+from tests.safety.fuzz.mutations import (
+    Change,
+    Document,
+    Mutation,
+    Rng,
+    dumps,
+    on_json,
+    place,
+    places,
+)
 
 _NUMBERS: tuple[Any, ...] = (
     *(-1, 0, 1, 2**31 - 1, 2**31, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, 10**400, -(10**400)),
@@ -119,15 +128,7 @@ def on_structure(
         word: What the document is, for the names.
     """
 
-    def mutation(change: Change) -> Mutation:
-        def mutate(data: bytes, rng: Rng) -> bytes:
-            document = read(data)
-            change(document, rng)
-            return write(document, data)
-
-        return mutate
-
-    return {f"{word}: {name}": mutation(change) for name, change in STRUCTURE.items()}
+    return on_json(read, write, {f"{word}: {name}": one for name, one in STRUCTURE.items()})
 
 
 def other_tensors(tensors: Tensors, rng: Rng) -> Tensors:
