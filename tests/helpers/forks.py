@@ -202,6 +202,8 @@ def _become(request: dict[str, Any], fds: list[int]) -> None:
         measuring.stop()  # NOTE: the nursery itself may be measured
     os.chdir(request["folder"])
     sys.path[0] = ""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [folder for folder in given if folder and folder not in sys.path]
     if request["words"][0].endswith(".py"):
         sys.argv = request["words"]
         sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
