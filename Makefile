@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # More threads only wait for each other on networks this small.
 export OMP_NUM_THREADS ?= 1
+# Hundreds of processes import the same modules, so what the first has compiled is kept.
+export PYTHONDONTWRITEBYTECODE :=
 # Three, because tests wait for processes and servers now and then. The tests of a module stay together
 # on one worker, with what the module has made.
 PARALLEL := --numprocesses 3 --dist loadscope

@@ -24,14 +24,8 @@ _TRIALS = 14
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-class BaseSamplerTestCase(BasicSamplerTestCase, RelativeSamplerTestCase):
-    """Tests a sampler as base of :class:`surrogate_nas.SurrogateSampler`.
-
-    Override :meth:`base_sampler`. The suite runs Optuna's own suites for samplers with screening
-    on, and tests of screening itself. Also inherit
-    ``optuna.testing.pytest_samplers.MultiObjectiveSamplerTestCase`` if the base can handle several
-    objectives, else ``SingleOnlySamplerTestCase``.
-    """
+class ScreeningTestCase:
+    """Tests of screening itself with a sampler as its base. Override :meth:`base_sampler`."""
 
     n_candidates = 8
     """Number of candidates in the pool of these tests."""
@@ -40,11 +34,6 @@ class BaseSamplerTestCase(BasicSamplerTestCase, RelativeSamplerTestCase):
     def base_sampler(self) -> Callable[[int], BaseSampler]:
         """Return a function that makes the base from a seed. Must be overridden."""
         raise NotImplementedError("override the fixture 'base_sampler'")
-
-    @pytest.fixture
-    def sampler(self, base_sampler: Callable[[int], BaseSampler]) -> Callable[[], BaseSampler]:
-        """Return a function that makes a SurrogateSampler on this base, for Optuna's suites."""
-        return lambda: self.screening(base_sampler, None)
 
     def screening(
         self, base: Callable[[int], BaseSampler], space: Distributions | None, **changes: Any
@@ -82,6 +71,21 @@ class BaseSamplerTestCase(BasicSamplerTestCase, RelativeSamplerTestCase):
         """A study has no two equal trials, even if the base repeats itself."""
         study = _studied(self.screening(base_sampler, _SPACE))
         assert len({str(sorted(params.items())) for params in _params(study)}) == _TRIALS
+
+
+class BaseSamplerTestCase(ScreeningTestCase, BasicSamplerTestCase, RelativeSamplerTestCase):
+    """Tests a sampler as base of :class:`surrogate_nas.SurrogateSampler`.
+
+    Override :meth:`base_sampler`. The suite runs Optuna's own suites for samplers with screening
+    on, and tests of screening itself. Also inherit
+    ``optuna.testing.pytest_samplers.MultiObjectiveSamplerTestCase`` if the base can handle several
+    objectives, else ``SingleOnlySamplerTestCase``.
+    """
+
+    @pytest.fixture
+    def sampler(self, base_sampler: Callable[[int], BaseSampler]) -> Callable[[], BaseSampler]:
+        """Return a function that makes a SurrogateSampler on this base, for Optuna's suites."""
+        return lambda: self.screening(base_sampler, None)
 
 
 def _objective(trial: optuna.Trial) -> float:

@@ -32,7 +32,7 @@ from surrogate_nas.space import SearchSpace
 from surrogate_nas.space.draw import Chooser, random_chooser, replay_chooser
 from surrogate_nas.storage.optuna_private import id_of, storage_of
 from surrogate_nas.storage.recovery import requeue
-from surrogate_nas.testing import BaseSamplerTestCase
+from surrogate_nas.testing.samplers import ScreeningTestCase
 from tests.helpers import synthetic
 from tests.helpers.samplers import SIZE, SMALL, distinct, parameters, small, studied
 from tests.helpers.toys import ToySpace
@@ -90,7 +90,7 @@ class TestAlone(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSam
 
 
 @pytest.mark.no_cover
-class TestAsBase(BaseSamplerTestCase, MultiObjectiveSamplerTestCase):
+class TestAsBase(ScreeningTestCase):
     @pytest.fixture
     def base_sampler(self) -> Callable[[int], BaseSampler]:
         return lambda seed: StrategySampler(None, MutateBest(n_startup=2), seed=seed)
