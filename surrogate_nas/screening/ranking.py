@@ -5,6 +5,9 @@ Notation: m candidates; mean (m,) and std (m,) are predictions in working units,
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from surrogate_nas.arrays import FloatArray, IndexArray
@@ -50,8 +53,8 @@ def best_of_pool(
     """
     params = [c.params for c in pool.candidates]
     mean, std = target.latent(params)
-    log_feasible = np.zeros(len(params)) if feasibility is None else feasibility.of_params(params)
-    score = score_candidates(target, mean, std, acquisition, log_feasible)
+    log_usable = _log_usable_params(target, feasibility, params)
+    score = score_candidates(target, mean, std, acquisition, log_usable)
     for step in range(_CLIMBS):
         # NOTE: the pool climbs. Each step looks around the best that the last one has found.
         top = np.argsort(-score, kind="stable")[:N_PARENTS]
@@ -63,9 +66,9 @@ def best_of_pool(
         if added:
             more_mean, more_std = target.latent(added)
             mean, std = np.append(mean, more_mean), np.append(std, more_std)
-            more = np.zeros(len(added)) if feasibility is None else feasibility.of_params(added)
-            log_feasible = np.append(log_feasible, more)
-            score = score_candidates(target, mean, std, acquisition, log_feasible)
+            more = _log_usable_params(target, feasibility, added)
+            log_usable = np.append(log_usable, more)
+            score = score_candidates(target, mean, std, acquisition, log_usable)
     order = places_from_median(mean) if is_control else np.argsort(-score, kind="stable")
     chosen = pool.first_alive(order.tolist())
     counts = (len(pool.candidates), pool.n_duplicates, pool.n_infeasible)
@@ -101,12 +104,12 @@ def best_of_all(
     else:
         # NOTE: exact standard deviations of a whole space would cost most of a suggestion, so a
         # cheap score chooses the few that are scored exactly.
-        kept = _log_feasible(feasibility, features, is_rough=True)
+        kept = _log_usable(target, feasibility, features, is_rough=True)
         rough = score_candidates(target, means, deviations, acquisition, kept)
         best = np.argsort(-rough, kind="stable")[:_SHORTLIST]
     shortlist = features.take(best)
     mean, std = target.latent_of(shortlist)
-    kept = _log_feasible(feasibility, shortlist)
+    kept = _log_usable(target, feasibility, shortlist)
     score = score_candidates(target, mean, std, acquisition, kept)
     wanted = np.arange(len(best)) if is_control else np.argsort(-score, kind="stable")
     chosen = whole.first_alive(free[best], wanted.tolist())
@@ -130,8 +133,8 @@ def score_candidates(
         mean: Predictions, (m,).
         std: Their standard deviations, (m,).
         acquisition: Scores.
-        log_feasible: Logarithm of the probability that all constraints are kept, (m,). None where
-            the study has none.
+        log_feasible: Log probability that each learns and keeps all constraints, (m,). None where
+            nothing speaks against any.
     """
     best = np.empty((0, 1)) if target.incumbent is None else np.array([[target.incumbent]])
     if log_feasible is None:
@@ -143,13 +146,26 @@ def score_candidates(
     return found + log_feasible if acquisition in ACQUISITIONS.values() else found
 
 
-def _log_feasible(
-    feasibility: Feasibility | None, features: Features, *, is_rough: bool = False
-) -> FloatArray | None:
-    """Return the logarithm of the probability of keeping all constraints, (m,), if it is known."""
-    if feasibility is None:
-        return None
-    return feasibility.of_features(features, is_rough=is_rough)
+def _log_usable(
+    target: TargetModel,
+    feasibility: Feasibility | None,
+    features: Features,
+    *,
+    is_rough: bool = False,
+) -> FloatArray:
+    """Return the log probability that candidates learn and keep all constraints, (m,)."""
+    found = target.log_learning(features)
+    if feasibility is not None:
+        found = found + feasibility.of_features(features, is_rough=is_rough)
+    return found
+
+
+def _log_usable_params(
+    target: TargetModel, feasibility: Feasibility | None, params: Sequence[Mapping[str, Any]]
+) -> FloatArray:
+    """Return the same from the parameters of m candidates, (m,)."""
+    found = target.log_learning_of(params)
+    return found if feasibility is None else found + feasibility.of_params(params)
 
 
 def median_place(mean: FloatArray) -> int:

@@ -17,9 +17,15 @@ from surrogate_nas.space.draw import random_params
 from surrogate_nas.surrogate.encoding import Encoding
 from surrogate_nas.surrogate.file.task_summary import task_summary
 from surrogate_nas.surrogate.model.basis import PastBasis, assemble, empty_basis
+from surrogate_nas.surrogate.model.chance import share_at_chance, threshold_at_chance
 from surrogate_nas.surrogate.model.distillation import Points
 from surrogate_nas.surrogate.model.hypotheses import OF_META_FEATURES, TRANSFERS, Hypotheses
-from surrogate_nas.surrogate.model.past_models import PastModels, fit_models
+from surrogate_nas.surrogate.model.past_models import (
+    MOST_JUDGED,
+    MOST_RANKED,
+    PastModels,
+    fit_models,
+)
 from surrogate_nas.surrogate.model.threads import one_thread
 from surrogate_nas.surrogate.similarity import similarity
 
@@ -102,7 +108,28 @@ class PastFit:
         if self.models is None or not kept:
             return empty_basis(), []
         basis, quality = assemble(self.models, without)
-        return basis, [task_summary(task, q) for task, q in zip(kept, quality, strict=True)]
+        at_chance = self._at_chance(basis, [k for k in range(len(self.past)) if k != without])
+        return basis, [
+            task_summary(task, q, chance)
+            for task, q, chance in zip(kept, quality, at_chance, strict=True)
+        ]
+
+    def _at_chance(self, basis: PastBasis, kept: Sequence[int]) -> list[float | None]:
+        """Return the prediction up to which each past task holds architectures to be at chance.
+
+        Args:
+            basis: The basis of the past tasks.
+            kept: Their places.
+        """
+        found: list[float | None] = [None] * len(kept)
+        assert self.models is not None
+        knowing = [i for i, k in enumerate(kept) if share_at_chance(self.past[k].y) > 0]
+        for i in knowing[:MOST_JUDGED]:
+            y, rows = self.past[kept[i]].y, self.models.known[kept[i]].rows
+            some = np.random.default_rng([self.models.seed, 4]).permutation(len(y))[:MOST_RANKED]
+            predicted = basis.raw(rows[some]) @ basis.loadings[i]
+            found[i] = threshold_at_chance(y[some], predicted)
+        return found
 
 
 def _check(task: PastTask) -> None:

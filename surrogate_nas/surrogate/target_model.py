@@ -12,11 +12,16 @@ from typing import Any, Protocol, final
 
 import numpy as np
 
-from surrogate_nas.arrays import FloatArray, IndexArray
+from surrogate_nas.arrays import BoolArray, FloatArray, IndexArray
 from surrogate_nas.past.past_task import Direction, signed
 from surrogate_nas.surrogate.curves import UnfinishedTrials
 from surrogate_nas.surrogate.features import FeatureCache, Features
 from surrogate_nas.surrogate.model.basis import PastBasis
+from surrogate_nas.surrogate.model.chance import (
+    DOUBTED,
+    held_at_chance,
+    probability_of_learning,
+)
 from surrogate_nas.surrogate.model.posterior import Posterior
 from surrogate_nas.surrogate.model.scaling import TargetScale
 from surrogate_nas.surrogate.model.threads import one_thread
@@ -104,6 +109,8 @@ class TargetModel:
         """
         basis = self._surrogate.basis
         features = self._surrogate.features(params)
+        is_at = self._at_chance(features)[: len(z)]
+        self._log_learning = np.log(probability_of_learning(is_at, z))
         posterior = Posterior(
             basis.hypotheses,
             basis.at(features.values, z, self._task_weights),
@@ -145,6 +152,27 @@ class TargetModel:
             for part in parts
         ]
         return np.concatenate([m for m, _ in found]), np.concatenate([s for _, s in found])
+
+    def log_learning(self, features: Features) -> FloatArray:
+        """Return the logarithm of the probability that each of m architectures learns, (m,).
+
+        It differs from 0 while transfer is doubted, for architectures that past tasks hold to be at
+        chance: see :mod:`surrogate_nas.surrogate.model.chance`.
+        """
+        if self.transfer >= DOUBTED:
+            return np.zeros(len(features))
+        return np.where(self._at_chance(features), self._log_learning, 0.0)
+
+    def log_learning_of(self, params: Sequence[Params]) -> FloatArray:
+        """Return the same from the parameters of m architectures, (m,)."""
+        return self.log_learning(self._surrogate.features(params))
+
+    def _at_chance(self, features: Features) -> BoolArray:
+        """Return which of m architectures past tasks hold to be at chance, (m,)."""
+        thresholds = [task.get("at_chance") for task in self._surrogate.tasks]
+        if all(threshold is None for threshold in thresholds):
+            return np.zeros(len(features), dtype=bool)
+        return held_at_chance(features.values @ self._surrogate.basis.loadings.T, thresholds)
 
     def measured(self, params: Sequence[Params]) -> tuple[FloatArray, FloatArray]:
         """Predict a measurement of m architectures, with its noise.

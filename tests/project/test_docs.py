@@ -24,7 +24,17 @@ TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 RUN = ("data", "results", "reuse", "several", "training")
-SMALL = {"epochs=15": "epochs=1", "n_trials=20": "n_trials=3", "repeats=20": "repeats=1"}
+SMALL = {
+    "epochs=15": "epochs=1",
+    "n_trials=20": "n_trials=3",
+    # A few of the 20 past tasks that ship: each of them is left out in turn.
+    "past + sn.pretrained.history(space)": "past + sn.pretrained.history(space)[:2]",
+    "sn.pretrained.history(space), repeats=20": "sn.pretrained.history(space)[:4], repeats=1",
+}
+ONE_OF_EACH = """
+def pytest_collection_modifyitems(items):
+    items[:] = {item.nodeid.split("[")[0]: item for item in items}.values()
+"""
 
 
 def blocks(name: str) -> list[str]:
@@ -50,6 +60,8 @@ def test_the_code_of_a_page_runs(
 def test_the_blocks_on_extending_are_a_test_file_that_passes(tmp_path: Path) -> None:
     file = tmp_path / "test_mine.py"
     file.write_text("".join(blocks("extending")), encoding="utf-8")
+    # Of the suites, one set of parameters a test: what is shown here is the page's code.
+    (tmp_path / "conftest.py").write_text(ONE_OF_EACH)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", file],
         cwd=tmp_path,
@@ -59,7 +71,7 @@ def test_the_blocks_on_extending_are_a_test_file_that_passes(tmp_path: Path) -> 
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stdout[-3000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 200  # type: ignore[index]
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 60  # type: ignore[index]
 
 
 def test_every_page_with_code_is_run() -> None:

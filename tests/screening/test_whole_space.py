@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import optuna
@@ -15,6 +15,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from torch import nn
 
 import surrogate_nas as sn
 from surrogate_nas.screening.acquisition import ACQUISITIONS, Prediction
@@ -24,11 +25,29 @@ from surrogate_nas.screening.pool import Limits
 from surrogate_nas.screening.rules import ScreeningRules
 from surrogate_nas.screening.screener import Screener
 from surrogate_nas.screening.whole_space import WholeSpace, every_draw
-from surrogate_nas.space import ParameterSpace, SearchSpace, as_space
+from surrogate_nas.space import Architecture, ParameterSpace, SearchSpace, TaskShape, as_space
 from surrogate_nas.space.draw import Draw, random_chooser
 from tests.helpers.words import NOTHING, SPACE, fresh, key, propose, results, three
 
 SIZE = 5**4
+
+
+@final
+class Unordered(SearchSpace):
+    """Three layers whose order makes no difference; without any there is nothing to train."""
+
+    def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
+        kinds = ("none", "pool", "narrow", "wide")
+        return {name: trial.suggest_categorical(name, kinds) for name in "abc"}
+
+    def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
+        raise NotImplementedError
+
+    def canonical(self, architecture: Architecture) -> str:
+        return "".join(sorted(architecture.values()))
+
+    def is_degenerate(self, architecture: Architecture) -> bool:
+        return set(architecture.values()) == {"none"}
 
 
 def conditional(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
@@ -129,12 +148,13 @@ def test_a_large_space_is_not_listed_to_find_out() -> None:
 
 @pytest.mark.no_cover
 def test_of_equivalent_architectures_the_first_stands() -> None:
-    """Cells whose live part is the same are one."""
-    space = sn.spaces.CellSpace(widths=(8,), max_depth=1)
+    """Layers in another order are one architecture."""
+    space = Unordered()
     found = WholeSpace.of(space, Limits(space, None), 100_000)
 
     assert found is not None
     n = len(listed(space))
+    assert n == 4**3
     assert len(found) == len({one.key for one in found.candidates}) < n
     all_ = [space.from_params(p) for p in listed(space)]
     assert len(found) == len({space.canonical(a) for a in all_ if not space.is_degenerate(a)})

@@ -13,10 +13,10 @@ from surrogate_nas.errors import SurrogateFileError
 from surrogate_nas.files.checked_json import canonical, damaged, parse, read_whole
 
 FORMAT = "surrogate_nas.surrogate"
-SCHEMA = 4
+SCHEMA = 5
 """Schema of the files that are written. Older files are read, too. Before schema 2 past tasks have
 no quality and no notes. Before schema 3 hypotheses have no traits and no leaves. Before schema 4
-no hypotheses are about meta-features."""
+no hypotheses are about meta-features. Before schema 5 past tasks do not say what is at chance."""
 
 _MOST_NODES = 1_000_000
 """Number of lists and objects in a file."""

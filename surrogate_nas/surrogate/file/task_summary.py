@@ -25,16 +25,21 @@ MOST_NOTE = 1000
 
 _FIELDS = ("name", "pairs", "scale", "direction", "meta_features")
 _SINCE_SCHEMA_2 = ("quality", "notes")
+_SINCE_SCHEMA_5 = ("at_chance",)
 _WHOLE = 2**53
 
 
-def task_summary(task: PastTask, quality: float | None) -> dict[str, Any]:
+def task_summary(
+    task: PastTask, quality: float | None, at_chance: float | None = None
+) -> dict[str, Any]:
     """Return the summary of a past task.
 
     Args:
         task: The past task.
         quality: Rank correlation of its values with what the other past tasks predict, -1 to 1.
             None if it is not known.
+        at_chance: Prediction up to which it holds architectures to be at chance, in standard
+            deviations. None if it knows of none.
     """
     # NOTE: two values have no robust scale, and there is no other to fall back on. So their
     # distance is taken.
@@ -47,6 +52,7 @@ def task_summary(task: PastTask, quality: float | None) -> dict[str, Any]:
         "direction": task.direction,
         "meta_features": features,
         "quality": quality,
+        "at_chance": at_chance,
         "notes": _bounded(task.notes),
     }
 
@@ -75,6 +81,8 @@ def read_summary(value: Any, schema: int) -> dict[str, Any]:
         RecordError: It is not a summary.
     """
     fields = _FIELDS if schema == 1 else (*_FIELDS, *_SINCE_SCHEMA_2)
+    if schema >= 5:
+        fields = (*fields, *_SINCE_SCHEMA_5)
     task = read_object(value, "a past task", fields)
     name = read_text(task["name"], "a past task's name")
     direction = read_text(task["direction"], "a past task's direction", 100)
@@ -83,6 +91,9 @@ def read_summary(value: Any, schema: int) -> dict[str, Any]:
     quality = task.get("quality")
     if quality is not None:
         quality = read_number(quality, f"the quality of {name!r}", -1.0, 1.0)
+    at_chance = task.get("at_chance")
+    if at_chance is not None:
+        at_chance = read_number(at_chance, f"what is at chance of {name!r}", -1e6, 1e6)
     where = f"a note on {name!r}"
     notes = read_list(task.get("notes", []), f"the notes on {name!r}", MOST_NOTES)
     return {
@@ -92,6 +103,7 @@ def read_summary(value: Any, schema: int) -> dict[str, Any]:
         "direction": direction,
         "meta_features": _meta_features(task["meta_features"], name),
         "quality": quality,
+        "at_chance": at_chance,
         "notes": [read_text(note, where, MOST_NOTE) for note in notes],
     }
 
