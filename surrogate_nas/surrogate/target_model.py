@@ -156,8 +156,8 @@ class TargetModel:
     def log_learning(self, features: Features) -> FloatArray:
         """Return the logarithm of the probability that each of m architectures learns, (m,).
 
-        It differs from 0 while transfer is doubted, for architectures that past tasks hold to be at
-        chance: see :mod:`surrogate_nas.surrogate.model.chance`.
+        It differs from 0 while transfer is doubted, for architectures that past tasks hold to be
+        at chance: see :mod:`surrogate_nas.surrogate.model.chance`.
         """
         if self.transfer >= DOUBTED:
             return np.zeros(len(features))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -184,11 +185,17 @@ def _draw(space: SearchSpace, n: int, seed: int) -> Params:
 
 def _values(space: SearchSpace, params: Params) -> list[float]:
     """Return an easy function: the sum of the encoded choices, each divided by its spread."""
+    encoding, mean, spread = _scale(space)
+    rows = np.nan_to_num(encoding.encode(params)) - mean
+    return [float(value) for value in 70.0 + (rows / spread).sum(axis=1)]
+
+
+@functools.lru_cache(maxsize=8)
+def _scale(space: SearchSpace) -> tuple[Encoding, FloatArray, FloatArray]:
+    """Return the encoding of a space, and the mean and spread of its columns."""
     encoding = Encoding(space)
     many = np.nan_to_num(encoding.encode(_draw(space, 200, seed=9)))
-    rows = np.nan_to_num(encoding.encode(params)) - many.mean(axis=0)
-    values = 70.0 + (rows / np.maximum(many.std(axis=0), 1e-9)).sum(axis=1)
-    return [float(value) for value in values]
+    return encoding, many.mean(axis=0), np.maximum(many.std(axis=0), 1e-9)
 
 
 def _known(space: SearchSpace) -> tuple[Params, list[float]]:

@@ -48,7 +48,8 @@ def as_written_before(document: dict[str, Any], schema: int) -> dict[str, Any]:
     """The document of a surrogate without what its schema did not have.
 
     Hypotheses had no traits and no leaves, and "like one of the past tasks" was none of them; each
-    past task was one basis function; in schema 1 past tasks had no quality and no notes.
+    past task was one basis function, and did not say what is at chance. In schema 1 past tasks
+    had no quality and no notes.
     """
     old = {**copy.deepcopy(document), "schema": schema}
     rows = [
@@ -61,9 +62,10 @@ def as_written_before(document: dict[str, Any], schema: int) -> dict[str, Any]:
     for name in ("boosters", "shift", "spread"):
         old[name] = document[name][:n]
     old["loadings"] = np.eye(n).tolist()
-    if schema == 1:
-        for task in old["tasks"]:
-            del task["quality"], task["notes"]
+    gone = ("at_chance", "quality", "notes") if schema == 1 else ("at_chance",)
+    for task in old["tasks"]:
+        for name in gone:
+            del task[name]
     return old
 
 

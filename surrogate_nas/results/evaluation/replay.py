@@ -80,9 +80,15 @@ class RecordedPool:
         """Return the best unseen architecture, as screening would rank a pool of them."""
         seen = [self.params[i] for i in chosen], self.y[list(chosen)].tolist()
         target = surrogate.condition(seen, meta_features=self.meta_features)
-        mean, std = target.latent([self.params[i] for i in left])
+        params = [self.params[i] for i in left]
+        mean, std = target.latent(params)
+        learns = target.log_learning_of(params)
         is_control = _RULES.is_control(surrogate, len(chosen))
-        best = median_place(mean) if is_control else np.argmax(score_candidates(target, mean, std))
+        best = (
+            median_place(mean)
+            if is_control
+            else np.argmax(score_candidates(target, mean, std, log_feasible=learns))
+        )
         return int(left[best])
 
 
