@@ -20,6 +20,9 @@ from surrogate_nas.errors import (
     SurrogateMismatchError,
 )
 from surrogate_nas.past.past_task import PastTask
+from surrogate_nas.results.dashboard.note import note
+from surrogate_nas.results.report.page import report
+from surrogate_nas.results.summary import summarize
 from surrogate_nas.running.optimize import continue_study
 from surrogate_nas.running.study import create_study
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
@@ -319,3 +322,19 @@ def test_a_study_from_before_formats_goes_on(storage: BaseStorage) -> None:
     again = create_study(TASK, SPACE, storage=storage, study_name="toy")
 
     assert again._study_id == study._study_id
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*constraints_func")
+def test_constraints_of_the_base_are_known_to_the_study_and_its_views(tmp_path: Path) -> None:
+    base = optuna.samplers.TPESampler(seed=0, constraints_func=lambda t: (t.params["width"] - 4,))
+    study = create_study(TASK, SPACE, base_sampler=base, n_candidates=32, seed=0)
+    study.optimize(lambda trial: float(SPACE.suggest(trial)["width"]), 12)
+
+    found = summarize(study)
+    assert found.best is not None
+    assert found.best.params["width"] == study.best_params["width"] == 4
+    assert found.n_violating == sum(trial.params["width"] > 4 for trial in study.trials) > 0
+    assert found.n_violating <= 4
+    assert f"{found.n_violating} of 12 completed trials violate one" in note(study, found)
+    page = report(study, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "of them violate a constraint" in page
