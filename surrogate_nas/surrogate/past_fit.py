@@ -108,28 +108,30 @@ class PastFit:
         if self.models is None or not kept:
             return empty_basis(), []
         basis, quality = assemble(self.models, without)
-        at_chance = self._at_chance(basis, [k for k in range(len(self.past)) if k != without])
+        places = [k for k in range(len(self.past)) if k != without]
+        at_chance = _at_chance(self.models, basis, places)
         return basis, [
             task_summary(task, q, chance)
             for task, q, chance in zip(kept, quality, at_chance, strict=True)
         ]
 
-    def _at_chance(self, basis: PastBasis, kept: Sequence[int]) -> list[float | None]:
-        """Return the prediction up to which each past task holds architectures to be at chance.
 
-        Args:
-            basis: The basis of the past tasks.
-            kept: Their places.
-        """
-        found: list[float | None] = [None] * len(kept)
-        assert self.models is not None
-        knowing = [i for i, k in enumerate(kept) if share_at_chance(self.past[k].y) > 0]
-        for i in knowing[:MOST_JUDGED]:
-            y, rows = self.past[kept[i]].y, self.models.known[kept[i]].rows
-            some = np.random.default_rng([self.models.seed, 4]).permutation(len(y))[:MOST_RANKED]
-            predicted = basis.raw(rows[some]) @ basis.loadings[i]
-            found[i] = threshold_at_chance(y[some], predicted)
-        return found
+def _at_chance(models: PastModels, basis: PastBasis, kept: Sequence[int]) -> list[float | None]:
+    """Return the prediction up to which each past task holds architectures to be at chance.
+
+    Args:
+        models: The models of all past tasks.
+        basis: The basis of some of them.
+        kept: The places of these.
+    """
+    found: list[float | None] = [None] * len(kept)
+    knowing = [i for i, k in enumerate(kept) if share_at_chance(models.y[k]) > 0]
+    for i in knowing[:MOST_JUDGED]:
+        y, rows = models.y[kept[i]], models.known[kept[i]].rows
+        some = np.random.default_rng([models.seed, 4]).permutation(len(y))[:MOST_RANKED]
+        predicted = basis.raw(rows[some]) @ basis.loadings[i]
+        found[i] = threshold_at_chance(y[some], predicted)
+    return found
 
 
 def _check(task: PastTask) -> None:
