@@ -7,7 +7,6 @@ after so many of them waits to be killed.
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import final
 
@@ -19,6 +18,7 @@ import surrogate_nas as sn
 from surrogate_nas.running.optimize import continue_study
 from surrogate_nas.space import Architecture, TaskShape
 from tests.helpers.toys import ToySpace, ToyTask
+from tests.helpers.waiting import wait_for_a_signal
 
 TRIALS = 3
 EPOCHS = 6
@@ -41,7 +41,7 @@ class Says(nn.Module):
             sys.stdout.write("validated\n")
             Says.n_said += 1
             if [str(Says.n_said)] == sys.argv[2:]:
-                time.sleep(300)
+                wait_for_a_signal()
         return outputs
 
 

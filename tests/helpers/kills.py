@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from torch import nn
 
 from surrogate_nas.training.trainer import Trainer, seeded
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
+from tests.helpers.waiting import wait_for_a_signal
 
 TASK = ToyTask()
 TRAINER = Trainer(epochs=8, batch_size=50, augmentation=1.0, optimizer="adamw", mixup=0.3)
@@ -65,7 +65,7 @@ def main() -> None:
         heard.append(value)
         sys.stdout.write(f"epoch {epoch}\n")
         if [str(epoch)] == sys.argv[2:]:
-            time.sleep(300)
+            wait_for_a_signal()
         return False
 
     outcome = TRAINER.train(network, TASK, on_epoch=on_epoch, checkpoint=Path(sys.argv[1]))

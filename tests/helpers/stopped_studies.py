@@ -9,7 +9,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -28,6 +27,7 @@ from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape
 from surrogate_nas.storage.journal import JournalFile
 from tests.helpers.toys import ToySpace, ToyTask
+from tests.helpers.waiting import wait_for_a_signal
 
 TRIALS = 5
 EPOCHS = 3
@@ -47,7 +47,7 @@ def _at(point: str) -> None:
     """Say that a point is reached and wait there, if it is the one to wait at."""
     if _reached is not None and (point, _number) == (_waits_at, STOPPED):
         _reached.send(None)
-        time.sleep(100)
+        wait_for_a_signal()
 
 
 class Waits:

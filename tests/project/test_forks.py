@@ -45,7 +45,7 @@ def test_an_error_is_told_and_is_exit_code_1(code: str, said: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_them_as_they_end_python(number: signal.Signals) -> None:
-    code = "import time; print('on', flush=True); time.sleep(600)"
+    code = "import time; print('on', flush=True)\nwhile True: time.sleep(0.05)"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
