@@ -47,6 +47,8 @@ def cluster() -> Iterator[Any]:
         node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": _MEMORY}
         made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
         made.add_node(**node)
+        # A machine of a cluster has a handler of its own, which would end the tests, too.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         yield made
         made.shutdown()  # type: ignore[no-untyped-call]
 
