@@ -27,7 +27,12 @@ _METRICS: Mapping[str, dict[str, Metric]] = {
     "regression": regression.METRICS,
     "multilabel": multilabel.METRICS,
 }
-METRICS: dict[str, Metric] = multilabel.METRICS | regression.METRICS | classification.METRICS
+METRICS: dict[str, Metric] = {
+    **classification.METRICS,
+    **regression.METRICS,
+    **multilabel.METRICS,
+    **classification.METRICS,
+}
 """All metrics by name. A name that two kinds share is the one of classification here."""
 DEFAULT_METRICS: Mapping[str, str] = {
     "classification": "accuracy",
@@ -74,7 +79,7 @@ def metric_of(kind: KindName, metric: str | Metric | None) -> Metric:
 
 @final
 class OnDevice:
-    """Constants by name, of which each device gets a copy once.
+    """Constants by name. Each device gets a copy of each, once.
 
     Args:
         constants: The constants, on the CPU.

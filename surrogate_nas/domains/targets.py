@@ -71,8 +71,8 @@ def read_labels(
     """Read the labels of the first part of a data set.
 
     Args:
-        values: Labels: classes (n,); numbers (n,) or (n, k); 0 or 1 (n, k), or a collection of
-            label names for each row.
+        values: Labels. Classes are (n,), and numbers (n,) or (n, k). Several labels are 0 or 1,
+            (n, k), or a collection of label names for each row.
         what: Their name in error messages.
         kind: What they are; None leaves that to the labels. Floats of many values are then
             numbers. Rows of 0 and 1, not all with a single 1, are several labels. All else are

@@ -266,11 +266,9 @@ class DatasetSplit:
 
     def item(self, row: int) -> Item:
         """Return an item, or why it cannot be read. Nothing is raised: processes hand it on."""
-        try:
-            # NOTE: a value, as a DataLoader would wrap what its process raises into a new text.
-            found = self.dataset[row]
-        except Exception as error:  # the dataset is the user's, and raises whatever it likes
-            return Unreadable(row, f"{type(error).__name__}: {error}")
+        found = read_item(self.dataset, row)
+        if isinstance(found, Unreadable):
+            return found
         if not isinstance(found, tuple | list) or len(found) != 2:
             return Unreadable(row, f"a {type(found).__name__}, not a pair of inputs and target")
         return row, (found[0], found[1])
@@ -286,6 +284,15 @@ class DatasetSplit:
                 # The first axis is the size of the sample, and says nothing about the items.
                 yield f"{name} {shape[1:]} {dtype}".lstrip().encode()
             yield from _numbers(part)
+
+
+def read_item(dataset: MapStyle, row: int) -> Any:
+    """Return what a dataset gives for a number, or why it cannot be read. Nothing is raised."""
+    try:
+        # NOTE: a value, as a DataLoader would wrap what its process raises into a new text.
+        return dataset[row]
+    except Exception as error:  # the dataset is the user's, and raises whatever it likes
+        return Unreadable(row, f"{type(error).__name__}: {error}")
 
 
 SplitLike: TypeAlias = Split | DatasetSplit

@@ -51,9 +51,8 @@ def from_arrays(
             with 1, 3 or 4 channels, (n, channels, height, width) or (n, height, width, channels).
             If both the second and the last axis could be channels, the second is taken. Integers
             from 0 to 255 stay uint8, bools become 0 and 255, and other numbers become float32.
-        y: Labels. Classes (n,) are integers, strings, bools or whole floats, numbered in sorted
-            order. Numbers to predict are (n,) or (n, k). Several labels are 0 or 1, (n, k), or a
-            list of names for each image.
+        y: Labels. Classes (n,) are integers, strings, bools or whole floats. Numbers to predict
+            are (n,) or (n, k). Several labels are 0 or 1, (n, k), or lists of names.
         name: How past tasks and reports call the task.
         x_test: Images of the test split; by default a part of `x`.
         y_test: Labels of `x_test`.
@@ -61,15 +60,14 @@ def from_arrays(
         y_val: Labels of `x_val`.
         classes: Names of the classes if labels are indices; by default the labels themselves. For
             other kinds the names of the k columns.
-        kind: "classification", "regression" or "multilabel", where `y` leaves it open. By itself
-            `y` is numbers to predict if it has fractions and more than 20 values, or is (n, k)
-            with others than 0 and 1. It is several labels if it is 0 and 1, (n, k).
+        kind: "classification", "regression" or "multilabel". By default `y` is numbers to predict
+            if it has fractions and more than 20 values, or is (n, k) with others than 0 and 1. It
+            is several labels if it is 0 and 1, (n, k), or lists of names. Else it is classes.
         groups: Groups (n,) of `x`, such as patients: all images of one group get into one split.
         times: Times (n,) of `x`, as numbers or dates. The latest images become the test split,
             and those before them the validation split.
-        metric: A metric of your own, or the name of one: see ``named`` in
-            :mod:`surrogate_nas.domains.classification`, ``regression`` and ``multilabel`` there.
-            By default it is "accuracy", "rmse" or "mean_average_precision", by the kind.
+        metric: A metric of your own, or the name of one of the kind, see ``docs/data.md``. By
+            default it is "accuracy", "rmse" or "mean_average_precision".
         validation_share: Share of the rows of `x` that becomes the validation split.
         test_share: Share of the rows of `x` that becomes the test split.
         flip: Whether augmentation may mirror images: right for photos, wrong for digits.
@@ -81,37 +79,39 @@ def from_arrays(
         TaskError: The data, the labels, the groups, the times or the shares are unusable.
         MetricError: The metric is unknown, or undefined on the validation or the test split.
     """
-    arrays = {"train": _read(x, y, "x", "y")}
-    labels = {"train": y}
-    for part, its_x, its_y in (("val", x_val, y_val), ("test", x_test, y_test)):
-        if its_x is not None or its_y is not None:
-            arrays[part] = _read(its_x, its_y, f"x_{part}", f"y_{part}")
-            labels[part] = its_y
+    given = {"train": (x, y), "val": (x_val, y_val), "test": (x_test, y_test)}
+    making = Making(name=name, classes=classes, groups=groups, times=times)
+    options = Options(
+        kind=kind,
+        metric=metric,
+        validation_share=validation_share,
+        test_share=test_share,
+        flip=flip,
+        class_weights=class_weights,
+        seed=seed,
+    )
+    return make_task(_parts(given), making, options)
+
+
+def _parts(given: dict[str, tuple[Any, Any]]) -> dict[str, Part]:
+    """Return the parts that are given, with images of one type and scale."""
+    arrays = {
+        part: _read(x, y, _argument("x", part), _argument("y", part))
+        for part, (x, y) in given.items()
+        if part == "train" or x is not None or y is not None
+    }
     pixel_type = common_type(list(arrays.values()))
     if len(arrays) > 1:
         require_one_scale({_argument("x", part): images for part, images in arrays.items()})
-    parts = {
+    return {
         part: Part(
             ArrayStore(images, pixel_type),
             np.arange(len(images)),
-            labels[part],
+            given[part][1],
             _argument("y", part),
         )
         for part, images in arrays.items()
     }
-    return make_task(
-        parts,
-        Making(name=name, classes=classes, groups=groups, times=times),
-        {
-            "kind": kind,
-            "metric": metric,
-            "validation_share": validation_share,
-            "test_share": test_share,
-            "flip": flip,
-            "class_weights": class_weights,
-            "seed": seed,
-        },
-    )
 
 
 def _argument(letter: str, part: str) -> str:

@@ -27,7 +27,7 @@ from surrogate_nas.domains.images.image_files import (
     require_one_size,
     stacked,
 )
-from surrogate_nas.domains.images.listing import ImageRow
+from surrogate_nas.domains.images.listing import ImageRow, LeftOut
 from surrogate_nas.domains.images.stores import ArrayStore, DecodedStore, ImageStore
 from surrogate_nas.domains.images.working_copy import CopySpec, open_copy
 from surrogate_nas.errors import TaskError
@@ -66,7 +66,7 @@ def refuse_unreadable(names: Sequence[str]) -> None:
 @final
 @dataclass
 class ImageFiles:
-    """Image files of a data set, of which headers are read only where they must be.
+    """Image files of a data set. Their headers are read only where that is needed.
 
     Args:
         root: Folder of the files.
@@ -101,11 +101,14 @@ class ImageFiles:
         require_one_size(found)
         return found
 
-    def moving(self) -> list[ImageRow]:
-        """Return the images that others follow in their files."""
-        may_move = [row for row in self.rows if row.name.lower().endswith(_MOVING)]
-        headers = {row: header_of(self.root / row.name) for row in may_move}
-        return [row for row, header in headers.items() if header and header.is_animated]
+    def leave_out(self, left_out: LeftOut) -> None:
+        """Count the files whose first image others follow."""
+        for row in self.rows:
+            if row.name.lower().endswith(_MOVING):
+                path = self.root / row.name
+                header = header_of(path)
+                if header is not None and header.is_animated:
+                    left_out.add("animated or of several pages, beyond their first image", path)
 
 
 def in_memory(files: ImageFiles, *, is_skipping: bool) -> tuple[list[ImageRow], Stores, list[str]]:
@@ -146,7 +149,7 @@ def on_demand(
     Args:
         files: The files.
         place: Folder of working copies; None keeps none.
-        is_skipping: Whether all files are tried now, and those that cannot be read are skipped.
+        is_skipping: Whether all files are tried now, and unreadable ones are skipped.
     """
     root, rows = files.root, files.rows
     names = [row.name for row in rows]

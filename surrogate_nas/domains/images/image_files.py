@@ -151,8 +151,9 @@ def pixels_of(file: Path, image_size: Size | None, fit: FitName = "crop") -> Pix
 def fitted(image: Image.Image, size: Size, fit: FitName) -> Image.Image:
     """Return an image at a size (height, width).
 
-    "crop" scales it until the shorter side fits, and cuts out the center. "pad" scales it until
-    the longer side fits, and adds black edges. "stretch" scales both sides on their own.
+    With "crop" the shorter side is scaled to fit, and the center is cut out. With "pad" the longer
+    side is scaled to fit, and black edges are added. With "stretch" each side is scaled on its
+    own.
     """
     from PIL import Image, ImageOps
 
@@ -233,7 +234,7 @@ def span_of(image: Pixels, name: str) -> tuple[float, float]:
 
 
 def mixed_pixels(wide: str, narrow: str) -> TaskError:
-    """Return the error for files of which only some have 32 bits a pixel, with one of each."""
+    """Return the error for files of both kinds of pixels, with one of each."""
     return TaskError(
         expected="pixels of one kind in all images",
         got=f"32 bits a pixel in {wide}, a byte a channel in {narrow}",

@@ -246,7 +246,7 @@ def _column(table: Table, name: str) -> Sequence[str]:
 
 
 def _target_columns(table: Table, columns: Columns, others: Sequence[str]) -> list[str]:
-    """Return the columns of the labels: those that are given, the usual one, or all others."""
+    """Return the columns of the labels: the given ones, the usual one, or all others."""
     given = [columns.target] if isinstance(columns.target, str) else list(columns.target or ())
     if len(given) == 1 and given[0] not in table and "," in given[0]:
         given = [name.strip() for name in given[0].split(",")]  # as the command line has several

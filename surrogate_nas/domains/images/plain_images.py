@@ -83,7 +83,7 @@ def classify_script(input_shape: tuple[int, int, int], fit: FitName = "stretch")
 
 
 def _reading(input_shape: tuple[int, int, int], fit: FitName) -> str | None:
-    """Return the lines that read an image file; None if no mode has so many channels."""
+    """Return the lines that read an image file; None if no mode has its channels."""
     channels, height, width = input_shape
     mode = _MODES.get(channels)
     if mode is None:

@@ -72,7 +72,7 @@ class _StoredImages(BatchDataset):
 
     Args:
         store: All images.
-        rows: Numbers (m,) of those that belong here.
+        rows: Numbers (m,) of the images that belong here.
         targets: Their targets, (m, ...).
     """
 
@@ -224,7 +224,7 @@ class DecodedStore(ImageStore):
         return self._copy is not None and bool(self._copy.has(rows).all())
 
     def read(self, rows: IntArray) -> torch.Tensor:
-        """Return images from the working copy, and decode those that it lacks."""
+        """Return images from the working copy, and decode the missing ones."""
         images = np.empty((len(rows), *self._decoder.shape[1:]), dtype=self.pixel_type)
         is_kept = self._copy is not None and self._copy.has(rows).all()
         if not (is_kept and self._copy is not None and self._copy.read(rows, images)):
@@ -241,6 +241,11 @@ class DecodedStore(ImageStore):
             for row in rows[~self._copy.has(rows)].tolist()
         ]
         return None if all(kept) else self.read(rows)
+
+    def keep(self, row: int, image: Array) -> None:
+        """Add an image (height, width, channels) to the working copy, if there is one."""
+        if self._copy is not None:
+            self._copy.write(row, image)
 
     def _fill(self, images: Array, rows: IntArray) -> None:
         """Read the images that the working copy has, and decode and add the others."""

@@ -3,8 +3,7 @@
 A copy is a folder of three files. ``pixels.npy`` has all images in NumPy's own form, (n, height,
 width, channels), so that ``numpy.load`` can map it. ``state`` has a byte for each image: 1 where
 it has been written. ``about.json`` says what the copy is of. Any number of processes may read and
-fill one copy: an image is decoded to the same bytes by all of them, and its byte of state is
-written after it.
+fill one copy. All of them decode an image to the same bytes, and write its byte of state after it.
 
 NOTE: files are read and written at positions, and not through a mapping. A mapped file that
 another program cuts off would end the process, and its pages would count as memory of the process.
