@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -106,3 +107,6 @@ def _begin_worker(_number: int) -> None:
     # A loader ends its processes by SIGTERM, which the training's handler would make an error.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
+    # NOTE: what the process has inherited is no garbage. Else it is looked through again and
+    # again, and its memory is copied.
+    gc.freeze()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from surrogate_nas.arrays import Array, IntArray
 from surrogate_nas.domains.images.image_files import (
     MOST_PIXELS,
     FitName,
+    Pixels,
     Size,
     by_span,
     pixels_of,
@@ -22,6 +24,8 @@ from surrogate_nas.domains.images.image_files import (
 from surrogate_nas.domains.images.stores import Decoder
 from surrogate_nas.errors import TaskError
 
+_READ_AT_ONCE = 2**26
+"""Largest size in bytes of a file that is read as a whole before it is decoded."""
 VERSION = 1
 """Number of the way from files to pixels. Working copies of another number are not read."""
 
@@ -89,10 +93,7 @@ class FileDecoder(Decoder):
     def decode(self, row: int) -> Array:
         """Return the image of a file."""
         name = self._names[row]
-        self._require_same(row)
-        pixels = pixels_of(Path(self._root, name), self._size, self._fit)
-        if pixels is None:
-            raise unreadable(name)
+        pixels = self._pixels(row)
         if (pixels.dtype != np.uint8) != (self._span is not None):
             raise self._changed(name, "another kind of pixels")
         image = pixels if self._span is None else by_span(pixels, self._span)
@@ -101,7 +102,7 @@ class FileDecoder(Decoder):
         elif self.shape[3] == 1:
             raise self._changed(name, "colors")
         # A grey image among coloured ones gets three equal channels.
-        return np.broadcast_to(image, self.shape[1:])
+        return image if image.shape == self.shape[1:] else np.broadcast_to(image, self.shape[1:])
 
     def span_of(self, row: int) -> tuple[float, float]:
         """Return the smallest and the largest pixel of a file.
@@ -109,18 +110,28 @@ class FileDecoder(Decoder):
         Raises:
             TaskError: It cannot be read, or has pixels that are not finite.
         """
+        return span_of(self._pixels(row), self._names[row])
+
+    def _pixels(self, row: int) -> Pixels:
+        """Return the pixels of a file that is still what was listed."""
         name = self._names[row]
-        pixels = pixels_of(Path(self._root, name), self._size, self._fit)
+        try:
+            with open(os.path.join(self._root, name), "rb", buffering=0) as file:
+                found = os.fstat(file.fileno())
+                stamp = [found.st_size, found.st_mtime_ns]
+                if stamp != self._stamps[row].tolist():
+                    raise self._changed(name, "another file")
+                # NOTE: read at once, as Pillow reads a small file in forty steps.
+                is_small = found.st_size <= _READ_AT_ONCE
+                source = io.BytesIO(file.read()) if is_small else file
+                pixels = pixels_of(source, self._size, self._fit)
+        except FileNotFoundError as error:
+            raise self._changed(name, "nothing") from error
+        except OSError:
+            pixels = None
         if pixels is None:
             raise unreadable(name)
-        return span_of(pixels, name)
-
-    def _require_same(self, row: int) -> None:
-        """Refuse a file that is no longer what was listed."""
-        name = self._names[row]
-        wanted, found = tuple(self._stamps[row].tolist()), _stamp(self._root, name)
-        if found != wanted:
-            raise self._changed(name, "nothing" if found[0] < 0 else "another file")
+        return pixels
 
     def _changed(self, name: str, found: str) -> TaskError:
         return TaskError(

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, final
 
 import numpy as np
 
@@ -45,6 +45,10 @@ _WIDE_MODES = ("I", "F")
 """Pillow's modes with 32 bits a pixel."""
 _GREY_MODES = ("1", "L", "LA", "La")
 """Pillow's modes with a byte or a bit a pixel, and maybe transparency."""
+_EXIF_KEYS = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})
+"""What Pillow finds in files that may say how the camera was held."""
+_EXIF_FORMATS = ("TIFF", "MPO")
+"""Formats that may say it elsewhere."""
 _TURNED = 5
 """The first of the orientations, 5 to 8, that turn an image by a quarter."""
 MOST_PIXELS = 2**25
@@ -115,11 +119,13 @@ def header_of(file: Path) -> Header | None:
     return Header(size, is_wide or mode.startswith("I;16") or mode in _GREY_MODES, is_wide, moves)
 
 
-def pixels_of(file: Path, image_size: Size | None, fit: FitName = "crop") -> Pixels | None:
+def pixels_of(
+    file: str | Path | IO[bytes], image_size: Size | None, fit: FitName = "crop"
+) -> Pixels | None:
     """Read the first image of a file; None if that is impossible.
 
     Args:
-        file: The file.
+        file: The file, by its path or open.
         image_size: Height and width that the image gets; None keeps its own.
         fit: How it gets them, see :func:`fitted`.
     """
@@ -129,11 +135,11 @@ def pixels_of(file: Path, image_size: Size | None, fit: FitName = "crop") -> Pix
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
             with Image.open(file, formats=_FORMATS) as opened:
-                if image_size is not None:
+                side = 0 if image_size is None else 2 * max(image_size)
+                if side and min(opened.size) >= 2 * side:
                     # NOTE: a JPEG can be decoded at a fraction of its size, in a fraction of the
                     # time. Other formats ignore the request. Twice the wanted size leaves the
                     # details that the resizing averages.
-                    side = 2 * max(image_size)
                     opened.draft(None, (side, side))
                 if opened.width * opened.height > MOST_PIXELS:
                     return None
@@ -142,8 +148,8 @@ def pixels_of(file: Path, image_size: Size | None, fit: FitName = "crop") -> Pix
                 if image_size is not None:
                     image = fitted(image, image_size, fit)
                 if image.mode in _WIDE_MODES:
-                    return np.array(image, dtype=np.float64)
-                return np.array(image, dtype=np.uint8)
+                    return np.asarray(image, dtype=np.float64)
+                return np.asarray(image, dtype=np.uint8)
     except (*_UNREADABLE, Image.DecompressionBombError):
         return None
 
@@ -171,7 +177,9 @@ def as_plain(image: Image.Image) -> Image.Image:
     """Return an image of any mode upright: as L or RGB, a byte a channel, or still as I or F."""
     from PIL import Image, ImageOps
 
-    if image.getexif().get(_ORIENTATION, 1) > 1:
+    # NOTE: to read the EXIF takes as long as a small image, and most files have none.
+    has_exif = image.format in _EXIF_FORMATS or not _EXIF_KEYS.isdisjoint(image.info)
+    if has_exif and image.getexif().get(_ORIENTATION, 1) > 1:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         # NOTE: Pillow's own conversion would cut 16 bits off at 255.

@@ -136,6 +136,7 @@ class WorkingCopy:
         self._start = os.fstat(self._pixels).st_size - spec.shape[0] * spec.row_bytes
         self._known: Array = np.zeros(spec.shape[0], dtype=np.uint8)
         self._can_write = True
+        self._row_bytes = spec.row_bytes
         weakref.finalize(self, _close, (self._pixels, self._state), os.getpid(), spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -162,7 +163,7 @@ class WorkingCopy:
             False if the file is damaged.
         """
         flat = memoryview(images.reshape(-1).view(np.uint8).data)
-        size, before = self.spec.row_bytes, 0
+        size, before = self._row_bytes, 0
         # Images that follow each other are read at once.
         for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
             part = flat[before : before + len(run) * size]
@@ -177,7 +178,7 @@ class WorkingCopy:
             return False
         try:
             data = memoryview(np.ascontiguousarray(image).reshape(-1).view(np.uint8).data)
-            _write(self._pixels, data, self._start + row * self.spec.row_bytes)
+            _write(self._pixels, data, self._start + row * self._row_bytes)
             # NOTE: only now, so that no process reads an image that is half written.
             _write(self._state, memoryview(b"\x01"), row)
         except OSError as error:
