@@ -30,7 +30,7 @@ def part_named(name: str) -> str | None:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageRow:
     """One image of a data set.
 

@@ -268,11 +268,11 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def _clean(spec: CopySpec) -> None:
     """Delete copies that are of no more use: replaced, forgotten, or of a process that is gone."""
-    for folder in Path(spec.place).iterdir():
+    for folder in set(Path(spec.place).iterdir()) - {spec.folder}:
         with contextlib.suppress(OSError):
             about = _about(folder)
             owner = about.get("owner")
-            is_replaced = about.get("origin") == spec.origin and folder != spec.folder
+            is_replaced = about.get("origin") == spec.origin
             is_old = time.time() - (folder / _ABOUT).stat().st_mtime > _KEPT_SECONDS
             is_left = isinstance(owner, int) and not (
                 about.get("boot") == _boot() and _is_alive(owner)
