@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from surrogate_nas.task import DatasetSplit
 from surrogate_nas.tasks import from_folder
 
 
@@ -39,5 +40,6 @@ def on_demand(folder: Path, **options: Any) -> Any:
         patch.setattr("surrogate_nas.domains.images.folder.IN_MEMORY_BYTES", 100)
         task = from_folder(folder, **{"image_size": 8, **options})
     for split in (task.train, task.validation, task.test):
+        assert isinstance(split, DatasetSplit)
         split.n_workers = 0
     return task

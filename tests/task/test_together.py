@@ -63,10 +63,8 @@ def test_a_whole_is_at_hand_where_its_parts_are() -> None:
     one, two = Kept(2), Kept(2)
     both = together([DatasetSplit(one), DatasetSplit(two)])
     assert isinstance(both, DatasetSplit)
-    assert not both.is_at_hand
-    assert both.decode(torch.arange(4)) is None
+    assert [both.is_at_hand, both.decode(torch.arange(4)), both.is_at_hand] == [False, None, True]
     assert one.decoded == two.decoded == [0, 1]
-    assert both.is_at_hand
     with pytest.raises(TaskError, match="whose targets are tensors in memory"):
         both.targets  # noqa: B018
 

@@ -281,10 +281,10 @@ def _explained(features: FloatArray, targets: FloatArray) -> dict[str, float]:
     half = (len(targets) + 1) // 2
     unseen = targets[half:]
     around = unseen - targets[:half].mean(axis=0)
-    variance = (around**2).mean(axis=0)
-    known = variance > 0
-    if not len(unseen) or not known.any():
+    known = (around != 0).any(axis=0)
+    if not known.any():
         return {"ridge_skill": 0.0, "neighbor_skill": 0.0}
+    variance = (around**2).mean(axis=0)
     std = features[:half].std(axis=0)
     scaled = (features - features[:half].mean(axis=0)) / np.where(std > 1e-12, std, 1.0)
     by_ridge = Ridge(alpha=1.0).fit(scaled[:half], targets[:half]).predict(scaled[half:])

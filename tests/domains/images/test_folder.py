@@ -416,7 +416,12 @@ def test_a_large_photo_is_decoded_at_a_fraction_of_its_size(
 ) -> None:
     sizes: list[tuple[int, int]] = []
     usual = image_files.fitted
-    monkeypatch.setattr(image_files, "fitted", lambda i, *a: sizes.append(i.size) or usual(i, *a))
+
+    def watched(image: Any, *arguments: Any) -> Any:
+        sizes.append(image.size)
+        return usual(image, *arguments)
+
+    monkeypatch.setattr(image_files, "fitted", watched)
     Image.new("L", (640, 480), 99).save(folder / "cat" / "photo.jpg")
     from_folder(folder, image_size=20)
     # Of the scales 1, 1/2, 1/4 and 1/8 the last one that leaves twice the wanted size.

@@ -196,7 +196,7 @@ def test_unusable_columns_are_refused(folder: Path) -> None:
 def test_columns_need_a_table(folder: Path, argument: str) -> None:
     save(folder / "other" / "0.png", photo(9, (8, 8)))
     with pytest.raises(TaskError, match=f"which has the column of {argument}"):
-        from_folder(folder, **{argument: "x"})
+        load(folder, **{argument: "x"})
 
 
 def test_missing_files_are_skipped_if_that_is_wanted(folder: Path) -> None:
