@@ -9,6 +9,7 @@ from surrogate_nas import domains
 if TYPE_CHECKING:
     from surrogate_nas.domains.images.arrays import digits as digits
     from surrogate_nas.domains.images.arrays import from_arrays as from_arrays
+    from surrogate_nas.domains.images.datasets import from_dataset as from_dataset
     from surrogate_nas.domains.images.files import from_npz as from_npz
     from surrogate_nas.domains.images.folder import from_folder as from_folder
     from surrogate_nas.domains.images.images import ImageTask as ImageTask

@@ -43,6 +43,15 @@ def _nothing_left_to_publish() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _a_cache_of_its_own(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep what can be made again apart from what the user of this machine has."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("SURROGATE_NAS_CACHE", str(folder))
+
+
+@pytest.fixture(autouse=True)
 def _processes_are_measured_as_tests(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

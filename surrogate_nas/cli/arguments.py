@@ -88,10 +88,9 @@ def add_data(
     known = ", ".join(domain.metric_names)
     data.add_argument(
         "--metric",
-        default=None if of_study else domain.metric,
         metavar="NAME",
         help=(f"one of {known}; " if known else "")
-        + f"default: {_AS_IN_STUDY if of_study else domain.metric}",
+        + f"default: {_AS_IN_STUDY if of_study else f'{domain.metric}, where it fits the data'}",
     )
     for option in domain.options:
         how: dict[str, Any] = {"metavar": option.metavar, "type": _KINDS[option.kind]}
@@ -187,7 +186,9 @@ def task(arguments: argparse.Namespace) -> sn.Task:
     options = {name: value for name, value in given.items() if value is not None}
     # NOTE: without --domain, data of another domain are refused with the names of all.
     chosen = None if arguments.domain == domains.DEFAULT else arguments.domain
-    return sn.tasks.load(arguments.data, domain=chosen, metric=arguments.metric, **options)
+    # Which metric is the usual one may depend on the data.
+    metric = {} if arguments.metric is None else {"metric": arguments.metric}
+    return sn.tasks.load(arguments.data, domain=chosen, **metric, **options)
 
 
 def space(arguments: argparse.Namespace) -> sn.SearchSpace:

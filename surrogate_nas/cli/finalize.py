@@ -108,7 +108,7 @@ def _task(
     recorded = study.user_attrs.get(attributes.METRIC)
     if arguments.metric is not None and isinstance(recorded, str):
         _require_same(study, "--metric", recorded, arguments.metric)
-    merged.metric = recorded or arguments.metric or domains.named(merged.domain).metric
+    merged.metric = recorded or arguments.metric
     for option in domains.named(merged.domain).options:
         own = vars(begun).get(option.argument) if begun else None
         given = vars(arguments).get(option.argument)

@@ -64,7 +64,9 @@ def in_options(text: str, domain: Domain | None) -> str:
 
     # NOTE: an argument inside of a call stays, as the call is Python's.
     text = re.sub(rf"(?<![\w.'\"`(-])\b({names})={_VALUE}", given, text)
-    text = re.sub(rf"\banother ({names})\b", lambda found: f"another {flags[found[1]]}", text)
+    # NOTE: an option may have an ordinary word as its name, as in "a file of another kind".
+    clear = "|".join(name for name in flags if name in _FLAGS or "_" in name)
+    text = re.sub(rf"\banother ({clear})\b", lambda found: f"another {flags[found[1]]}", text)
     with_stroke = "|".join(name for name in flags if "_" in name)
     bare = rf"(?<![\w.'\"`=(/-])\b({with_stroke})\b(?![\w'\"`=(-])"
     return re.sub(bare, lambda found: flags[found[1]], text)

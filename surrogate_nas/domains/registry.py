@@ -66,7 +66,8 @@ class Domain:
         metric_names: Names of all metrics, for help that imports none of them.
         limits: Names of the numbers that its ready spaces count, and that may have a limit.
         load: Place of a function that makes a task from the path of a file or folder. It takes
-            ``metric``, ``name`` and the arguments of `options` as keywords.
+            ``metric``, ``name`` and the arguments of `options` as keywords, and has a default for
+            each of them.
         options: Arguments of the command line for the loader.
         extra: Extra of this package that it needs; None if it needs none.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, final
@@ -25,6 +26,49 @@ class MapStyle(Protocol):
 
     def __getitem__(self, index: int, /) -> Any:
         """Return an item: its raw inputs and its target."""
+
+
+class BatchDataset(abc.ABC):
+    """A map-style dataset that reads many items at once, such as rows of a file.
+
+    Items may be decoded once and kept by the dataset. Then worker processes decode what is not at
+    hand, and later batches need no process.
+    """
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    @abc.abstractmethod
+    def take(self, rows: torch.Tensor) -> Batch:
+        """Return inputs and targets of some items, by their numbers (n,).
+
+        Raises:
+            TaskError: An item cannot be read.
+        """
+
+    @property
+    @abc.abstractmethod
+    def is_at_hand(self) -> bool:
+        """Whether all items can be read without decoding."""
+
+    def decode(self, rows: torch.Tensor) -> Batch | None:
+        """Return the same as :meth:`take` in a worker process.
+
+        None says that the training's process now finds these items at hand, and spares the way
+        of the batch from process to process.
+
+        Raises:
+            TaskError: An item cannot be read.
+        """
+        return self.take(rows)
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return an item: its inputs and its target."""
+        inputs, targets = self.take(torch.tensor([index]))
+        return tensors.apply(lambda one: one[0], inputs), tensors.apply(
+            lambda one: one[0], targets
+        )
 
 
 @final
@@ -104,14 +148,22 @@ class DatasetSplit:
             numbers, or dicts of these by name, of the same shapes for all items.
         n_workers: Number of processes that decode; 0 decodes in the process that trains, and None
             takes one for each available core, at most four.
+        targets: Targets of all items, (n, ...), where they are known without decoding.
 
     Raises:
-        TaskError: The dataset has no length or no items, or the number of workers is negative.
+        TaskError: The dataset has no length or no items, the number of workers is negative, or
+            the targets are those of another number of items.
     """
 
-    def __init__(self, dataset: MapStyle, n_workers: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: MapStyle,
+        n_workers: int | None = None,
+        targets: AnyTensors | None = None,
+    ) -> None:
         self.dataset = dataset
         self.n_workers = n_workers
+        self._targets = targets
         if n_workers is not None and n_workers < 0:
             raise TaskError(
                 expected="n_workers of at least 0",
@@ -132,6 +184,12 @@ class DatasetSplit:
                 got=f"an empty {type(dataset).__name__}",
                 fix="check how its items were listed",
             )
+        if targets is not None and tensors.row_counts(targets) != {self._length}:
+            raise TaskError(
+                expected=f"targets of all {self._length} items",
+                got=f"targets of {_counted(targets)}",
+                fix="give each item its target",
+            )
 
     def __len__(self) -> int:
         return self._length
@@ -150,12 +208,24 @@ class DatasetSplit:
 
     @property
     def targets(self) -> AnyTensors:
-        """Refuse: the targets are not in memory.
+        """Targets of all items (n, ...), if they were given.
 
         Raises:
-            TaskError: Always.
+            TaskError: They are not in memory.
         """
-        raise self._not_in_memory("targets")
+        if self._targets is None:
+            raise self._not_in_memory("targets")
+        return self._targets
+
+    @property
+    def knows_targets(self) -> bool:
+        """Whether the targets of all items are in memory."""
+        return self._targets is not None
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether all items can be read without decoding, so that no process has to."""
+        return isinstance(self.dataset, BatchDataset) and self.dataset.is_at_hand
 
     def _not_in_memory(self, what: str) -> TaskError:
         return TaskError(
@@ -180,15 +250,25 @@ class DatasetSplit:
         Raises:
             TaskError: An item cannot be read, or differs from the others in shape.
         """
+        if isinstance(self.dataset, BatchDataset):
+            return self.dataset.take(rows)
         return joined([self.item(row) for row in rows.tolist()])
+
+    def decode(self, rows: torch.Tensor) -> Batch | None:
+        """Return the same as :meth:`take`, or None where it now finds these rows at hand.
+
+        Raises:
+            TaskError: An item cannot be read, or differs from the others in shape.
+        """
+        if isinstance(self.dataset, BatchDataset):
+            return self.dataset.decode(rows)
+        return self.take(rows)
 
     def item(self, row: int) -> Item:
         """Return an item, or why it cannot be read. Nothing is raised: processes hand it on."""
-        try:
-            # NOTE: a value, as a DataLoader would wrap what its process raises into a new text.
-            found = self.dataset[row]
-        except Exception as error:  # the dataset is the user's, and raises whatever it likes
-            return Unreadable(row, f"{type(error).__name__}: {error}")
+        found = read_item(self.dataset, row)
+        if isinstance(found, Unreadable):
+            return found
         if not isinstance(found, tuple | list) or len(found) != 2:
             return Unreadable(row, f"a {type(found).__name__}, not a pair of inputs and target")
         return row, (found[0], found[1])
@@ -196,12 +276,23 @@ class DatasetSplit:
     def facts(self) -> Iterator[bytes]:
         """Yield what tells this part of a data set from others: its length and a sample."""
         inputs, targets = self.take(evenly(len(self)))
+        if self._targets is not None:
+            yield from _numbers(self._targets)
         yield f"{len(self)} items".encode()
         for part in (inputs, targets):
             for name, shape, dtype in sorted(tensors.facts(part), key=lambda one: one[0]):
                 # The first axis is the size of the sample, and says nothing about the items.
                 yield f"{name} {shape[1:]} {dtype}".lstrip().encode()
             yield from _numbers(part)
+
+
+def read_item(dataset: MapStyle, row: int) -> Any:
+    """Return what a dataset gives for a number, or why it cannot be read. Nothing is raised."""
+    try:
+        # NOTE: a value, as a DataLoader would wrap what its process raises into a new text.
+        return dataset[row]
+    except Exception as error:  # the dataset is the user's, and raises whatever it likes
+        return Unreadable(row, f"{type(error).__name__}: {error}")
 
 
 SplitLike: TypeAlias = Split | DatasetSplit
@@ -266,14 +357,11 @@ def _odd_one(read: Sequence[tuple[int, tuple[Any, Any]]]) -> tuple[int, str]:
     return read[0][0], ""
 
 
-def evenly(length: int) -> torch.Tensor:
-    """Return the row numbers, at most 64 and evenly spaced, that stand for a part."""
-    count = min(length, _SAMPLED_ROWS)
+def evenly(length: int, most: int = 64) -> torch.Tensor:
+    """Return evenly spaced row numbers, 64 or another number of them, that stand for a part."""
+    count = min(length, most)
     # NOTE: in float32 row numbers above 2**24 would be rounded.
     return torch.linspace(0, length - 1, count, dtype=torch.float64).long()
-
-
-_SAMPLED_ROWS = 64
 
 
 def _numbers(part: Tensors) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from surrogate_nas import tensors
 from surrogate_nas.errors import TrainingError
-from surrogate_nas.task import Split, SplitLike, Task
+from surrogate_nas.task import DatasetSplit, Split, SplitLike, Task
 from surrogate_nas.tensors import AnyTensors, Tensors
 from surrogate_nas.training.trainer import Trainer
 
@@ -50,9 +50,9 @@ class TaskTestCase:
 
         Override it where ``predict`` does more with a network than to call it once.
         """
-        inputs = task.prepare(split.inputs)
+        inputs, targets = _rows(split)
         scorer = task.scorer()
-        scorer.update(task.predict(_Returning(outputs), inputs), split.targets)
+        scorer.update(task.predict(_Returning(outputs), task.prepare(inputs)), targets)
         return float(scorer.compute())
 
     def test_it_says_what_it_is(self, task: Task) -> None:
@@ -64,13 +64,13 @@ class TaskTestCase:
         assert all(size >= 1 for size in task.input_shape)
         assert task.shape
         for split in (task.train, task.validation, task.test):
-            assert isinstance(split, Split)
-            assert tensors.words(split.inputs) == tensors.words(task.train.inputs)
+            assert isinstance(split, Split | DatasetSplit)
+            assert tensors.words(_rows(split, 1)[0]) == tensors.words(_rows(task.train, 1)[0])
 
     def test_prepared_inputs_have_the_shape_that_is_said(self, task: Task) -> None:
         """``prepare`` returns finite ``(n, *input_shape)`` and does not change raw inputs."""
         for split in (task.train, task.validation, task.test):
-            raw = tensors.first(split.inputs, _ROWS)
+            raw, _ = _rows(split, _ROWS)
             before = tensors.clone(raw)
             prepared = task.prepare(raw)
             if isinstance(prepared, torch.Tensor) and task.input_shape:
@@ -82,8 +82,8 @@ class TaskTestCase:
     def test_rows_are_prepared_one_by_one(self, task: Task) -> None:
         """``prepare`` treats a row alone as it treats it among others."""
         # NOTE: statistics of a batch would make a prediction depend on the rows beside it.
-        together = task.prepare(tensors.first(task.train.inputs, _ROWS))
-        alone = task.prepare(tensors.first(task.train.inputs, 1))
+        together = task.prepare(_rows(task.train, _ROWS)[0])
+        alone = task.prepare(_rows(task.train, 1)[0])
         torch.testing.assert_close(alone, tensors.first(together, 1))
 
     def test_the_example_is_prepared_inputs(self, task: Task) -> None:
@@ -115,7 +115,7 @@ class TaskTestCase:
         """``loss`` is a finite scalar with a finite gradient."""
         # Outputs take the place of a network, so that the loss alone is tested.
         outputs = _with_gradient(self.outputs(task, task.validation))
-        loss = task.loss(outputs, task.validation.targets, smoothing)
+        loss = task.loss(outputs, _rows(task.validation)[1], smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         assert loss.shape == ()
         assert math.isfinite(loss.item())
@@ -128,7 +128,8 @@ class TaskTestCase:
         """``loss``, ``score`` and ``direction`` agree: less loss means a better score."""
         # NOTE: outputs are optimized directly, without a network. So a metric with the wrong
         # direction is found before a study maximizes an error.
-        split: Split = getattr(task, part)
+        split: SplitLike = getattr(task, part)
+        _, targets = _rows(split)
         outputs = self.outputs(task, split)
         before = self.score(task, split, outputs)
         improved = _with_gradient(tensors.clone(outputs))
@@ -136,7 +137,7 @@ class TaskTestCase:
         optimizer = torch.optim.Adam(free, lr=0.1)
         for _ in range(_STEPS):
             optimizer.zero_grad()
-            task.loss(improved, split.targets, 0.0).backward()  # type: ignore[no-untyped-call]
+            task.loss(improved, targets, 0.0).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         after = self.score(task, split, tensors.on_cpu(improved))
         gain = after - before if task.direction == "maximize" else before - after
@@ -153,10 +154,11 @@ class TaskTestCase:
         """``scorer`` gives the same number for a split as a whole and in parts."""
         split, outputs = task.validation, self.outputs(task, task.validation)
         whole, parts = task.scorer(), task.scorer()
-        found = task.predict(_Returning(outputs), task.prepare(split.inputs))
-        whole.update(found, split.targets)
+        inputs, targets = _rows(split)
+        found = task.predict(_Returning(outputs), task.prepare(inputs))
+        whole.update(found, targets)
         half = (len(split) + 1) // 2
-        pairs = zip(tensors.split(found, half), tensors.split(split.targets, half), strict=True)
+        pairs = zip(tensors.split(found, half), tensors.split(targets, half), strict=True)
         for pair in pairs:
             parts.update(*pair)
         assert math.isclose(float(parts.compute()), float(whole.compute()), rel_tol=1e-6)
@@ -165,7 +167,7 @@ class TaskTestCase:
         """``merged`` trains on both splits, and differs in nothing else."""
         merged = task.merged()
         assert len(merged.train) == len(task.train) + len(task.validation)
-        assert _are_equal(merged.test.targets, task.test.targets)
+        assert _are_equal(_rows(merged.test)[1], _rows(task.test)[1])
         assert merged.name == task.name
         assert (merged.metric.name, merged.direction) == (task.metric.name, task.direction)
         assert merged.classes == task.classes
@@ -190,7 +192,7 @@ class TaskTestCase:
         module = task.preparation()
         if module is None:
             pytest.skip("preparation() is None: an exported network takes prepared inputs")
-        raw = tensors.first(task.test.inputs, _ROWS)
+        raw, _ = _rows(task.test, _ROWS)
         torch.testing.assert_close(tensors.call(module, raw), task.prepare(raw))
 
     def test_scripts_are_python(self, task: Task) -> None:
@@ -228,10 +230,13 @@ class _Returning(nn.Module):
 
 def _batch(task: Task) -> tuple[Tensors, Tensors]:
     """Return a prepared batch of the training split and its targets."""
-    inputs, targets = (
-        tensors.first(part, _ROWS) for part in (task.train.inputs, task.train.targets)
-    )
+    inputs, targets = _rows(task.train, _ROWS)
     return task.prepare(inputs), targets
+
+
+def _rows(split: SplitLike, most: int | None = None) -> tuple[AnyTensors, AnyTensors]:
+    """Return raw inputs and targets of a split, or of its first rows."""
+    return split.take(torch.arange(len(split))[:most])
 
 
 def _are_equal(one: Tensors, two: Tensors) -> bool:

@@ -20,8 +20,8 @@ import torch
 
 from surrogate_nas import tensors
 from surrogate_nas.task import DatasetSplit, Split, SplitLike, Task
+from surrogate_nas.task.decoding import decoded
 from surrogate_nas.tensors import AnyTensors, Tensors
-from surrogate_nas.training.decoding import decoded
 
 Batch: TypeAlias = tuple[AnyTensors, AnyTensors]
 """Prepared inputs (n, *input_shape) and targets (n, ...): tensors or named tensors."""
@@ -169,7 +169,7 @@ class Streamed(Source):
 
     def _gathered(self, rows: Sequence[torch.Tensor]) -> Iterator[Callable[[], Batch]]:
         """Yield for each set of rows how to get its batch."""
-        if isinstance(self._split, DatasetSplit):
+        if isinstance(self._split, DatasetSplit) and not self._split.is_at_hand:
             for batch in decoded(self._split, rows):
                 # A partial holds this batch, and a lambda would see the loop's latest one.
                 yield functools.partial(_given, batch)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import surrogate_nas as sn
+from surrogate_nas.domains.images.image_files import pixels_of
 from surrogate_nas.export.folder import Contents, write_folder
 from surrogate_nas.export.record import write_network
 from surrogate_nas.space import Architecture, SearchSpace
@@ -154,3 +155,40 @@ def test_the_script_says_what_the_network_says(tmp_path: Path) -> None:
     said = run(str(folder / "classify.py"), "first.png", folder=tmp_path)
 
     assert said == f"{task.classes[best]} {probabilities[best]:.4f}\n"
+
+
+@pytest.mark.usefixtures("quick_processes", "without_programs")
+@pytest.mark.parametrize(
+    ("kind", "fit"), [("regression", "crop"), ("multilabel", "pad"), ("regression", "stretch")]
+)
+def test_numbers_and_labels_are_predicted_as_by_the_task(
+    tmp_path: Path, kind: Any, fit: Any
+) -> None:
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 200, (60, 17, 13, 3)).astype(np.uint8)
+    numbers = np.random.default_rng(1).normal([9000, -3], [800, 1], (60, 2))
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    values = numbers > numbers.mean(0) if kind == "multilabel" else numbers
+    lines = [f"{k}.png,{float(a)},{float(b)}" for k, (a, b) in enumerate(values)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,price,a {name}", *lines]))
+    Image.fromarray(pixels[0]).resize((40, 30)).save(tmp_path / "new.png")
+    task: Any = sn.tasks.from_folder(
+        tmp_path, kind=kind, target=["price", "a {name}"], image_size=(17, 13), fit=fit
+    )
+    folder = tmp_path / "best"
+    written(sn.spaces.ConvNetSpace(), CONVNET, task, folder)
+    raw = pixels_of(tmp_path / "new.png", (17, 13), fit)
+    assert raw is not None
+    prepared = task.prepare(torch.from_numpy(np.array(raw)).permute(2, 0, 1)[None])
+    with torch.no_grad():
+        decoded = task.predict(sn.load_model(folder), prepared)
+    wanted = task.kind.readable(decoded)[0].tolist()
+
+    said = run(str(folder / "predict.py"), "new.png", folder=tmp_path)
+
+    names, found = zip(*(line.rsplit(" ", 1) for line in said.splitlines()), strict=True)
+    assert names == ("price", "a {name}")
+    assert [float(one) for one in found] == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+    assert (abs(wanted[0]) > 5000) == (kind == "regression")

@@ -8,14 +8,16 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
 from surrogate_nas.arrays import Array
-from surrogate_nas.domains.images.arrays import Options, digits_with, from_arrays
-from surrogate_nas.domains.images.folder import MAX_BYTES, from_folder
+from surrogate_nas.domains.images.arrays import digits_with, from_arrays
+from surrogate_nas.domains.images.folder import from_folder
+from surrogate_nas.domains.images.making import Options
 from surrogate_nas.domains.images.other_files import as_path, other_kind
 from surrogate_nas.errors import TaskError
 from surrogate_nas.files.kinds import FileKind, kind_of_file
@@ -47,7 +49,14 @@ _MOST_UNFOLDED = 100
 """Largest ratio of the arrays' bytes to the archive's, for arrays above _PLAIN_BYTES."""
 
 
-def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Options]) -> Task:
+def from_npz(
+    path: PathLike,
+    *,
+    name: str | None = None,
+    groups: str | None = None,
+    times: str | None = None,
+    **options: Unpack[Options],
+) -> Task:
     """Make a task from a NumPy archive; no pickled objects are read.
 
     Args:
@@ -55,6 +64,8 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
             ``images`` and ``labels``. It may also have ``x_test`` and ``y_test``, ``x_val`` and
             ``y_val``, and names of classes as ``classes``. Other arrays are ignored.
         name: How past tasks and reports call the task; by default the file's name.
+        groups: Name of the array of groups, see :func:`from_arrays`.
+        times: Name of the array of times, see :func:`from_arrays`.
         **options: See :func:`from_arrays`.
 
     Raises:
@@ -66,7 +77,15 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
         raise other_kind(path, "a .npz file")
     if not path.is_file():
         raise TaskError(expected="a .npz file", got=f"no file at {path}", fix="check the path")
-    arrays = _read_arrays(path)
+    wanted = [key for key in (groups, times) if key is not None]
+    arrays = _read_arrays(path, wanted)
+    absent = [key for key in wanted if key not in arrays]
+    if absent:
+        raise TaskError(
+            expected=f"arrays among {', '.join(sorted(arrays))}",
+            got=repr(absent[0]),
+            fix="name the arrays of groups and times as the file does",
+        )
     keys = next((pair for pair in _KEYS if set(pair) <= set(arrays)), None)
     if keys is None:
         raise TaskError(
@@ -77,13 +96,14 @@ def from_npz(path: PathLike, *, name: str | None = None, **options: Unpack[Optio
     others: dict[str, Any] = {key: arrays.get(key) for key in _OPTIONAL_KEYS}
     if others["classes"] is not None:
         others["classes"] = _names(others["classes"], path)
+    others["groups"], others["times"] = (key and arrays[key] for key in (groups, times))
     x, y = (arrays[key] for key in keys)
     return from_arrays(x, y, name=name or path.stem, **others, **options)
 
 
-def _read_arrays(path: Path) -> dict[str, Array]:
-    """Return the known arrays of an archive, and an empty array for each other name."""
-    known = {*_OPTIONAL_KEYS, *(key for pair in _KEYS for key in pair)}
+def _read_arrays(path: Path, wanted: Sequence[str]) -> dict[str, Array]:
+    """Return the known and wanted arrays of an archive, and an empty array for each other name."""
+    known = {*_OPTIONAL_KEYS, *(key for pair in _KEYS for key in pair), *wanted}
     kind = kind_of_file(path)
     if kind is not None and kind.group != "arrays":
         found = FileKind(f"{kind.name}, which is no .npz file,", kind.group)
@@ -137,25 +157,20 @@ def _names(classes: Array, path: Path) -> list[str]:
         ) from error
 
 
-def load(
-    path: PathLike,
-    *,
-    name: str | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    on_unreadable: Literal["refuse", "skip"] = "refuse",
-    max_bytes: int = MAX_BYTES,
-    **options: Unpack[Options],
-) -> Task:
+_OF_FOLDERS = (
+    *("image_size", "fit", "labels", "target", "on_unreadable", "max_bytes", "working_copy"),
+)
+
+
+def load(path: PathLike, *, name: str | None = None, **options: Any) -> Task:
     """Make a task from the ``.npz`` file or the folder of images at a path.
 
     Args:
         path: See :func:`from_npz` and :func:`from_folder`. The text "digits" is the task of that
             name, unless there is a file or folder that is called so.
         name: How past tasks and reports call the task; by default the file's or folder's name.
-        image_size: Of a folder's images, see :func:`from_folder`.
-        on_unreadable: For a folder, see :func:`from_folder`.
-        max_bytes: For a folder, see :func:`from_folder`.
-        **options: See :func:`from_arrays`.
+        **options: See :func:`from_folder` for a folder, and :func:`from_npz` for a file, which
+            leaves options of folders out.
 
     Raises:
         TaskError: The path leads to neither, or the data are unusable.
@@ -163,20 +178,14 @@ def load(
         MissingExtraError: The path leads to a folder, and Pillow is not installed.
     """
     path = as_path(path, _EXPECTED)
-    if str(path) == "digits" and not path.exists():
-        return digits_with(**options)
     if path.is_dir():
-        return from_folder(
-            path,
-            name=name,
-            image_size=image_size,
-            on_unreadable=on_unreadable,
-            max_bytes=max_bytes,
-            **options,
-        )
+        return from_folder(path, name=name, **options)
+    kept = {key: value for key, value in options.items() if key not in _OF_FOLDERS}
+    if str(path) == "digits" and not path.exists():
+        return digits_with(**kept)
     kind = kind_of_file(path)
     if path.suffix.lower() == ".npz" or (kind is not None and kind.group == "arrays"):
-        return from_npz(path, name=name, **options)
+        return from_npz(path, name=name, **kept)
     if path.exists():
         raise other_kind(path, _EXPECTED, kind)
     raise TaskError(expected=_EXPECTED, got=f"nothing at {path}", fix="check the path")

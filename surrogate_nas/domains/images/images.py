@@ -1,46 +1,53 @@
-"""Classification of images: normalization, augmentation in batch, cross entropy."""
+"""Tasks of images: normalization, augmentation in batch, and what is to be predicted of them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Literal, TypeAlias, final
+from typing import final
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from surrogate_nas.domains.classification import require_fit
-from surrogate_nas.domains.images.meta_features import image_meta_features
-from surrogate_nas.domains.images.plain_images import Normalization, classify_script
+from surrogate_nas import tensors
+from surrogate_nas.domains.images.image_files import FitName
+from surrogate_nas.domains.images.meta_features import task_meta_features
+from surrogate_nas.domains.images.plain_images import Normalization, image_scripts
+from surrogate_nas.domains.kinds import Classification, ClassWeights, Kind, OnDevice
 from surrogate_nas.errors import TaskError
 from surrogate_nas.metric import Metric
-from surrogate_nas.task import Split, Task
+from surrogate_nas.task import Split, SplitLike, Task, together
+from surrogate_nas.task.splits import evenly
 from surrogate_nas.tensors import Shape
 
-ClassWeights: TypeAlias = Literal["balanced"] | None
-
-_CHUNK = 4096
-"""Number of images that are converted to float64 at once."""
+_CHUNK_BYTES = 2**22
+"""Bytes of images that are converted to float64 at once."""
+_MOST_PIXELS = 2**28
+"""Pixels of a split in memory that its normalization is computed from."""
+_DECODED_IMAGES = 256
+"""Images that it is computed from where they are decoded on demand."""
 
 
 @final
 class ImageTask(Task):
-    """Classification of images that all have one size.
+    """A class, numbers, or several labels of images that all have one size.
 
-    :func:`~surrogate_nas.tasks.from_arrays`, ``from_npz`` and ``from_folder`` make one from raw
-    data.
+    :func:`~surrogate_nas.tasks.from_arrays`, ``from_npz``, ``from_folder`` and ``from_dataset``
+    make one from raw data.
 
     Args:
         name: Name of the task in past tasks and reports.
-        train: Images (n, channels, height, width) as uint8 or float32; targets (n,) as int64
-            in 0..k-1.
+        train: Images (n, channels, height, width) as uint8 or float32, with targets of the kind:
+            of classes (n,) as int64 in 0..k-1. A ``DatasetSplit`` must know its targets.
         validation: Validation split, with images of the same shape and type.
         test: Test split, with images of the same shape and type.
         metric: Metric that a trial returns.
-        classes: Names of the k classes.
+        classes: Names of the k classes or labels; empty for numbers.
         flip: Whether augmentation may mirror images: right for photos, wrong for digits.
         class_weights: "balanced" weighs classes in the loss by the inverse of their share.
+        kind: What is to be predicted; None stands for one of the classes.
+        fit: How image files get the images' size, for scripts beside an exported network.
 
     Raises:
         TaskError: The splits do not fit each other or the classes.
@@ -48,52 +55,48 @@ class ImageTask(Task):
     """
 
     augments_on_device = True
-    train: Split
-    validation: Split
-    test: Split
 
     def __init__(
         self,
         name: str,
-        train: Split,
-        validation: Split,
-        test: Split,
+        train: SplitLike,
+        validation: SplitLike,
+        test: SplitLike,
         *,
         metric: Metric,
         classes: tuple[str, ...],
         flip: bool = False,
         class_weights: ClassWeights = None,
+        kind: Kind | None = None,
+        fit: FitName = "crop",
     ) -> None:
-        _check_splits({"train": train, "validation": validation, "test": test}, len(classes))
-        for where, split in (("the validation split", validation), ("the test split", test)):
-            require_fit(metric, split.targets.numpy(), len(classes), where)
-        if class_weights not in (None, "balanced"):
-            raise TaskError(
-                expected="class_weights of None or 'balanced'",
-                got=repr(class_weights),
-                fix="write class_weights='balanced' for data with rare classes",
-            )
+        splits = {"train": train, "validation": validation, "test": test}
+        _check_images(splits)
+        if kind is None:
+            self.kind: Kind = _classes(train, classes, class_weights)
+        else:
+            self.kind = kind
+        for where, split in splits.items():
+            self.kind.require_targets(split.targets, where)
+        for where in ("validation", "test"):
+            targets = splits[where].targets
+            self.kind.require_fit(metric, targets, f"the {where} split")
         self.name = name
         self.train, self.validation, self.test = train, validation, test
         self.metric = metric
         self.classes = classes
         self.flip = flip
         self.class_weights: ClassWeights = class_weights
-        self.input_shape = tuple(train.inputs.shape[1:])
-        self.n_outputs = len(classes)
-        self.shape = Shape(image=self.input_shape, classes=len(classes))
-        self._mean, self._scale = _normalization(train.inputs)
-        self._weights = _balanced(train.targets, len(classes)) if class_weights else None
-        self._on_device: dict[tuple[str, torch.device], torch.Tensor] = {}
+        self.fit: FitName = fit
+        self.input_shape = tuple(_first(train).shape[1:])
+        self.n_outputs = self.kind.n_outputs
+        self.shape = Shape({"image": self.input_shape, self.kind.size_name: self.n_outputs})
 
-    def _constant(self, name: str, value: torch.Tensor, device: torch.device) -> torch.Tensor:
-        """Return a constant on a device, from a copy that is made once."""
-        # NOTE: a transfer in each step would make the GPU wait. The first call may come from an
-        # evaluation, and a tensor made in inference mode would fail in training.
-        if (name, device) not in self._on_device:
-            with torch.inference_mode(False):
-                self._on_device[name, device] = value.to(device)
-        return self._on_device[name, device]
+    @cached_property
+    def _statistics(self) -> OnDevice:
+        """Mean and scale of each channel, computed when a first image is prepared."""
+        mean, scale = _normalization(self.train)
+        return OnDevice(mean=mean, scale=scale)
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
         """Normalize each channel by the mean and standard deviation of the training split.
@@ -104,8 +107,8 @@ class ImageTask(Task):
         Returns:
             float32 of the same shape, on the same device.
         """
-        mean = self._constant("mean", self._mean, inputs.device)
-        scale = self._constant("scale", self._scale, inputs.device)
+        mean = self._statistics.get("mean", inputs.device)
+        scale = self._statistics.get("scale", inputs.device)
         return (inputs - mean).mul_(scale)
 
     def augment(
@@ -143,61 +146,56 @@ class ImageTask(Task):
     def loss(
         self, outputs: torch.Tensor, targets: torch.Tensor, label_smoothing: float
     ) -> torch.Tensor:
-        """Return the cross entropy of outputs (n, n_outputs) and class indices (n,), in float32.
+        """Return the loss of the kind: cross entropy, or the mean squared error of numbers."""
+        return self.kind.loss(outputs, targets, label_smoothing)
 
-        With class weights it is the weighted mean over the rows.
-        """
-        weight = self._weights
-        if weight is not None:
-            weight = self._constant("weights", weight, outputs.device)
-        return functional.cross_entropy(
-            outputs.float(), targets, weight=weight, label_smoothing=label_smoothing
-        )
+    def predict(self, network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        """Return a network's outputs in evaluation: logits, or numbers in the targets' unit."""
+        outputs: torch.Tensor = tensors.call(network, inputs)
+        return self.kind.decode(outputs)
 
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> float:
-        """Return the metric of outputs (n, n_outputs); NaN if an output is not finite."""
-        # NOTE: the softmax is taken in float64. In float32 confident outputs round to 1 and tie,
-        # which spoils metrics that rank.
-        if not bool(torch.isfinite(outputs).all()):
-            return float("nan")
-        probabilities = outputs.detach().cpu().double().softmax(dim=1)
-        return self.metric.compute(targets.cpu().numpy(), probabilities.numpy())
+        """Return the metric of what :meth:`predict` gives; NaN if a number is not finite."""
+        return self.kind.score(self.metric, outputs, targets)
 
     def merged(self) -> ImageTask:
         """Return the same task with the validation split added to the training split.
 
         The validation split stays in place, although a network trained on the result has seen it.
+        Normalization and the unit of outputs stay those of the training split.
         """
-        parts = (self.train, self.validation)
-        both = Split(
-            torch.cat([part.inputs for part in parts]), torch.cat([part.targets for part in parts])
-        )
-        return ImageTask(
+        made = ImageTask(
             self.name,
-            both,
+            together([self.train, self.validation]),
             self.validation,
             self.test,
             metric=self.metric,
             classes=self.classes,
             flip=self.flip,
             class_weights=self.class_weights,
+            kind=self.kind,
+            fit=self.fit,
         )
+        # NOTE: the exported network prepares images as this task does.
+        made.__dict__["_statistics"] = self._statistics
+        return made
 
     def preparation(self) -> nn.Module:
         """Return the normalization as a module."""
-        return Normalization(self._mean, self._scale)
+        constants = self._statistics.constants
+        return Normalization(constants["mean"], constants["scale"])
 
     def scripts(self) -> dict[str, str]:
-        """Return ``classify.py``, if images have a byte a channel as in files."""
+        """Return a program for one image file, if images have a byte a channel as in files."""
         channels, height, width = self.input_shape
-        is_bytes = self.train.inputs.dtype == torch.uint8
-        script = classify_script((channels, height, width)) if is_bytes else None
-        return {} if script is None else {"classify.py": script}
+        if _first(self.train).dtype != torch.uint8:
+            return {}
+        return image_scripts((channels, height, width), self.fit, self.kind)
 
     @cached_property
     def _meta_features(self) -> dict[str, float]:
         """Meta-features, which take seconds for large splits."""
-        return image_meta_features(self.train.inputs, self.train.targets, self.n_outputs)
+        return task_meta_features(self.train, self.kind)
 
     @property
     def meta_features(self) -> dict[str, float]:
@@ -205,11 +203,24 @@ class ImageTask(Task):
         return dict(self._meta_features)
 
 
-def _check_splits(splits: dict[str, Split], n_classes: int) -> None:
-    """Refuse splits with other shapes, types or targets than an ImageTask needs."""
-    first = next(iter(splits.values())).inputs
+def _classes(train: SplitLike, classes: tuple[str, ...], class_weights: ClassWeights) -> Kind:
+    """Return the kind of classes, with targets that are known to fit."""
+    Classification(classes, train.targets[:0]).require_targets(train.targets, "train")
+    return Classification(classes, train.targets, class_weights)
+
+
+def _first(split: SplitLike) -> torch.Tensor:
+    """Return the first raw image, (1, channels, height, width)."""
+    images: torch.Tensor = split.take(torch.zeros(1, dtype=torch.long))[0]
+    return images
+
+
+def _check_images(splits: dict[str, SplitLike]) -> None:
+    """Refuse splits with other shapes or types of images than an ImageTask needs."""
+    first = _first(splits["train"])
     for name, split in splits.items():
-        images, targets = split.inputs, split.targets
+        # Images that are decoded on demand are judged by one of them.
+        images = split.inputs if isinstance(split, Split) else _first(split)
         if images.ndim != 4 or images.dtype not in (torch.uint8, torch.float32):
             raise TaskError(
                 expected="images (n, channels, height, width) as uint8 or float32",
@@ -222,37 +233,40 @@ def _check_splits(splits: dict[str, Split], n_classes: int) -> None:
                 got=f"{tuple(images.shape[1:])} as {images.dtype} in {name}",
                 fix="resize and convert all splits alike",
             )
-        in_range = (targets >= 0) & (targets < n_classes)
-        if targets.ndim != 1 or targets.dtype != torch.int64 or not bool(in_range.all()):
-            raise TaskError(
-                expected=f"targets (n,) as int64 in 0..{n_classes - 1}",
-                got=f"{tuple(targets.shape)} as {targets.dtype} in {name}, "
-                f"from {targets.min()} to {targets.max()}",
-                fix="number the classes from 0, in the order of their names",
-            )
 
 
-def _normalization(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean and the inverse standard deviation of each channel, (1, channels, 1, 1)."""
+def _normalization(split: SplitLike) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean and the inverse standard deviation of each channel, (1, channels, 1, 1).
+
+    Of a large split they come from evenly spaced images.
+    """
     # NOTE: two passes, since the difference of two large sums would cancel where pixels are large.
-    chunks = torch.split(images, _CHUNK)
-    channels = (1, images.shape[1], 1, 1)
-    n_pixels = len(images) * images.shape[2] * images.shape[3]
-    total = torch.stack([chunk.sum((0, 2, 3), dtype=torch.float64) for chunk in chunks]).sum(0)
+    total, n_pixels = torch.zeros(()), 0
+    for chunk in _chunks(split):
+        total = total + chunk.sum((0, 2, 3), dtype=torch.float64)
+        n_pixels += len(chunk) * chunk.shape[2] * chunk.shape[3]
+    channels = (1, len(total), 1, 1)
     mean = (total / n_pixels).view(channels)
-    squares = [(chunk - mean).square_().sum((0, 2, 3)) for chunk in chunks]
-    std = (torch.stack(squares).sum(0) / n_pixels).sqrt().view(channels)
+    squares = torch.zeros_like(total)
+    for chunk in _chunks(split):
+        squares += (chunk - mean).square_().sum((0, 2, 3))
+    std = (squares / n_pixels).sqrt().view(channels)
     # NOTE: the deviation of a constant channel is rounding error, and must not be divided by.
     constant = std <= (1e-6 * mean.abs()).clamp(min=1e-30)
     return mean.float(), torch.where(constant, 1.0, 1.0 / std).float()
 
 
-def _balanced(targets: torch.Tensor, n_classes: int) -> torch.Tensor:
-    """Return class weights (k,) with mean 1 over the rows, and 0 for classes without rows."""
-    counts = torch.bincount(targets, minlength=n_classes).double()
-    present = (counts > 0).sum()
-    weights = torch.where(counts > 0, len(targets) / (present * counts.clamp(min=1)), 0.0)
-    return weights.float()
+def _chunks(split: SplitLike) -> Iterator[torch.Tensor]:
+    """Yield the images (m, channels, height, width) that stand for a split, some at a time."""
+    first = _first(split)
+    n = max(1, _CHUNK_BYTES // first.nbytes)
+    most = max(1, _MOST_PIXELS // first.numel())
+    if isinstance(split, Split) and len(split) <= most:
+        yield from torch.split(split.inputs, n)
+        return
+    kept = most if isinstance(split, Split) else _DECODED_IMAGES
+    for rows in torch.split(evenly(len(split), kept), n):
+        yield split.take(rows)[0]
 
 
 def _shift_and_flip(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from typing import final
 
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional
 
 from surrogate_nas.arrays import BoolArray, FloatArray, IntArray
+from surrogate_nas.domains.kinds import Classification, Kind
+from surrogate_nas.task import Split, SplitLike
 
 IMAGE_META_FEATURES = (
     "log10_n_train",
@@ -35,6 +39,13 @@ IMAGE_META_FEATURES = (
 """Names of :func:`image_meta_features`, in order."""
 
 _SAMPLE_ROWS = 2000
+_DECODED_ROWS = 1024
+"""Rows of the sample where images are not in memory, and may have to be decoded."""
+_PIXELS = 2**26
+"""Pixels of the sample that the numbers of the pixels come from."""
+_LEAST_IMAGES = 16
+_CHUNK_PIXELS = 2**22
+"""Pixels that are converted to float64 at once."""
 _COARSE_SIZE = 8
 _SEED = 0
 
@@ -53,7 +64,8 @@ def image_meta_features(
 
     The others come from a stratified sample of at most 2,000 rows, with pixels from 0 to 1. Bytes
     are divided by 255. Floats outside [0, 1] are moved there by their smallest and largest value.
-    Coarse images are averages over at most 8x8 fields.
+    Coarse images are averages over at most 8x8 fields. Of large images the numbers of the pixels
+    come from the first rows of the sample, of 67 million pixels together.
 
     - ``pixel_mean``, ``pixel_std``, ``pixel_skew``, and ``zero_share``: share of pixels at 0;
     - ``per_pixel_std``: mean over positions of the standard deviation over images, small where
@@ -71,20 +83,100 @@ def image_meta_features(
         targets: Class indices, (n,).
         n_classes: Number of classes.
     """
-    labels: IntArray = targets.cpu().numpy()
+    return _of_classes(Split(images, targets), n_classes)
+
+
+def task_meta_features(split: SplitLike, kind: Kind) -> dict[str, float]:
+    """Return numbers that describe a training split of images, by the kind of its targets.
+
+    For classes they are those of :func:`image_meta_features`, from a sample of at most 1,024 rows
+    if the images are not in memory. For numbers and several labels, ``n_outputs`` takes the place
+    of the numbers of the classes. ``ridge_skill`` and ``neighbor_skill`` are then the shares of
+    the targets' variance that are explained, from -1 to 1.
+
+    Args:
+        split: Images (n, channels, height, width) with their targets.
+        kind: What is to be predicted.
+    """
+    if isinstance(kind, Classification):
+        return _of_classes(split, kind.n_outputs)
+    targets = split.targets.double().reshape(len(split), kind.n_outputs).numpy()
+    rows = np.random.default_rng(_SEED).permutation(len(split))[: _n_sampled(split)]
+    sample = _Sample(split, rows)
+    return {
+        "log10_n_train": math.log10(len(split)),
+        "n_outputs": float(kind.n_outputs),
+        **sample.numbers(),
+        **_explained(sample.coarse, targets[rows]),
+    }
+
+
+def _of_classes(split: SplitLike, n_classes: int) -> dict[str, float]:
+    """Return the numbers named in IMAGE_META_FEATURES."""
+    labels: IntArray = split.targets.cpu().numpy()
     ranks = _rank_in_class(labels)
-    rows = _stratified_rows(labels, ranks)
-    sample = _unit_scale(images[torch.from_numpy(rows)])
-    coarse = _coarse(sample)
-    values = (
-        *_class_numbers(labels, n_classes),
-        *(float(size) for size in images.shape[1:]),
-        *_pixel_numbers(sample.numpy()),
-        _effective_dimension(coarse),
-        # Even places in a class are one half of the sample, odd ones the other.
-        *_landmarks(coarse, labels[rows], ranks[rows] % 2 == 0),
-    )
+    rows = _stratified_rows(labels, ranks)[: _n_sampled(split)]
+    sample = _Sample(split, rows)
+    numbers = sample.numbers()
+    # Even places in a class are one half of the sample, odd ones the other.
+    landmarks = _landmarks(sample.coarse, labels[rows], ranks[rows] % 2 == 0)
+    values = (*_class_numbers(labels, n_classes), *numbers.values(), *landmarks)
     return dict(zip(IMAGE_META_FEATURES, values, strict=True))
+
+
+def _n_sampled(split: SplitLike) -> int:
+    # NOTE: not by what has been decoded already, as the numbers must be the same each time.
+    return _SAMPLE_ROWS if isinstance(split, Split) else _DECODED_ROWS
+
+
+@final
+class _Sample:
+    """Images of a sample, read once: their averages over fields, and pixels of the first ones.
+
+    Args:
+        split: All images.
+        rows: Numbers of those in the sample.
+    """
+
+    def __init__(self, split: SplitLike, rows: IntArray) -> None:
+        first: torch.Tensor = split.take(torch.from_numpy(rows[:1]))[0]
+        self._shape = tuple(first.shape[1:])
+        n_pixels = first.numel()
+        self._chunk = max(1, _CHUNK_PIXELS // n_pixels)
+        n_kept = max(_LEAST_IMAGES, _PIXELS // n_pixels)
+        low, high = math.inf, -math.inf
+        kept: list[torch.Tensor] = []
+        coarse: list[FloatArray] = []
+        for some in torch.split(torch.from_numpy(rows), self._chunk):
+            images = split.take(some)[0].cpu()
+            if images.dtype != torch.uint8:
+                low, high = min(low, float(images.min())), max(high, float(images.max()))
+            coarse.append(_coarse(_in_bytes_or_wide(images)))
+            if len(kept) * self._chunk < n_kept:
+                kept.append(images)
+        # Floats are moved to 0 to 1 by all of the sample.
+        is_moved = first.dtype != torch.uint8 and not (low >= 0 and high <= 1)
+        self._low, self._range = (low, high - low or 1.0) if is_moved else (0.0, 1.0)
+        self._kept = torch.cat(kept)[:n_kept]
+        self.coarse: FloatArray = (np.concatenate(coarse) - self._low) / self._range
+
+    def numbers(self) -> dict[str, float]:
+        """Return the numbers of sides and pixels, from channels to effective_dimension."""
+        pixels = _pixel_numbers(self._unit_chunks)
+        names = IMAGE_META_FEATURES[IMAGE_META_FEATURES.index("channels") :]
+        values = (*map(float, self._shape), *pixels, _effective_dimension(self.coarse))
+        return dict(zip(names, values, strict=False))
+
+    def _unit_chunks(self) -> Iterator[FloatArray]:
+        """Yield pixels on a scale from 0 to 1, (m, channels, height, width) in float64."""
+        for images in torch.split(self._kept, self._chunk):
+            yield ((_in_bytes_or_wide(images) - self._low) / self._range).numpy()
+
+
+def _in_bytes_or_wide(images: torch.Tensor) -> torch.Tensor:
+    """Return images in float64: bytes from 0 to 1, and others as they are."""
+    wide = images.double()
+    return wide / 255 if images.dtype == torch.uint8 else wide
 
 
 def _class_numbers(labels: IntArray, n_classes: int) -> tuple[float, ...]:
@@ -120,23 +212,27 @@ def _stratified_rows(labels: IntArray, ranks: IntArray) -> IntArray:
     return np.argsort(position, kind="stable")[:_SAMPLE_ROWS]
 
 
-def _unit_scale(images: torch.Tensor) -> torch.Tensor:
-    """Return pixels on a scale from 0 to 1, (n, channels, height, width) in float64."""
-    wide = images.cpu().double()
-    if images.dtype == torch.uint8:
-        return wide / 255
-    low, high = float(wide.min()), float(wide.max())
-    if low >= 0 and high <= 1:
-        return wide
-    return (wide - low) / (high - low or 1.0)
-
-
-def _pixel_numbers(pixels: FloatArray) -> tuple[float, ...]:
+def _pixel_numbers(chunks: Callable[[], Iterator[FloatArray]]) -> tuple[float, ...]:
     """Return mean, standard deviation, skewness, share of zeros, mean deviation by position."""
-    mean, std = float(pixels.mean()), float(pixels.std())
+    n = n_images = n_zeros = 0
+    total, by_position = 0.0, np.zeros(())
+    for pixels in chunks():
+        n, n_images = n + pixels.size, n_images + len(pixels)
+        n_zeros += int((pixels == 0).sum())
+        total += float(pixels.sum())
+        by_position = by_position + pixels.sum(axis=0)
+    mean, means = total / n, by_position / n_images
+    squares, squares_by_position = 0.0, np.zeros(())
+    for pixels in chunks():
+        squares += float(((pixels - mean) ** 2).sum())
+        squares_by_position = squares_by_position + ((pixels - means) ** 2).sum(axis=0)
+    std = math.sqrt(squares / n)
+    cubes = 0.0
     # NOTE: a deviation at the level of rounding is none, and its cube underflows.
-    skew = float((((pixels - mean) / std) ** 3).mean()) if std > 1e-12 else 0.0
-    return mean, std, skew, float((pixels == 0).mean()), float(pixels.std(axis=0).mean())
+    if std > 1e-12:
+        cubes = sum(float((((pixels - mean) / std) ** 3).sum()) for pixels in chunks())
+    per_pixel = float(np.sqrt(squares_by_position / n_images).mean())
+    return mean, std, cubes / n, n_zeros / n, per_pixel
 
 
 def _coarse(images: torch.Tensor) -> FloatArray:
@@ -173,3 +269,29 @@ def _landmarks(features: FloatArray, labels: IntArray, is_fitted: BoolArray) -> 
         accuracy = float((predicted == unseen).mean())
         numbers += [accuracy, (accuracy - chance) / (1 - chance) if chance < 1 else 0.0]
     return tuple(numbers)
+
+
+def _explained(features: FloatArray, targets: FloatArray) -> dict[str, float]:
+    """Return the share of the targets' variance that landmarks explain, of one half by the other.
+
+    Args:
+        features: Coarse images, (n, features).
+        targets: Numbers, (n, k).
+    """
+    half = (len(targets) + 1) // 2
+    unseen = targets[half:]
+    around = unseen - targets[:half].mean(axis=0)
+    known = (around != 0).any(axis=0)
+    if not known.any():
+        return {"ridge_skill": 0.0, "neighbor_skill": 0.0}
+    variance = (around**2).mean(axis=0)
+    std = features[:half].std(axis=0)
+    scaled = (features - features[:half].mean(axis=0)) / np.where(std > 1e-12, std, 1.0)
+    by_ridge = Ridge(alpha=1.0).fit(scaled[:half], targets[:half]).predict(scaled[half:])
+    nearest = NearestNeighbors(n_neighbors=1).fit(scaled[:half])
+    at = nearest.kneighbors(scaled[half:], return_distance=False)[:, 0]
+    shares = []
+    for predicted in (by_ridge.reshape(unseen.shape), targets[:half][at]):
+        errors = ((unseen - predicted) ** 2).mean(axis=0)
+        shares.append(float(np.clip(1 - errors[known] / variance[known], -1, 1).mean()))
+    return dict(zip(("ridge_skill", "neighbor_skill"), shares, strict=True))

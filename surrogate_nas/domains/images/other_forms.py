@@ -1,12 +1,13 @@
-"""Errors for objects in the place of images and labels, with the call that takes them."""
+"""Errors for objects in the place of images, with the call that takes them."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from surrogate_nas.domains.given import enumerated
 from surrogate_nas.errors import TaskError
 
 
@@ -85,23 +86,3 @@ def table_of_numbers(shape: tuple[int, ...], what: str) -> TaskError:
         got=f"a table of numbers, {n:,} rows by {columns:,} columns: shape {shape}",
         fix=f"{fix}; data that are no images need a Task of your own",
     )
-
-
-def refuse_no_labels(values: Any, what: str) -> None:
-    """Refuse a path or a whole table in the place of labels."""
-    names = list(getattr(values, "columns", ())) if not isinstance(values, Mapping) else [*values]
-    if isinstance(values, str | os.PathLike):
-        got = f"the text {os.fsdecode(values)!r}"
-        fix = "read the labels from it first, and pass them as a list or an array"
-    elif len(names) > 1 or isinstance(values, Mapping):
-        got = f"a {type(values).__name__} with {enumerated([repr(name) for name in names])}"
-        fix = f"pass one column: {what}=table[{str(names[-1] if names else 'label')!r}]"
-    else:
-        return
-    raise TaskError(expected=f"{what} of shape (n,), one label an image", got=got, fix=fix)
-
-
-def enumerated(names: Sequence[str], at_most: int = 5) -> str:
-    """Join the first names and count the others."""
-    rest = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + rest

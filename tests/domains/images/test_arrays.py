@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from surrogate_nas.errors import MetricError, TaskError
 from surrogate_nas.metric import Metric
-from surrogate_nas.task import Task
+from surrogate_nas.task import DatasetSplit, Split, Task
 from surrogate_nas.tasks import ImageTask, digits, from_arrays
 from tests.helpers.images import labels, pixels
 
@@ -141,6 +142,92 @@ def test_few_rows_a_class_suffice_where_shares_allow_it() -> None:
     assert all(
         len(set(part.targets.tolist())) == 4 for part in (task.train, task.validation, task.test)
     )
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+def test_images_are_in_memory_twice_and_never_three_times(
+    last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("cleaning._PART_BYTES", "images._CHUNK_BYTES", "meta_features._CHUNK_PIXELS"):
+        monkeypatch.setattr(f"surrogate_nas.domains.images.{place}", 2**15)
+    monkeypatch.setattr("surrogate_nas.domains.images.meta_features._PIXELS", 2**17)
+    x, y = pixels(300, 3, 64, 64), labels(300)
+    given = np.moveaxis(x, 1, 3) if last else x
+    tracemalloc.start()
+    try:
+        task = make(given, y, x_test=given[:50], y_test=y[:50])
+        assert task.meta_features["height"] == 64
+        task.prepare(task.train.inputs[:1])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Numbers of the meta-features' landmarks take most of the rest.
+    assert x.nbytes < peak < 1.8 * x.nbytes
+
+
+def test_a_mapped_array_stays_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surrogate_nas.domains.images.stores.IN_MEMORY_BYTES", 100)
+    x, y = pixels(60, 6, 5, 3), labels(60)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    task, copied = make(mapped, y), make(x, y)
+    assert isinstance(task.train, DatasetSplit)
+    for name in ("train", "validation", "test"):
+        one, other = getattr(task, name), getattr(copied, name)
+        assert torch.equal(one.take(torch.arange(len(one)))[0], other.inputs)
+        assert torch.equal(one.targets, other.targets)
+    assert task.meta_features == copied.meta_features
+    # Splits that are given may be mapped as well, or not.
+    both = make(mapped, y, x_test=x[:9], y_test=y[:9])
+    assert isinstance(both.test, Split)
+    floats = (x / 255).astype(np.float32)
+    floats[4, 0, 0, 0] = np.nan
+    np.save(tmp_path / "x.npy", floats)
+    refused("1 that are NaN", "(4, 0, 0, 0)", x=np.load(tmp_path / "x.npy", mmap_mode="r"))
+
+
+# Other kinds
+
+
+def test_numbers_several_labels_groups_and_times_are_taken() -> None:
+    numbers = make(y=np.linspace(0, 9, 60))
+    assert (numbers.metric.name, numbers.classes, numbers.n_outputs) == ("rmse", (), 1)
+    assert numbers.shape == {"image": (1, 6, 5), "outputs": 1}
+    sets = make(y=[["a"] * (k % 2) + ["b"] * (k < 40) for k in range(60)])
+    assert sets.classes == ("a", "b")
+    assert sets.metric.name == "mean_average_precision"
+    late = make(times=np.arange(60)[::-1])
+    assert late.test.inputs.equal(
+        make(x_test=pixels(60, 6, 5)[:12], y_test=labels(12)).test.inputs
+    )
+    grouped = make(groups=np.arange(60) // 2, validation_share=0.1)
+    assert (len(grouped.train), len(grouped.validation), len(grouped.test)) == (42, 6, 12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"y": np.ones(60), "kind": "regression"}, "numbers in y that differ"),
+        ({"y": [np.inf, *range(59)], "kind": "regression"}, "finite numbers in y"),
+        ({"y": np.linspace(0, 9, 60), "metric": "f1"}, "a metric of regression"),
+        ({"y": np.linspace(0, 9, 60), "class_weights": "balanced"}, "leave class_weights out"),
+        ({"kind": "classes"}, "'multilabel', or None"),
+        ({"groups": [1] * 60}, "at least two groups"),
+        ({"times": [1] * 60}, "enough times"),
+    ],
+)
+def test_unusable_targets_groups_and_times_are_refused(options: Any, message: str) -> None:
+    refused(message, **options)
+
+
+def test_a_test_split_of_one_number_has_no_r2() -> None:
+    with pytest.raises(MetricError, match="targets that differ in the test split"):
+        make(
+            y=np.linspace(0, 9, 60),
+            metric="r2",
+            x_test=pixels(4, 6, 5),
+            y_test=[1.5] * 4,
+        )
 
 
 # Images

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from surrogate_nas.domains.images import image_files
 from surrogate_nas.errors import MissingExtraError, TaskError
 from surrogate_nas.tasks import from_folder, load
 from tests.helpers.images import pixels
@@ -410,6 +411,56 @@ def test_images_are_resized_on_request(folder: Path) -> None:
     assert (parts == 7).all(3).all(2).sum() == 1
 
 
+def test_a_large_photo_is_decoded_at_a_fraction_of_its_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    usual = image_files.fitted
+
+    def watched(image: Any, *arguments: Any) -> Any:
+        sizes.append(image.size)
+        return usual(image, *arguments)
+
+    monkeypatch.setattr(image_files, "fitted", watched)
+    Image.new("L", (640, 480), 99).save(folder / "cat" / "photo.jpg")
+    from_folder(folder, image_size=20)
+    # Of the scales 1, 1/2, 1/4 and 1/8 the last one that leaves twice the wanted size.
+    assert (80, 60) in sizes
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
+def test_photos_of_other_colors_become_red_green_and_blue(tmp_path: Path, mode: str) -> None:
+    ending = {"LAB": "tif"}.get(mode, "jpg")
+    for number in range(12):
+        for name, color in (("red", (250, 10, 10)), ("blue", (10, 10, 250))):
+            path = tmp_path / name / f"{number}.{ending}"
+            path.parent.mkdir(exist_ok=True)
+            image = Image.new("RGB", (8, 8), color)
+            if mode == "LAB":
+                image = Image.new("LAB", (8, 8), color)
+            elif mode == "CMYK":
+                image = image.convert(mode)
+            image.save(path)
+    task = from_folder(tmp_path)
+    assert task.input_shape == (3, 8, 8)
+    if mode != "LAB":
+        brightest = task.train.inputs.float().mean((2, 3)).argmax(1)
+        assert torch.equal(brightest == 0, task.train.targets == 1)
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "tiff"])
+def test_the_first_of_several_images_is_taken_which_a_warning_counts(
+    folder: Path, kind: str
+) -> None:
+    frames = [Image.fromarray(np.full((6, 5, 3), shade, dtype=np.uint8)) for shade in (9, 200)]
+    path = folder / "cat" / f"zzz.{kind}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match=rf"1 animated or of several pages.*cat.zzz.{kind}"):
+        task = from_folder(folder)
+    parts = torch.cat([p.inputs for p in (task.train, task.validation, task.test)])
+    assert ((parts.float() - 9).abs() < 3).flatten(1).all(1).sum() == 1
+
+
 # Folders and options that are refused
 
 
@@ -452,6 +503,8 @@ def test_folders_without_images_are_refused(folder: Path, change: Change, messag
         ({"image_size": 0}, r"\(height, width\)"),
         ({"image_size": 4.5}, r"\(height, width\)"),
         ({"max_bytes": 0}, "max_bytes of at least 1"),
+        ({"fit": "squash"}, "fit of 'crop', 'pad' or 'stretch'"),
+        ({"kind": "labels"}, "'multilabel', or None"),
     ],
 )
 def test_unknown_options_are_refused(folder: Path, options: Any, message: str) -> None:

@@ -6,6 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from surrogate_nas.domains.images.meta_features import task_meta_features
+from surrogate_nas.domains.kinds import MultiLabel, Regression
 from surrogate_nas.task import Split
 from surrogate_nas.tasks import IMAGE_META_FEATURES, digits, image_meta_features
 from tests.helpers.images import images, make
@@ -136,6 +138,55 @@ def test_only_the_training_split_counts() -> None:
 
 def test_the_same_data_give_the_same_numbers() -> None:
     assert features(images(50)) == features(images(50))
+
+
+def test_large_images_are_described_by_some_of_their_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs = images(200, (3, 24, 24))
+    whole = features(inputs)
+    place = "surrogate_nas.domains.images.meta_features"
+    for bound, least in ((3 * 24 * 24 * 50, 1), (1, 50)):
+        monkeypatch.setattr(f"{place}._PIXELS", bound)
+        monkeypatch.setattr(f"{place}._LEAST_IMAGES", least)
+        monkeypatch.setattr(f"{place}._CHUNK_PIXELS", 3 * 24 * 24 * 7)
+        some = features(inputs)
+        # The coarse images are those of all rows, and the pixels those of fifty.
+        coarse = ("effective_dimension", "ridge_accuracy", "neighbor_accuracy")
+        assert [some[name] for name in coarse] == pytest.approx([whole[name] for name in coarse])
+        assert some["pixel_mean"] == pytest.approx(whole["pixel_mean"], rel=0.02)
+        assert some["pixel_mean"] != whole["pixel_mean"]
+
+
+def test_numbers_and_labels_are_described_by_what_landmarks_explain() -> None:
+    shades = torch.arange(300).view(-1, 1, 1, 1) * 0.6
+    inputs = (images(300, (1, 6, 6)) // 20 + shades).to(torch.uint8)
+    bright = inputs.double().mean((1, 2, 3))
+    easy = torch.stack([bright * 1000, -bright], dim=1).float()
+    hopeless = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    kind = Regression(2, easy)
+    found = task_meta_features(Split(inputs, easy), kind)
+    other = task_meta_features(Split(inputs, hopeless), kind)
+    assert found["n_outputs"] == 2
+    assert found["log10_n_train"] == pytest.approx(np.log10(300))
+    assert found["pixel_mean"] == features(inputs)["pixel_mean"]
+    assert found["ridge_skill"] > 0.99
+    assert found["neighbor_skill"] > 0.9
+    assert other["ridge_skill"] < 0.1
+    assert set(found) - set(IMAGE_META_FEATURES) == {"n_outputs"}
+    labels = (easy > easy.mean(0)).float()
+    skill = task_meta_features(Split(inputs, labels), MultiLabel(("a", "b"), labels))
+    assert 0.3 < skill["ridge_skill"] < 1
+    assert all(np.isfinite(value) for value in skill.values())
+
+
+def test_a_target_without_variance_in_the_sample_has_no_skill() -> None:
+    targets = torch.zeros(10)
+    targets[0] = 1
+    for n in (10, 1):
+        found = task_meta_features(Split(images(n), targets[:n]), Regression(1, targets))
+        assert -1 <= found["ridge_skill"] <= 1
+        assert all(np.isfinite(value) for value in found.values())
 
 
 def test_sixty_thousand_images_take_seconds() -> None:

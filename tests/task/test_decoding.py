@@ -14,8 +14,8 @@ from torch import nn
 import surrogate_nas as sn
 from surrogate_nas.errors import TaskError
 from surrogate_nas.task import DatasetSplit
+from surrogate_nas.task.decoding import decoded, n_workers_of
 from surrogate_nas.training.data import source
-from surrogate_nas.training.decoding import decoded, n_workers_of
 from surrogate_nas.training.trainer import seeded
 from tests.helpers.datasets import Items, on_demand
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from surrogate_nas.errors import TaskError
-from surrogate_nas.task import DatasetSplit
-from surrogate_nas.task.splits import Batch, Item, joined
+from surrogate_nas.task.splits import Batch, BatchDataset, DatasetSplit, Item, joined
 
 _MOST_WORKERS = 4
 """Largest number of processes for one split, unless the split says otherwise."""
@@ -31,7 +31,7 @@ def decoded(split: DatasetSplit, rows: Sequence[torch.Tensor]) -> Iterator[Batch
     Raises:
         TaskError: An item cannot be read, or differs from the others in shape.
     """
-    n_workers = min(n_workers_of(split), len(rows))
+    n_workers = 0 if split.is_at_hand else min(n_workers_of(split), len(rows))
     if n_workers == 0:
         for some in rows:
             yield split.take(some)
@@ -43,14 +43,15 @@ def decoded(split: DatasetSplit, rows: Sequence[torch.Tensor]) -> Iterator[Batch
         batch_sampler=[some.tolist() for some in rows],
         num_workers=n_workers,
         prefetch_factor=_AHEAD,
-        collate_fn=_collated,
+        collate_fn=_as_it_is,
         worker_init_fn=_begin_worker,
         generator=torch.Generator().manual_seed(0),
     )
-    for batch in loader:  # a tuple becomes a list on its way between processes
+    for some, batch in zip(rows, loader, strict=True):
         if isinstance(batch, _Refused):
             raise TaskError(expected=batch.expected, got=batch.got, fix=batch.fix)
-        inputs, targets = batch
+        # A tuple becomes a list on its way between processes.
+        inputs, targets = split.take(some) if batch is None else batch
         yield inputs, targets
 
 
@@ -64,13 +65,25 @@ def n_workers_of(split: DatasetSplit) -> int:
 
 @final
 class _Items(Dataset[Item]):
-    """The items of a split, as a loader asks for them: an unreadable one raises nothing."""
+    """The items of a split, as a loader asks for them: an unreadable one raises nothing.
+
+    PyTorch's loader would raise an error of another class in the training's process.
+    """
 
     def __init__(self, split: DatasetSplit) -> None:
         self._split = split
 
     def __getitem__(self, row: int) -> Item:
         return self._split.item(row)
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch | _Refused | None:
+        """Return the batch of some items, or why there is none; None where it is at hand."""
+        try:
+            if isinstance(self._split.dataset, BatchDataset):
+                return self._split.decode(torch.tensor(rows))
+            return joined([self[row] for row in rows])
+        except TaskError as error:
+            return _Refused(error.expected, error.got, error.fix)
 
 
 @final
@@ -83,16 +96,9 @@ class _Refused:
     fix: str
 
 
-def _collated(items: Sequence[Item]) -> Batch | _Refused:
-    """Return the batch of some items, or why there is none.
-
-    PyTorch's loader would raise an error of another class in the training's process.
-    """
-    try:
-        inputs, targets = joined(items)
-    except TaskError as error:
-        return _Refused(error.expected, error.got, error.fix)
-    return inputs, targets
+def _as_it_is(batch: Any) -> Any:
+    """Return what the items' process has put together."""
+    return batch
 
 
 def _begin_worker(_number: int) -> None:
@@ -101,3 +107,6 @@ def _begin_worker(_number: int) -> None:
     # A loader ends its processes by SIGTERM, which the training's handler would make an error.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
+    # NOTE: what the process has inherited is no garbage. Else it is looked through again and
+    # again, and its memory is copied.
+    gc.freeze()
