@@ -17,7 +17,11 @@ DOMAIN = Domain(
         ".meta_features:IMAGE_META_FEATURES",
         ".meta_features:image_meta_features",
     ),
-    spaces={"cell": ".cell:CellSpace", "convnet": ".convnet:ConvNetSpace"},
+    spaces={
+        "cell": ".cell:CellSpace",
+        "convnet": ".convnet:ConvNetSpace",
+        "patch": ".patch:PatchSpace",
+    },
     metrics="..kinds:METRICS",
     metric="accuracy",
     metric_names=(
@@ -91,7 +95,30 @@ DOMAIN = Domain(
         Option(
             flag="--flip",
             argument="flip",
-            help="let augmentation mirror images: right for photos, wrong for digits",
+            help="let augmentation mirror images: right for most photos, wrong for digits; by "
+            "default photos with classes are tried",
+        ),
+        Option(
+            flag="--no-flip",
+            argument="flip",
+            value=False,
+            help="let augmentation mirror no images",
+        ),
+        Option(
+            flag="--augment-as",
+            argument="augment_as",
+            metavar="KIND",
+            choices=("photos", "shifts"),
+            help="vary images by crops, colours and more, or by small shifts; default: photos if "
+            "they have three bytes a pixel and sides of at least 32 pixels",
+        ),
+        Option(
+            flag="--normalization",
+            argument="normalization",
+            metavar="NAME",
+            choices=("own", "imagenet"),
+            help="statistics that images are normalized by: of the training data, or ImageNet's; "
+            "default: own",
         ),
         Option(
             flag="--class-weights",
