@@ -72,7 +72,7 @@ def metric_of(kind: KindName, metric: str | Metric | None) -> Metric:
         raise MetricError(
             expected=f"a metric of {kind}: {', '.join(_METRICS[kind])}",
             got=f"{name!r}, a metric of another kind",
-            fix="choose one of these names, or pass the kind of the labels as kind=...",
+            fix="choose one of these names, or pass another kind",
         )
     return find(name, _METRICS[kind])
 

@@ -10,7 +10,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import final
 
 import numpy as np
@@ -19,10 +18,9 @@ from optuna.trial import FrozenTrial
 
 from surrogate_nas import attributes
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
-from surrogate_nas.space import Architecture, SearchSpace, build_network
-from surrogate_nas.space.asking import random_architecture
+from surrogate_nas.space import Architecture, SearchSpace
+from surrogate_nas.space.asking import network_of, random_architecture
 from surrogate_nas.task import Task
-from surrogate_nas.tensors.counting import tried
 from surrogate_nas.training.estimate import expected_seconds
 from surrogate_nas.training.trainer import Trainer, seeded
 
@@ -148,8 +146,8 @@ def _timed(
     for place in _TIMED:
         operations, architecture = drawn[int(place * (len(drawn) - 1))]
         with seeded(0):
-            network = tried(partial(build_network, space, architecture, task))
-        if not isinstance(network, Exception):
+            network = network_of(space, architecture, task)
+        if network is not None:
             seconds = expected_seconds(network, task, one_epoch)
             rates += [seconds / operations] if seconds > 0 else []
     return float(np.exp(np.mean(np.log(rates)))) if rates else None

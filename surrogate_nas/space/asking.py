@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from torch import nn
 
+from surrogate_nas.space.building import build_network
 from surrogate_nas.space.draw import accepted, random_chooser
-from surrogate_nas.space.search_space import Architecture, SearchSpace
+from surrogate_nas.space.search_space import Architecture, SearchSpace, TaskShape
 from surrogate_nas.tensors.counting import tried
 
 
@@ -21,6 +23,20 @@ def random_architecture(space: SearchSpace, rng: np.random.Generator) -> Archite
     """
     drawn = tried(lambda: accepted(space.suggest, random_chooser(rng)))
     return None if isinstance(drawn, Exception) else drawn[1]
+
+
+def network_of(
+    space: SearchSpace, architecture: Architecture, task: TaskShape
+) -> nn.Module | None:
+    """Return the network of an architecture; None where the space raises an error.
+
+    Args:
+        space: Search space, which may be a user's.
+        architecture: An architecture of it.
+        task: The task, or its shape.
+    """
+    built = tried(lambda: build_network(space, architecture, task))
+    return None if isinstance(built, Exception) else built
 
 
 def cannot_learn(
