@@ -74,7 +74,7 @@ def test_a_stop_stops_all_and_the_study_continues(number: signal.Signals, tmp_pa
 
 def wait_for_workers(parent: int, url: str) -> list[int]:
     """Wait until two trials have reported an epoch; return the processes that train them."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         time.sleep(0.2)
         if not Path(url.removeprefix("sqlite:///")).exists():

@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 import surrogate_nas as sn
+from surrogate_nas.screening.rules import PoolMix
 from tests.helpers.synthetic import OPS, SPACE, gain
 
 pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
@@ -44,7 +45,10 @@ def n_dead(surrogate: sn.MetaSurrogate) -> int:
     """Trainings of architectures at chance, in several searches."""
     found = 0
     for seed in SEEDS:
-        sampler = sn.SurrogateSampler(SPACE, surrogate=surrogate, n_candidates=64, seed=seed)
+        mix = PoolMix(n_base=2)  # the rest of TPE's proposals would cost most of the time
+        sampler = sn.SurrogateSampler(
+            SPACE, surrogate=surrogate, n_candidates=64, mix=mix, seed=seed
+        )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.optimize(objective, TRIALS)
         found += sum(is_dead(trial.params) for trial in study.trials)
@@ -61,5 +65,5 @@ def test_what_is_at_chance_is_known_while_transfer_is_doubted() -> None:
     assert all(task["at_chance"] is not None for task in kept.tasks)
     forgotten = [{**task, "at_chance": None} for task in kept.tasks]
     without = n_dead(sn.MetaSurrogate(kept.encoding, kept.basis, forgotten))
-    assert without >= 3
-    assert n_dead(kept) <= 1
+    assert without >= 2
+    assert n_dead(kept) == 0

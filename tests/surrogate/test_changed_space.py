@@ -98,6 +98,7 @@ def test_past_tasks_are_remembered_by_name_and_size() -> None:
     assert summary == {
         "name": "letters",
         "pairs": 30,
+        "at_chance": None,
         "direction": "minimize",
         "meta_features": {"classes": 26.0},
         "quality": None,

@@ -6,9 +6,11 @@ import contextlib
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any, final
@@ -176,10 +178,23 @@ def _connect(ray: ModuleType, address: str) -> bool:
     # Nothing is sent to Ray's makers unless the user wants that.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray.init(address=address, logging_level="warning")
+        with _own_sigterm():
+            ray.init(address=address, logging_level="warning")
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise _no_cluster(address, str(error).strip().splitlines()[0]) from error
     return True
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM: Ray sets one that ends the program, and leaves it for good."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if is_main and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _knock(address: str) -> None:

@@ -80,6 +80,7 @@ def test_workers_on_two_machines_share_a_study_and_outlast_one_that_is_killed(
     assert failed[0].params in [trial.params for trial in complete]
     assert len(workers_of(study)) in (2, 3)  # the third may come when all is done
     assert len({trial.user_attrs["pid"] for trial in trials}) >= 2
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # Ray's own would end the program
 
 
 def test_on_the_command_line(

@@ -49,7 +49,7 @@ def wait_for_two(
     storage: optuna.storages.BaseStorage, process: subprocess.Popen[Any]
 ) -> optuna.Study:
     """Wait until two trials have reported an epoch."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while time.monotonic() < until and process.poll() is None:
         time.sleep(0.3)
         try:
