@@ -98,7 +98,9 @@ FORMAT: Final = _user("study", "surrogate_nas_format", "int", "running.study", "
 """Format of what this package writes into the study and its trials."""
 SEED: Final = _user("study", "seed", "int", "running.study", "people")
 """Seed of the sampler, where one was given."""
-TRAINER: Final = _user("study", "trainer", "dict", "running.objective", "cli.finalize, results")
+TRAINER: Final = _user(
+    "study", "trainer", "dict", "running.objective", "cli.finalize, export.retraining, results"
+)
 """Settings of the trainer."""
 
 # Of a study: its surrogate.
@@ -176,8 +178,10 @@ ARCHITECTURE: Final = _user(
     "trial", "architecture", "str", "running.objective", "results, cli.show"
 )
 """Architecture in plain words."""
-EPOCHS: Final = _user("trial", "epochs", "int", "running.objective", "people")
+EPOCHS: Final = _user("trial", "epochs", "int", "running.objective", "export.retraining")
 """Number of epochs that were trained."""
+BEST_EPOCH: Final = _user("trial", "best_epoch", "int", "running.objective", "export.retraining")
+"""Epoch, from 0, whose weights were kept, where the best are."""
 EXPECTED_SECONDS: Final = _user(
     "trial", "expected_seconds", "float", "running.observers", "running.workers.run"
 )

@@ -142,9 +142,34 @@ _TRAINING: Mapping[str, tuple[str, dict[str, Any], str]] = {
     "augmentation": (
         "--augmentation",
         {"metavar": "STRENGTH"},
-        "strength of the augmentation, from 0 to 1",
+        "strength of the augmentation, from 0 to 1; by default 1 for photos, 0 for other data",
     ),
     "mixup": ("--mixup", {"metavar": "ALPHA"}, "mix each batch with itself; 0 for none"),
+    "clip_norm": (
+        "--clip-norm",
+        {"metavar": "NORM"},
+        "largest norm of all gradients together; by default any",
+    ),
+    "ema_decay": (
+        "--ema-decay",
+        {"metavar": "DECAY"},
+        "keep a moving average of the weights, such as 0.999; 0 for none",
+    ),
+    "patience": (
+        "--patience",
+        {"metavar": "N"},
+        "end a training after N epochs without a better validation metric; by default never",
+    ),
+    "keep_best": (
+        "--keep-best",
+        {"action": argparse.BooleanOptionalAction},
+        "keep the weights of the best epoch in place of the last one",
+    ),
+    "start_resolution": (
+        "--start-resolution",
+        {"metavar": "SHARE"},
+        "share of the images' resolution that a training begins with; it rises to 1",
+    ),
     "time_limit_seconds": (
         "--time-limit",
         {"metavar": "SECONDS", "dest": "time_limit"},
@@ -156,7 +181,7 @@ _TRAINING: Mapping[str, tuple[str, dict[str, Any], str]] = {
 
 _DEFAULTS: Mapping[str, Any] = {
     **{"epochs": 15, "batch_size": 64, "optimizer": "sgd", "label_smoothing": 0.0},
-    **{"augmentation": 0.0, "mixup": 0.0, "seed": 0},
+    **{"mixup": 0.0, "ema_decay": 0.0, "keep_best": False, "start_resolution": 1.0, "seed": 0},
 }
 """Values of the search where none are given; those of the Trainer itself."""
 
@@ -165,15 +190,14 @@ def add_training(parser: argparse.ArgumentParser, *, of_study: bool = False) -> 
     """Add the arguments of the Trainer."""
     training = parser.add_argument_group("training")
     kinds: dict[str, Any] = {"epochs": positive, "batch_size": positive, "seed": seed}
-    kinds |= {"time_limit_seconds": above_zero, "optimizer": str}
+    kinds |= {"time_limit_seconds": above_zero, "optimizer": str, "patience": positive}
     for name, (flag, how, words) in _TRAINING.items():
         value = None if of_study else _DEFAULTS.get(name)
         default = _AS_IN_STUDY if of_study else value
         said = [words] if words else []
         said += [f"default: {default}"] if default is not None else []
-        training.add_argument(
-            flag, type=kinds.get(name, number), default=value, help="; ".join(said), **how
-        )
+        typed = {} if "action" in how else {"type": kinds.get(name, number)}
+        training.add_argument(flag, default=value, help="; ".join(said), **typed, **how)
     training.add_argument(
         "--device", type=device, help="default: cuda if there is a GPU, else cpu"
     )

@@ -24,7 +24,8 @@ _OF_THE_MACHINE = ("--device", "--report")
 
 _OF_TRIALS = (
     *("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "label_smoothing"),
-    *("augmentation", "mixup", "time_limit", "limit", "surrogate", "base", "candidates"),
+    *("augmentation", "mixup", "clip_norm", "ema_decay", "patience", "keep_best"),
+    *("start_resolution", "time_limit", "limit", "surrogate", "base", "candidates"),
     *("pruner", "seed"),
 )
 """Arguments of a search that may differ between two calls, so that their trials do, too."""

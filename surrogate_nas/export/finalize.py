@@ -19,6 +19,7 @@ from surrogate_nas import attributes
 from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError, visible
 from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
 from surrogate_nas.export.record import json_value, write_network
+from surrogate_nas.export.retraining import for_retraining
 from surrogate_nas.results.dashboard.callback import DashboardCallback
 from surrogate_nas.results.summary import n_test_uses, require_study
 from surrogate_nas.results.training_progress import Style, TrainingProgress, training_words
@@ -101,9 +102,9 @@ def finalize(
         study: A study with at least one completed trial.
         task: The task of the study.
         space: The search space of the study.
-        trainer: Settings of the retraining, usually the Trainer of the study.
-        folder: Path of the folder to write; nothing may exist there. By default it is a new
-            folder ``<study>-final`` in the working directory.
+        trainer: Settings of the retraining, usually the Trainer of the study. With `patience` or
+            `keep_best` it has the share of the epochs that the best trial came to.
+        folder: Path of a new folder; by default ``<study>-final`` in the working directory.
         on_epoch: Called with the epoch (from 0) and its metric, to show progress. It must return
             False, since True ends the training.
         progress: Display of the retraining and the time left, a style of ``ProgressBar``.
@@ -133,7 +134,7 @@ def finalize(
     place = _place(folder, study)
     record = write_network(space, best.params, architecture, task)
     network = _built(best, space, architecture, task, trainer.seed)
-    own = trainer.override(**space.training(architecture))
+    own = for_retraining(trainer.override(**space.training(architecture)), study, best)
     described, merged = space.describe(architecture), task.merged()
     shown = _shown(network, merged, own, described, progress, progress_file)
     outcome = _retrained(network, merged, own, space, on_epoch, shown)
@@ -353,7 +354,7 @@ def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer)
         "trial": final.trial_number,
         "epochs": final.outcome.epochs,
         "train_seconds": final.outcome.train_seconds,
-        "trainer": {name: json_value(value) for name, value in asdict(trainer).items()},
+        "trainer": {n: json_value(value) for n, value in asdict(trainer.for_task(task)).items()},
         "versions": {package: version(package) for package in _PACKAGES},
     }
 

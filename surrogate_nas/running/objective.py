@@ -69,8 +69,8 @@ class Objective(Runnable):
 
     How a trial ends:
 
-    - Complete, with the metric of the last epoch. A trial whose time limit is up is complete, too,
-      after at least one epoch.
+    - Complete, with the metric of the last epoch, or of the best one if the trainer keeps it. A
+      trial whose time limit or patience is up is complete, too, after at least one epoch.
     - Pruned, by the pruner, or by a loss that is not finite after at least one epoch.
     - Pruned, with the attribute ``infeasible``, if not even two inputs fit into memory.
       ``SurrogateSampler`` counts it as bad as the worst result so far.
@@ -258,6 +258,8 @@ class Objective(Runnable):
         )
         trial.set_user_attr(attributes.TRAIN_SECONDS, outcome.train_seconds)
         trial.set_user_attr(attributes.EPOCHS, outcome.epochs)
+        if outcome.best_epoch is not None:
+            trial.set_user_attr(attributes.BEST_EPOCH, outcome.best_epoch)
         trial.set_user_attr(attributes.ROWS_PER_SECOND, outcome.rows_per_second)
         trial.set_user_attr(attributes.STOP_REASON, outcome.stop_reason.value)
         return outcome

@@ -27,7 +27,7 @@ from surrogate_nas.training.outcome import Outcome, StopReason
 from surrogate_nas.training.trainer import Trainer
 from surrogate_nas.training.warm_weights import Place, WarmWeights
 
-_WHOLE = (StopReason.FINISHED, StopReason.TIME_LIMIT)
+_WHOLE = (StopReason.FINISHED, StopReason.NO_IMPROVEMENT, StopReason.TIME_LIMIT)
 """Ends of trainings whose weights are worth keeping."""
 
 

@@ -144,7 +144,7 @@ def note_settings(objective: Runnable, study: optuna.Study) -> str:
     """
     if objective.training is None:
         return ""
-    now = asdict(objective.training.trainer)
+    now = asdict(objective.training.trainer.for_task(objective.training.task))
     begun = study.user_attrs.get(attributes.TRAINER)
     if not isinstance(begun, dict):
         study.set_user_attr(attributes.TRAINER, now)

@@ -89,6 +89,8 @@ class Task(abc.ABC):
     """What a network must fit; by default ``input`` and ``outputs`` from the two above."""
     augments_on_device: bool = False
     """Whether :meth:`vary` takes a generator on the inputs' own device, too."""
+    usual_augmentation: float = 0.0
+    """Strength of the augmentation where the Trainer has none of its own, in [0, 1]."""
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of the outputs; empty where there are none."""
 
@@ -172,6 +174,25 @@ class Task(abc.ABC):
             generator: As in :meth:`augment`.
         """
         return self.augment(inputs, strength, generator), targets
+
+    def rescale(
+        self, inputs: AnyTensors, targets: AnyTensors, share: float
+    ) -> tuple[Tensors, Tensors]:
+        """Return a batch at a share of its resolution, its targets with it where they must.
+
+        Args:
+            inputs: A prepared batch.
+            targets: Its targets.
+            share: Share of each side, in (0, 1).
+
+        Raises:
+            TaskError: The inputs have no resolution. That is the default.
+        """
+        raise TaskError(
+            expected="inputs with a resolution, such as images",
+            got=f"{type(self).__name__}, which cannot rescale its inputs",
+            fix=f"train with start_resolution=1, or override {type(self).__name__}.rescale",
+        )
 
     def mix(self, inputs: AnyTensors, other: AnyTensors, share: torch.Tensor) -> Tensors:
         """Mix prepared inputs with others, row by row (mixup, Zhang et al. 2018).

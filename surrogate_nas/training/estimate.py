@@ -37,9 +37,10 @@ def expected_seconds(network: nn.Module, task: Task, trainer: Trainer) -> float:
         seconds = tried(lambda: _seconds_of_a_row(copy.deepcopy(network), task, trainer))
     if isinstance(seconds, Exception):  # some networks cannot be copied, or two are too large
         return math.nan
-    rows = _PASSES_A_STEP * len(task.train) + len(task.validation)
+    rows = _PASSES_A_STEP * len(task.train) * trainer.full_epochs
+    rows += len(task.validation) * trainer.epochs
     limit = trainer.time_limit_seconds
-    return min(trainer.epochs * rows * seconds, math.inf if limit is None else limit)
+    return min(rows * seconds, math.inf if limit is None else limit)
 
 
 def _seconds_of_a_row(network: nn.Module, task: Task, trainer: Trainer) -> float:

@@ -16,6 +16,7 @@ from surrogate_nas.task import Task
 from surrogate_nas.tensors import AnyTensors, Tensors
 from surrogate_nas.training.data import Batch, Source
 from surrogate_nas.training.device import forward
+from surrogate_nas.training.final_weights import BestWeights, MovingAverage, copy_weights
 from surrogate_nas.training.graph import GraphRecorder
 from surrogate_nas.training.memory import more_parts, part_sizes, release
 from surrogate_nas.training.state import TrainingState
@@ -37,6 +38,9 @@ class StepSettings:
         augmentation: Strength, see ``Task.vary``; 0 for none.
         is_mixed: Whether each batch is mixed with itself (mixup).
         is_recorded: Whether the step is to be recorded as a CUDA graph, on a GPU.
+        clip_norm: Largest norm of all gradients together; None for any.
+        ema_decay: Decay of the moving average of the weights; 0 for none.
+        keeps_best: Whether the weights of the best epoch are kept.
     """
 
     optimizer: OptimizerName
@@ -45,6 +49,9 @@ class StepSettings:
     augmentation: float
     is_mixed: bool
     is_recorded: bool
+    clip_norm: float | None = None
+    ema_decay: float = 0.0
+    keeps_best: bool = False
 
 
 @final
@@ -96,11 +103,18 @@ class NetworkStep:
             settings.decay,
             groups,
             is_recordable=self._recorder is not None,
+            clip_norm=settings.clip_norm,
         )
-        self.state = TrainingState(
-            network, self._updater.optimizer, generators, device, {"loss": self._total}
+        self._average = (
+            MovingAverage(network, settings.ema_decay) if settings.ema_decay > 0 else None
         )
+        self._best = BestWeights(network) if settings.keeps_best else None
+        extra = {"loss": self._total}
+        for kept in (self._average, self._best):
+            extra |= {} if kept is None else kept.tensors()
+        self.state = TrainingState(network, self._updater.optimizer, generators, device, extra)
         self.n_parts = 1
+        self._share = 1.0
         self._run: Step = self._compute
         self.use_parts(1)
 
@@ -128,6 +142,33 @@ class NetworkStep:
         release(self._device)
         return True
 
+    def use_resolution(self, share: float) -> None:
+        """Train on inputs of this share of their resolution from now on."""
+        if share != self._share:
+            self._share = share
+            self.use_parts(self.n_parts)  # a recording has the size of the inputs built in
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is validated: with averaged weights, if there is an average."""
+        return self._network if self._average is None else self._average.network
+
+    def keep_best(self) -> None:
+        """Keep the weights of the network that was just validated, if the best are wanted."""
+        if self._best is not None:
+            self._best.keep(self.evaluated)
+
+    def finish(self, *, has_best: bool) -> None:
+        """Give the network its final weights: the best, the averaged or the latest ones.
+
+        Args:
+            has_best: Whether any weights were kept as the best.
+        """
+        if self._best is not None and has_best:
+            self._best.put_into(self._network)
+        elif self._average is not None:
+            copy_weights(self._average.network, self._network)
+
     def feed(self, rows: Sequence[torch.Tensor]) -> Iterator[tuple[Tensors, ...]]:
         """Yield what a call takes, for each set of rows."""
         if self._takes_rows:
@@ -151,6 +192,9 @@ class NetworkStep:
         if self._settings.is_mixed:
             self._mix.fill_(mix)
         self._run(*batch)
+        if self._average is not None:
+            # NOTE: outside the recorded step, whose trial runs must leave no trace in it.
+            self._average.update(self._network)
 
     def total_loss(self) -> float:
         """Return the sum of the epoch's losses: this waits for the device."""
@@ -158,6 +202,8 @@ class NetworkStep:
 
     def _varied(self, batch: Batch) -> Batch:
         strength = self._settings.augmentation
+        if self._share < 1:
+            batch = self._task.rescale(*batch, self._share)
         return self._task.vary(*batch, strength, self._generator) if strength > 0 else batch
 
     def _compute(self, *batch: AnyTensors) -> None:

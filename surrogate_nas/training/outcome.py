@@ -15,6 +15,7 @@ class StopReason(enum.Enum):
     NOT_FINITE = "loss is not finite"
     TIME_LIMIT = "time limit"
     PRUNED = "pruned"
+    NO_IMPROVEMENT = "no improvement"
     OUT_OF_MEMORY = "out of memory"
 
 
@@ -30,6 +31,7 @@ class Outcome:
         n_steps: Optimizer steps made, those of an epoch that was cut short included.
         train_seconds: Wall-clock seconds of the whole call, validation included.
         rows_per_second: Inputs trained on per second, validation excluded; 0 if no epoch ended.
+        best_epoch: Epoch, from 0, whose weights the network has; None means the last one.
     """
 
     values: tuple[float, ...]
@@ -38,11 +40,17 @@ class Outcome:
     n_steps: int
     train_seconds: float
     rows_per_second: float
+    best_epoch: int | None = None
 
     @property
     def value(self) -> float:
-        """The metric after the last completed epoch, not the best one; NaN if there is none."""
-        return self.values[-1] if self.values else math.nan
+        """The metric of the weights that the network has; NaN if no epoch was completed.
+
+        It is that of the last epoch, or of the best one if the Trainer keeps the best.
+        """
+        if not self.values:
+            return math.nan
+        return self.values[-1 if self.best_epoch is None else self.best_epoch]
 
     @property
     def images_per_second(self) -> float:

@@ -31,7 +31,7 @@ class Progress:
     seconds: float = 0.0
     n_parts: int = 1
 
-    def outcome(self, reason: StopReason) -> Outcome:
+    def outcome(self, reason: StopReason, best_epoch: int | None = None) -> Outcome:
         """Sum the training up."""
         return Outcome(
             values=self.values,
@@ -40,4 +40,5 @@ class Progress:
             n_steps=self.n_steps,
             train_seconds=self.seconds,
             rows_per_second=self.n_rows / self.busy_seconds if self.values else 0.0,
+            best_epoch=best_epoch,
         )

@@ -48,8 +48,9 @@ class _Rule:
         return isinstance(value, self.types) and self.is_valid(value)
 
 
-def _whole(least: int, most: int = _MOST) -> _Rule:
-    return _Rule(f"from {least}, a whole number", lambda n: least <= n <= most, (int,))
+def _whole(least: int, most: int = _MOST, *, or_none: bool = False) -> _Rule:
+    allowed = f"from {least}, a whole number{' or None' if or_none else ''}"
+    return _Rule(allowed, lambda n: least <= n <= most, (int,), or_none)
 
 
 def _number(words: str, is_valid: Callable[[float], bool], *, or_none: bool = False) -> _Rule:
@@ -70,8 +71,13 @@ _RULES = {
     "schedule": _choice(SCHEDULES),
     "warmup_epochs": _number("from 0", lambda epochs: epochs >= 0),
     "label_smoothing": _number("in [0, 1)", lambda share: 0 <= share < 1),
-    "augmentation": _number("in [0, 1]", lambda strength: 0 <= strength <= 1),
+    "augmentation": _number("in [0, 1]", lambda strength: 0 <= strength <= 1, or_none=True),
     "mixup": _number("from 0", lambda alpha: alpha >= 0),
+    "clip_norm": _number("above 0", lambda norm: norm > 0, or_none=True),
+    "ema_decay": _number("in [0, 1)", lambda decay: 0 <= decay < 1),
+    "patience": _whole(1, or_none=True),
+    "keep_best": _Rule("True or False", lambda _: True, (bool,)),
+    "start_resolution": _number("in (0, 1]", lambda share: 0 < share <= 1),
     "device": _Rule("as text, or None", lambda _: True, (str,), is_optional=True),
     "time_limit_seconds": _number("above 0", lambda limit: limit > 0, or_none=True),
     "cuda_graph": _Rule("True or False", lambda _: True, (bool,)),

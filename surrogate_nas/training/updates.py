@@ -66,6 +66,8 @@ class Updater:
         groups: Its parameters with factors for their rates; None for one group of all.
         is_recordable: Whether the learning rate lies in a tensor on the device, where a step that
             was recorded as a CUDA graph finds it; otherwise it is a number.
+        clip_norm: Largest norm of all gradients together, which larger ones are scaled down to
+            (Pascanu et al. 2013, arXiv:1211.5063); None leaves gradients as they are.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Updater:
         groups: Sequence[ParameterGroup] | None = None,
         *,
         is_recordable: bool = False,
+        clip_norm: float | None = None,
     ) -> None:
         groups = _checked(network, groups)
         params = [p for group in groups for p in group.parameters]
@@ -100,6 +103,9 @@ class Updater:
             self.optimizer = torch.optim.Adam(listed, lr=start, **options)
         self._without_momentum = params if optimizer == "sgd" else []
         self._rates = [group.rate for group in groups]
+        self._clip_norm = clip_norm
+        # Parameters with a rate of 0 stay as they are, so their gradients play no part.
+        self._clipped = [p for group in groups if group.rate > 0 for p in group.parameters]
         self._decays = [decay * group.decay for group in groups]
         self._decaying = [
             # Biases, and the scales of normalizations, have one axis and do not decay.
@@ -117,6 +123,8 @@ class Updater:
 
     def step(self) -> None:
         """Update the network by its gradients and by decay, apart from each other."""
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._clipped, self._clip_norm)
         each = zip(self.optimizer.param_groups, self._decaying, self._decays, strict=True)
         for group, decaying, decay in each:
             if decaying and decay > 0:

@@ -29,6 +29,7 @@ DATA = ["--flip", "--class-weights", "--validation-share", "0.3", "--test-share"
 TRAINING = [
     *("--optimizer", "adamw", "--learning-rate", "0.01", "--weight-decay", "0.1"),
     *("--label-smoothing", "0.1", "--augmentation", "0.5", "--mixup", "0.2"),
+    *("--clip-norm", "1", "--ema-decay", "0.9", "--patience", "3", "--keep-best"),
 ]
 
 
@@ -51,6 +52,8 @@ def test_options_reach_the_task_and_the_trainer(run: Run, monkeypatch: pytest.Mo
     assert (len(task.validation), len(task.test)) == (36, 30)
     assert (trainer.optimizer, trainer.learning_rate, trainer.weight_decay) == ("adamw", 0.01, 0.1)
     assert (trainer.label_smoothing, trainer.augmentation, trainer.mixup) == (0.1, 0.5, 0.2)
+    assert (trainer.clip_norm, trainer.ema_decay, trainer.patience) == (1.0, 0.9, 3)
+    assert (trainer.keep_best, trainer.start_resolution) == (True, 1.0)
 
 
 @pytest.mark.parametrize(

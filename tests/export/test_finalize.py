@@ -87,7 +87,7 @@ def test_the_test_value_is_that_of_the_network_and_is_stored(study: optuna.Study
         "test_trial": final.trial_number,
         "test_uses": final.test_uses,
         "final_folder": final.folder.name,
-        "trainer": asdict(TRAINER),
+        "trainer": asdict(TRAINER.for_task(TASK)),
     }
 
 

@@ -21,7 +21,7 @@ from surrogate_nas.errors import StudyError, TrainingError
 from surrogate_nas.running.objective import Objective
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape
 from surrogate_nas.task import Direction
-from surrogate_nas.training import trainer as train_module
+from surrogate_nas.training import run as train_module
 from surrogate_nas.training.trainer import Trainer
 from tests.helpers.toys import ARCHITECTURE, Clock, ToySpace, ToyTask
 

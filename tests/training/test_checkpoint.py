@@ -31,6 +31,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"optimizer": "adamw", "schedule": "inverse_sqrt"},
     {"augmentation": 1.0, "mixup": 0.4},
+    {"ema_decay": 0.9, "clip_norm": 0.5, "keep_best": True, "patience": 5},
 ]
 
 
@@ -143,6 +144,7 @@ def test_time_before_counts(tmp_path: Path) -> None:
         {"augmentation": 0.5},
         {"batch_size": 40},
         {"optimizer": "adamw"},
+        {"ema_decay": 0.9},
     ],
 )
 def test_a_checkpoint_of_other_settings_is_left_out(

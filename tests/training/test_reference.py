@@ -101,7 +101,7 @@ def test_the_trainer_is_the_plain_loop(kind: str, settings: dict[str, Any]) -> N
     plain, trained = build(), build()
     expected = reference(
         plain, task, trainer.epochs, trainer.batch_size, 3e-3 if adam else 0.05,
-        5e-2 if adam else 5e-3, trainer.augmentation, trainer.label_smoothing, adam,
+        5e-2 if adam else 5e-3, trainer.augmentation or 0.0, trainer.label_smoothing, adam,
     )  # fmt: skip
     outcome = trainer.train(trained, task)
     assert (list(outcome.losses), list(outcome.values)) == expected

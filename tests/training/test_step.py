@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from surrogate_nas.training import network_step
-from surrogate_nas.training import trainer as train_module
+from surrogate_nas.training import run as train_module
 from surrogate_nas.training.data import source
 from surrogate_nas.training.network_step import NetworkStep
 from surrogate_nas.training.step import Recorder
@@ -39,6 +39,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"augmentation": 1.0},
     {"mixup": 0.4, "label_smoothing": 0.1},
     {"batch_size": 144},
+    {"clip_norm": 0.1, "ema_decay": 0.9, "keep_best": True},
 ]
 
 
@@ -265,7 +266,7 @@ def test_an_epoch_waits_for_the_device_once(
     if is_recorded:
         use(Rerun(), monkeypatch)
     counts: list[int] = []
-    all_steps = train_module._Run._all_steps
+    all_steps = train_module.Run._all_steps
 
     def counted(run: Any) -> float | None:
         reading = Reading()  # type: ignore[no-untyped-call]
@@ -274,7 +275,7 @@ def test_an_epoch_waits_for_the_device_once(
         counts.append(reading.count)
         return loss
 
-    monkeypatch.setattr(train_module._Run, "_all_steps", counted)
+    monkeypatch.setattr(train_module.Run, "_all_steps", counted)
     Trainer(epochs=3, batch_size=20, augmentation=1.0).train(network(dropout=0.1), TASK)
     assert counts == [1, 1, 1]
 

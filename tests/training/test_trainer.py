@@ -14,8 +14,8 @@ from torch import nn
 
 from surrogate_nas.errors import TrainingError
 from surrogate_nas.training import data as data_module
+from surrogate_nas.training import run as train_module
 from surrogate_nas.training import scoring
-from surrogate_nas.training import trainer as train_module
 from surrogate_nas.training.trainer import Outcome, StopReason, Trainer, seeded
 from tests.helpers.toys import ARCHITECTURE, Clock, ToySpace, ToyTask
 

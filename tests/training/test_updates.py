@@ -103,6 +103,39 @@ def test_groups_have_rates_and_decays_of_their_own(optimizer: Any, is_recordable
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("clip_norm", [1e-3, 1e3])
+def test_large_gradients_are_scaled_down_together(clip_norm: float) -> None:
+    """The step is that of gradients with the allowed norm; smaller gradients are left alone."""
+    clipped, plain = two_layers(), two_layers()
+    inputs = torch.ones(5, 64)
+    for network in (clipped, plain):
+        network(inputs).square().mean().backward()
+    gradients = [p.grad for p in plain.parameters() if p.grad is not None]
+    norm = float(torch.stack([g.norm() for g in gradients]).norm())
+    assert 1e-3 < norm < 1e3
+    for gradient in gradients:
+        gradient.mul_(min(clip_norm / norm, 1.0))
+    for network, most in ((clipped, clip_norm), (plain, None)):
+        updater = Updater(network, "sgd", 0.0, clip_norm=most)
+        updater.set_rate(0.1)
+        updater.step()
+    for one, other in zip(clipped.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_gradients_of_parameters_that_stay_do_not_count() -> None:
+    network, alone = two_layers(), two_layers()
+    alone[1].requires_grad_(False)
+    for one in (network, alone):
+        one(torch.ones(5, 64)).square().mean().backward()
+    groups = [layers(network, 0.0, 1.0), None]
+    for one, group in zip((network, alone), groups, strict=True):
+        updater = Updater(one, "sgd", 0.0, group, clip_norm=1e-3)
+        updater.set_rate(0.1)
+        updater.step()
+    assert torch.equal(network[2].get_parameter("weight"), alone[2].get_parameter("weight"))
+
+
 def test_a_rate_of_0_leaves_parameters_as_they_are() -> None:
     network, before = two_layers(), two_layers()
     Trainer(epochs=1, device="cpu").train(network, ToyTask(), groups=layers(network, 0.0, 1.0))

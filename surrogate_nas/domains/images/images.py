@@ -143,6 +143,24 @@ class ImageTask(Task):
         shifted = _shift_and_flip(inputs, strength, random[:2], random[2] < 0.5 * self.flip)
         return _erase(shifted, strength, random[3:])
 
+    def rescale(
+        self, inputs: torch.Tensor, targets: torch.Tensor, share: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images with a share of their sides, averaged down, and the targets as they are.
+
+        Sides above 32 pixels become multiples of 8, which networks of patches need.
+
+        Args:
+            inputs: Prepared images, (n, channels, height, width).
+            targets: Their targets.
+            share: Share of each side, in (0, 1).
+        """
+        height, width = (_smaller(side, share) for side in inputs.shape[2:])
+        smaller = functional.interpolate(
+            inputs, (height, width), mode="bilinear", align_corners=False, antialias=True
+        )
+        return smaller, targets
+
     def loss(
         self, outputs: torch.Tensor, targets: torch.Tensor, label_smoothing: float
     ) -> torch.Tensor:
@@ -267,6 +285,13 @@ def _chunks(split: SplitLike) -> Iterator[torch.Tensor]:
     kept = most if isinstance(split, Split) else _DECODED_IMAGES
     for rows in torch.split(evenly(len(split), kept), n):
         yield split.take(rows)[0]
+
+
+def _smaller(side: int, share: float) -> int:
+    """Return a share of a side in pixels, at most the side itself."""
+    if side <= 32:
+        return max(1, round(side * share))
+    return min(side, max(8, 8 * round(side * share / 8)))
 
 
 def _shift_and_flip(
