@@ -9,6 +9,7 @@ from surrogate_nas import domains
 if TYPE_CHECKING:
     from surrogate_nas.domains.images.cell import CellSpace as CellSpace
     from surrogate_nas.domains.images.convnet import ConvNetSpace as ConvNetSpace
+    from surrogate_nas.domains.images.patch import PatchSpace as PatchSpace
 
 
 def __getattr__(name: str) -> Any:

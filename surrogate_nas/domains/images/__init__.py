@@ -17,7 +17,11 @@ DOMAIN = Domain(
         ".meta_features:IMAGE_META_FEATURES",
         ".meta_features:image_meta_features",
     ),
-    spaces={"cell": ".cell:CellSpace", "convnet": ".convnet:ConvNetSpace"},
+    spaces={
+        "cell": ".cell:CellSpace",
+        "convnet": ".convnet:ConvNetSpace",
+        "patch": ".patch:PatchSpace",
+    },
     metrics="..kinds:METRICS",
     metric="accuracy",
     metric_names=(

@@ -84,19 +84,19 @@ def choice(architecture: Architecture, name: str, allowed: Sequence[Any]) -> Any
     return got
 
 
-def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
-    """Return the widths that a space may choose from.
+def checked_widths(widths: Sequence[int], name: str = "widths") -> tuple[int, ...]:
+    """Return the widths, or sizes of another name, that a space may choose from.
 
     Raises:
-        SpaceError: The widths are not ascending positive whole numbers.
+        SpaceError: They are not ascending positive whole numbers.
     """
     found = tuple(widths)
     whole_numbers = all(isinstance(w, int) and w >= 1 for w in found)
     if not found or not whole_numbers or list(found) != sorted(set(found)):
         raise SpaceError(
-            expected="widths as ascending positive whole numbers",
+            expected=f"{name} as ascending positive whole numbers",
             got=f"{found}",
-            fix="give for example widths=(8, 16, 24, 32)",
+            fix=f"give for example {name}=(8, 16, 24, 32)",
         )
     return found
 

