@@ -98,7 +98,7 @@ def read_space(value: Any) -> SearchSpace | None:
         _check_setting(setting, name)
     shape = read_shape(record)
     try:
-        made: SearchSpace = kind(**config).for_task(shape)
+        made: SearchSpace = kind(**{**kind.earlier, **config}).for_task(shape)
     except (TypeError, ValueError) as error:
         raise damaged(f"a configuration of {record['name']}", f"{error}") from error
     return made

@@ -12,7 +12,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeAlias, final, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, final, runtime_checkable
 
 import numpy as np
 import optuna
@@ -104,6 +104,8 @@ class SearchSpace(abc.ABC):
 
     reference: TaskShape = ReferenceShape()
     """The shape that :meth:`describe` counts for; see :meth:`for_task`."""
+    earlier: ClassVar[Mapping[str, Any]] = {}
+    """Arguments that :meth:`config` of earlier versions lacks, as those versions had them."""
     _example: Tensors | None = None
     """One prepared input of the task that the space is bound to."""
 

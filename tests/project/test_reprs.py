@@ -56,7 +56,8 @@ def evaluated() -> HistoryEvaluation:
     [
         (
             ConvNetSpace(max_stages=2, widths=(8, 16)),
-            "ConvNetSpace(max_stages=2, max_blocks=3, widths=[8, 16], search_training=False)",
+            "ConvNetSpace(max_stages=2, max_blocks=3, widths=[8, 16], search_training=False, "
+            "stem='auto')",
         ),
         (ToySpace(), "<ToySpace>"),
         (as_space(asked), "<ParameterSpace of asked>"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, final
 
 import optuna
 from torch import nn
@@ -24,6 +24,13 @@ from surrogate_nas.domains.images.cell_graph import (
 )
 from surrogate_nas.domains.images.cell_picture import CELL_FILL, cell_picture
 from surrogate_nas.domains.images.stage_picture import Stage
+from surrogate_nas.domains.images.stems import (
+    StemName,
+    body_size,
+    checked_stem,
+    stem_layers,
+    tally_stem,
+)
 from surrogate_nas.errors import SpaceError
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape
 
@@ -49,7 +56,8 @@ class CellSpace(SearchSpace):
     normalization). A node is the sum of its incoming edges. Parameters ``op_0`` to ``op_5`` are
     the edges 1<-0, 2<-0, 2<-1, 3<-0, 3<-1 and 3<-2.
 
-    The skeleton begins with a 3×3 convolution. Each stage then has `depth` equal cells. A residual
+    The skeleton begins with a 3×3 convolution, or with several that halve images above 48 pixels.
+    Each stage then has `depth` equal cells. A residual
     block between two stages doubles the channels and halves the resolution, unless a side is below
     four pixels. Normalization, ReLU, global average pooling and a linear layer end the network.
 
@@ -62,10 +70,14 @@ class CellSpace(SearchSpace):
         equivalence: Rule by which :meth:`canonical` finds equivalent cells. "published" is
             NAS-Bench-201's own rule, by which 15,625 cells are 6,466 functions. "exact" compares
             the built networks, 5,044 different ones.
+        stem: "auto" halves images above 48 pixels before the first stage, until that sees 25 to
+            48 pixels. "plain" never does, as in earlier versions.
 
     Raises:
         SpaceError: An argument is out of range.
     """
+
+    earlier: ClassVar[Mapping[str, Any]] = {"stem": "plain"}
 
     def __init__(
         self,
@@ -76,6 +88,7 @@ class CellSpace(SearchSpace):
         n_stages: int = 3,
         search_training: bool = False,
         equivalence: Literal["published", "exact"] = "published",
+        stem: StemName = "auto",
     ) -> None:
         self.widths = parts.checked_widths(widths)
         self.min_depth = parts.checked_count("min_depth", min_depth)
@@ -89,6 +102,7 @@ class CellSpace(SearchSpace):
                 fix="leave it out for the published rule",
             )
         self.equivalence = equivalence
+        self.stem = checked_stem(stem)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
         """Ask for the six operations, the width, the depth and, if searched, the training."""
@@ -110,10 +124,10 @@ class CellSpace(SearchSpace):
             SpaceError: The architecture is not of this space, or the task's inputs are not images.
         """
         graph, channels, depth = self._read(self.from_params(architecture))
-        inputs, height, width = parts.image_shape(task)
-        sizes = parts.stage_sizes(height, width, self.n_stages)
-        stem = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
-        modules: list[nn.Module] = [stem, nn.BatchNorm2d(channels)]
+        image = parts.image_shape(task)
+        sizes = parts.stage_sizes(*body_size(self.stem, *image[1:]), self.n_stages)
+        modules = stem_layers(self.stem, image, channels, nn.BatchNorm2d, nn.ReLU)
+        modules.append(nn.BatchNorm2d(channels))
         modules.extend(Cell(graph, channels) for _ in range(depth))
         for before, size in itertools.pairwise(sizes):
             # A feature map that is too small to be halved keeps its size.
@@ -160,11 +174,11 @@ class CellSpace(SearchSpace):
     def _sizes(self, point: _Point) -> dict[str, float]:
         """Return the numbers of :meth:`describe`, which :meth:`features` needs as well."""
         graph, channels, depth = point
-        inputs, height, width = parts.image_shape(self.reference)
-        pixels = [h * w for h, w in parts.stage_sizes(height, width, self.n_stages)]
+        image = parts.image_shape(self.reference)
+        body = body_size(self.stem, *image[1:])
+        pixels = [h * w for h, w in parts.stage_sizes(*body, self.n_stages)]
         tally = parts.Tally()
-        tally.convolution(inputs, channels, 3, pixels[0])
-        tally.norm(channels)
+        n_stem = tally_stem(tally, self.stem, image, channels)
         for stage, area in enumerate(pixels):
             if stage:
                 # The shortcut pools before it convolves, so all layers run at the stage's size.
@@ -173,9 +187,9 @@ class CellSpace(SearchSpace):
             _tally_cells(tally, graph, channels, area, depth)
         tally.norm(channels)
         tally.head(channels, self.reference.n_outputs)
-        # The stem and the head are two layers, and each of the other stages begins with a
-        # reduction of two, so all of them are twice the number of stages.
-        longest = 2 * self.n_stages + self.n_stages * depth * graph.longest_path
+        # Each stage but the first begins with a reduction of two layers, and the head is one.
+        skeleton = n_stem + 1 + 2 * (self.n_stages - 1)
+        longest = skeleton + self.n_stages * depth * graph.longest_path
         return {**tally.described(longest), "cell_convolutions": float(len(graph.layers))}
 
     def is_degenerate(self, architecture: Architecture) -> bool:
@@ -218,7 +232,7 @@ class CellSpace(SearchSpace):
         """
         _, channels, depth = self._read(architecture)
         _, height, width = parts.image_shape(self.reference)
-        sizes = parts.stage_sizes(height, width, self.n_stages)
+        sizes = parts.stage_sizes(*body_size(self.stem, height, width), self.n_stages)
         stages = [
             Stage(f"stage {i + 1}", depth, "cell", channels * 2**i, size, CELL_FILL, False, ())
             for i, size in enumerate(sizes)
@@ -244,6 +258,7 @@ class CellSpace(SearchSpace):
             "n_stages": self.n_stages,
             "search_training": self.search_training,
             "equivalence": self.equivalence,
+            "stem": self.stem,
         }
 
     def _read(self, architecture: Architecture) -> _Point:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple, final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, final
 
 import optuna
 from torch import nn
@@ -18,6 +18,13 @@ from surrogate_nas.domains.images.convnet_blocks import (
     gate_width,
 )
 from surrogate_nas.domains.images.stage_picture import Stage, draw_stages
+from surrogate_nas.domains.images.stems import (
+    StemName,
+    body_size,
+    checked_stem,
+    stem_layers,
+    tally_stem,
+)
 from surrogate_nas.files.svg import Drawing
 from surrogate_nas.space import Architecture, SearchSpace, TaskShape
 
@@ -64,10 +71,14 @@ class ConvNetSpace(SearchSpace):
         max_blocks: Largest number of blocks in a stage.
         widths: Choices for a stage's channels.
         search_training: Also search ``learning_rate``, ``weight_decay`` and ``augmentation``.
+        stem: "auto" halves images above 48 pixels before the first stage, until that sees 25 to
+            48 pixels. "plain" never does, as in earlier versions.
 
     Raises:
         SpaceError: An argument is out of range.
     """
+
+    earlier: ClassVar[Mapping[str, Any]] = {"stem": "plain"}
 
     def __init__(
         self,
@@ -76,11 +87,13 @@ class ConvNetSpace(SearchSpace):
         max_blocks: int = 3,
         widths: Sequence[int] = (8, 16, 24, 32, 40, 48, 56, 64),
         search_training: bool = False,
+        stem: StemName = "auto",
     ) -> None:
         self.max_stages = parts.checked_count("max_stages", max_stages)
         self.max_blocks = parts.checked_count("max_blocks", max_blocks)
         self.widths = parts.checked_widths(widths)
         self.search_training = search_training
+        self.stem = checked_stem(stem)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Architecture:
         """Ask for the number of stages, each stage's choices, then the choices of all stages."""
@@ -108,11 +121,11 @@ class ConvNetSpace(SearchSpace):
         stages = self._read(architecture)
         activation = ACTIVATIONS[architecture["activation"]]
         normalization = NORMALIZATIONS[architecture["normalization"]]
-        inputs, height, width = parts.image_shape(task)
-        sizes = parts.stage_sizes(height, width, len(stages))
+        image = parts.image_shape(task)
+        sizes = parts.stage_sizes(*body_size(self.stem, *image[1:]), len(stages))
         channels = stages[0].width
-        stem = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
-        modules: list[nn.Module] = [stem, normalization(channels), activation()]
+        modules = stem_layers(self.stem, image, channels, normalization, activation)
+        modules += [normalization(channels), activation()]
         # NOTE: the first stage keeps the resolution of the image, so its size before is its own.
         for stage, before, size in zip(stages, [sizes[0], *sizes], sizes, strict=False):
             kind = Kind(stage.kernel, stage.expansion, stage.has_gate, activation, normalization)
@@ -145,12 +158,12 @@ class ConvNetSpace(SearchSpace):
             SpaceError: The architecture is not of this space.
         """
         stages = self._read(architecture)
-        inputs, height, width = parts.image_shape(self.reference)
-        pixels = [h * w for h, w in parts.stage_sizes(height, width, len(stages))]
+        image = parts.image_shape(self.reference)
+        body = body_size(self.stem, *image[1:])
+        pixels = [h * w for h, w in parts.stage_sizes(*body, len(stages))]
         tally = parts.Tally()
         channels = stages[0].width
-        tally.convolution(inputs, channels, 3, pixels[0])
-        tally.norm(channels)
+        n_stem = tally_stem(tally, self.stem, image, channels)
         for stage, before, area in zip(stages, [pixels[0], *pixels], pixels, strict=False):
             # The first block enters at the size and the channels of the stage before.
             _tally_blocks(tally, stage, channels, before, area, times=1)
@@ -158,7 +171,8 @@ class ConvNetSpace(SearchSpace):
             _tally_blocks(tally, stage, channels, area, area, times=stage.blocks - 1)
         tally.head(channels, self.reference.n_outputs)
         # The stem and the head, and the convolutions of each block.
-        return tally.described(2 + sum(s.blocks * (2 if s.expansion == 1 else 3) for s in stages))
+        of_blocks = sum(s.blocks * (2 if s.expansion == 1 else 3) for s in stages)
+        return tally.described(n_stem + 1 + of_blocks)
 
     def features(self, architecture: Architecture) -> dict[str, float]:
         """Return numbers of the whole network, with equal names for any number of stages.
@@ -205,7 +219,7 @@ class ConvNetSpace(SearchSpace):
         """
         stages = self._read(architecture)
         _, height, width = parts.image_shape(self.reference)
-        sizes = parts.stage_sizes(height, width, len(stages))
+        sizes = parts.stage_sizes(*body_size(self.stem, height, width), len(stages))
         drawing = Drawing("Stages of a convolutional network", self.summary(architecture))
         drawn = [_drawn(n, *of) for n, of in enumerate(zip(stages, sizes, strict=True), 1)]
         ends = (f"{height}×{width}\nimage", f"{self.reference.n_outputs}\noutputs")
@@ -231,6 +245,7 @@ class ConvNetSpace(SearchSpace):
             "max_blocks": self.max_blocks,
             "widths": list(self.widths),
             "search_training": self.search_training,
+            "stem": self.stem,
         }
 
     def _read(self, architecture: Architecture) -> list[_Stage]:

@@ -61,11 +61,10 @@ class PatchSpace(SearchSpace):
     - ``stem``: "linear" maps each patch of pixels (Dosovitskiy et al. 2021), "convolution" halves
       the image down to its patches (Xiao et al. 2021);
     - ``width``: numbers of each patch;
-    - ``depth``: blocks. The first half of them are early ones, the others late ones; a single
-      block is late;
+    - ``depth``: number of blocks, the first half early ones and the rest late ones;
     - ``mixing_early``, ``mixing_late``: "attention", "convolution" or "mlp";
-    - ``heads_early`` and ``heads_late``, ``kernel_...`` or ``hidden_...``: heads of the attention,
-      side of the kernel, or hidden width of the MLP over patches as a multiple of their number;
+    - ``heads_early``, ``kernel_early`` or ``hidden_early``, and the same for late blocks: heads of
+      the attention, side of the kernel, or hidden width of the MLP as a multiple of the patches;
     - ``expansion``: hidden width of the other part of a block as a multiple of ``width``.
 
     Such networks learn better with ``Trainer(optimizer="adamw")``. With `search_training` the
@@ -289,7 +288,7 @@ class PatchSpace(SearchSpace):
 
 
 def patch_side(side: int, patches: int) -> int:
-    """Return the side of a patch in pixels: the power of 2 that gives about so many patches."""
+    """Return the side of a patch in pixels: the power of 2 that comes nearest to this number."""
     return int(2 ** max(0, round(math.log2(side / patches))))
 
 

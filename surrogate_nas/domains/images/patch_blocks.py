@@ -1,6 +1,6 @@
 """PyTorch modules of PatchSpace. Between stem and head tensors are (batch, rows, columns, width).
 
-A position of such a tensor is a patch of the image. Only mixing by an MLP fixes their number.
+A position there is a patch of the image. Only mixing by an MLP fixes their number.
 """
 
 from __future__ import annotations
