@@ -102,6 +102,10 @@ TRAINER: Final = _user(
     "study", "trainer", "dict", "running.objective", "cli.finalize, export.retraining, results"
 )
 """Settings of the trainer."""
+RUNGS: Final = _user("study", "rungs", "list[int]", "running.rungs", "running.rungs")
+"""Numbers of epochs after which a weak training ends; none where all go to their end."""
+PRUNING: Final = _user("study", "pruning", "str", "running.rungs", "people")
+"""Rungs in words, or the reason why there are none."""
 
 # Of a study: its surrogate.
 SURROGATE: Final = _user("study", "surrogate", "str", "running.study", "results.dashboard.note")

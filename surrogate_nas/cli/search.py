@@ -37,12 +37,13 @@ _BASES = {
 
 
 _PRUNERS = {
+    "auto": None,
     "none": "NopPruner",
     "median": "MedianPruner",
     "hyperband": "HyperbandPruner",
     "successive-halving": "SuccessiveHalvingPruner",
 }
-"""Name that --pruner accepts -> class of Optuna's pruner."""
+"""Name that --pruner accepts -> class of Optuna's pruner; None for that of the study."""
 
 
 def add_command(commands: shared.Commands, domain: Domain) -> None:
@@ -112,8 +113,9 @@ def _add_search_arguments(search: argparse.ArgumentParser, domain: Domain) -> No
     what.add_argument(
         "--pruner",
         choices=tuple(_PRUNERS),
-        default="none",
-        help="rule that stops unpromising trainings early; default: %(default)s",
+        default="auto",
+        help="rule that stops unpromising trainings early; auto does so in trainings of at least "
+        "20 epochs; default: %(default)s",
     )
     what.add_argument(
         "--timeout",
@@ -286,11 +288,14 @@ def base_sampler(name: str, seed: int) -> BaseSampler:
     return sampler
 
 
-def pruner(name: str) -> BasePruner:
-    """Return a pruner of the class that --pruner names."""
+def pruner(name: str) -> BasePruner | None:
+    """Return a pruner of the class that --pruner names; None leaves the choice to the study."""
     import optuna
 
-    made: BasePruner = getattr(optuna.pruners, _PRUNERS[name])()
+    kind = _PRUNERS[name]
+    if kind is None:
+        return None
+    made: BasePruner = getattr(optuna.pruners, kind)()
     return made
 
 

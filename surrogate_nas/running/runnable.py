@@ -17,6 +17,7 @@ from surrogate_nas.errors import SpaceError, StudyError, TrainingError
 from surrogate_nas.results.dashboard.callback import DashboardCallback
 from surrogate_nas.results.progress import ProgressBar
 from surrogate_nas.running.resuming import begin, interrupt
+from surrogate_nas.running.rungs import note_rungs
 from surrogate_nas.space import SearchSpace
 from surrogate_nas.space.asking import random_architecture
 from surrogate_nas.task import Task
@@ -134,7 +135,7 @@ def check_training(space: SearchSpace, trainer: Trainer) -> None:
 
 
 def note_settings(objective: Runnable, study: optuna.Study) -> str:
-    """Write down in a study how its networks are trained, where that is known.
+    """Write down in a study how its networks are trained and where weak ones end, if it is known.
 
     If the study was begun with other settings, these stay, and a warning in the log tells the
     difference once.
@@ -144,7 +145,9 @@ def note_settings(objective: Runnable, study: optuna.Study) -> str:
     """
     if objective.training is None:
         return ""
-    now = asdict(objective.training.trainer.for_task(objective.training.task))
+    task, trainer = objective.training.task, objective.training.trainer
+    note_rungs(study, trainer.epochs, len(task.train), trainer.batch_size)
+    now = asdict(trainer.for_task(task))
     begun = study.user_attrs.get(attributes.TRAINER)
     if not isinstance(begun, dict):
         study.set_user_attr(attributes.TRAINER, now)

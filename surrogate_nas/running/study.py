@@ -16,6 +16,7 @@ from surrogate_nas.domains.space_record import write_space
 from surrogate_nas.errors import SpaceError, StudyError
 from surrogate_nas.results.recorded_space import recorded_space
 from surrogate_nas.running.attached import StoreLike, with_attached
+from surrogate_nas.running.rungs import RungPruner
 from surrogate_nas.running.set_aside import set_aside_waiting
 from surrogate_nas.samplers.surrogate_sampler import BaseLike, SurrogateSampler
 from surrogate_nas.space import SearchSpace, distributions, fingerprint
@@ -68,7 +69,10 @@ def create_study(
             screening off.
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}. Trials
             that wait in the queue and exceed one fail without being trained.
-        pruner: Any Optuna pruner; by default none, and every training runs to its end.
+        pruner: Any Optuna pruner. By default a :class:`~surrogate_nas.running.rungs.RungPruner`,
+            which ends weak trainings early if they are long: of at least 20 epochs. The attribute
+            ``pruning`` says what it does, or why nothing. ``optuna.pruners.NopPruner()`` lets
+            every training run to its end.
         seed: Seed that fixes which architectures are tried.
 
     Returns:
@@ -102,7 +106,7 @@ def create_study(
             study_name=study_name,
             direction=task.direction,
             sampler=sampler,
-            pruner=pruner or optuna.pruners.NopPruner(),
+            pruner=pruner or RungPruner(),
             load_if_exists=True,
         )
         # Only whoever begins a study writes the seed, which later calls may not know.

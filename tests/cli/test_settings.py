@@ -59,6 +59,7 @@ def test_options_reach_the_task_and_the_trainer(run: Run, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
+        ("auto", type(None)),
         ("none", optuna.pruners.NopPruner),
         ("median", optuna.pruners.MedianPruner),
         ("hyperband", optuna.pruners.HyperbandPruner),

@@ -21,6 +21,7 @@ from surrogate_nas.errors import (
 )
 from surrogate_nas.past.past_task import PastTask
 from surrogate_nas.running.optimize import continue_study
+from surrogate_nas.running.rungs import RungPruner
 from surrogate_nas.running.study import create_study
 from surrogate_nas.samplers.surrogate_sampler import SurrogateSampler
 from surrogate_nas.space import distributions, fingerprint
@@ -54,7 +55,7 @@ def test_a_study_is_a_plain_one_with_our_sampler(storage: BaseStorage) -> None:
 
     assert type(study) is optuna.Study
     assert isinstance(study.sampler, SurrogateSampler)
-    assert isinstance(study.pruner, optuna.pruners.NopPruner)
+    assert isinstance(study.pruner, RungPruner)
     assert study.direction.name == "MAXIMIZE"
     assert study.user_attrs.keys() == {
         "space_fingerprint",
