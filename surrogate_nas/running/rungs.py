@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial
 from surrogate_nas import attributes
 
 _REDUCTION = 4
-"""Of trainings that come to a rung one in this number goes on, and so many epochs lie between two
-rungs as factor."""
+"""One in this number of trainings that come to a rung goes on. It is also the factor between two
+rungs."""
 _FIRST_SHARE = 16
 """The first rung is after this part of all epochs."""
 _LEAST_EPOCHS = 20

@@ -95,7 +95,30 @@ DOMAIN = Domain(
         Option(
             flag="--flip",
             argument="flip",
-            help="let augmentation mirror images: right for photos, wrong for digits",
+            help="let augmentation mirror images: right for most photos, wrong for digits; by "
+            "default photos with classes are tried",
+        ),
+        Option(
+            flag="--no-flip",
+            argument="flip",
+            value=False,
+            help="let augmentation mirror no images",
+        ),
+        Option(
+            flag="--augment-as",
+            argument="augment_as",
+            metavar="KIND",
+            choices=("photos", "shifts"),
+            help="vary images by crops, colours and more, or by small shifts; default: photos if "
+            "they have three bytes a pixel and sides of at least 32 pixels",
+        ),
+        Option(
+            flag="--normalization",
+            argument="normalization",
+            metavar="NAME",
+            choices=("own", "imagenet"),
+            help="statistics that images are normalized by: of the training data, or ImageNet's; "
+            "default: own",
         ),
         Option(
             flag="--class-weights",

@@ -12,6 +12,7 @@ from surrogate_nas.arrays import Array
 from surrogate_nas.domains.given import as_array
 from surrogate_nas.domains.images.cleaning import as_images, common_type, require_one_scale
 from surrogate_nas.domains.images.making import Making, Options, Part, make_task, require_counts
+from surrogate_nas.domains.images.photos import AugmentAs, NormalizationName
 from surrogate_nas.domains.images.stores import ArrayStore
 from surrogate_nas.domains.kinds import ClassWeights, KindName
 from surrogate_nas.domains.labels import refuse_no_labels
@@ -36,8 +37,10 @@ def from_arrays(
     metric: str | Metric | None = None,
     validation_share: float = 0.2,
     test_share: float = 0.2,
-    flip: bool = False,
+    flip: bool | None = None,
     class_weights: ClassWeights = None,
+    augment_as: AugmentAs | None = None,
+    normalization: NormalizationName = "own",
     seed: int = 0,
 ) -> Task:
     """Make a task from images and their labels.
@@ -70,9 +73,13 @@ def from_arrays(
             default it is "accuracy", "rmse" or "mean_average_precision".
         validation_share: Share of the rows of `x` that becomes the validation split.
         test_share: Share of the rows of `x` that becomes the test split.
-        flip: Whether augmentation may mirror images: right for photos, wrong for digits.
+        flip: Whether augmentation may mirror images: right for most photos, wrong for digits. By
+            default photos with classes are tried, and other images are not mirrored.
         class_weights: "balanced" weighs classes in the loss by the inverse of their share. A dict
             gives each class its weight by its name.
+        augment_as: "photos" varies images by crops, colours and more, "shifts" by small shifts. By
+            default images with three bytes a pixel and sides of at least 32 pixels are photos.
+        normalization: "own" statistics of the training split, or those of "imagenet".
         seed: Seed of the splits.
 
     Raises:
@@ -88,6 +95,8 @@ def from_arrays(
         test_share=test_share,
         flip=flip,
         class_weights=class_weights,
+        augment_as=augment_as,
+        normalization=normalization,
         seed=seed,
     )
     return make_task(_parts(given), making, options)

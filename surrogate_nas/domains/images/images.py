@@ -9,11 +9,22 @@ from typing import final
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from surrogate_nas import tensors
 from surrogate_nas.domains.images.image_files import FitName
 from surrogate_nas.domains.images.meta_features import task_meta_features
+from surrogate_nas.domains.images.mirroring import may_be_mirrored
+from surrogate_nas.domains.images.photo_augmentation import N_DRAWS, drawn, varied
+from surrogate_nas.domains.images.photos import (
+    AugmentAs,
+    NormalizationName,
+    checked_normalization,
+    imagenet_statistics,
+    is_photo,
+)
 from surrogate_nas.domains.images.plain_images import Normalization, image_scripts
+from surrogate_nas.domains.images.shifts import erased, shifted
 from surrogate_nas.domains.kinds import Classification, ClassWeights, Kind, OnDevice
 from surrogate_nas.errors import TaskError
 from surrogate_nas.metric import Metric
@@ -25,6 +36,11 @@ _CHUNK_BYTES = 2**22
 """Bytes of images that are converted to float64 at once."""
 _MOST_PIXELS = 2**28
 """Pixels of a split in memory that its normalization is computed from."""
+_LARGEST_BYTE = 255
+_USUAL = 0.5
+"""Strength of the augmentation of photos where the Trainer has none."""
+_MIRRORED_IMAGES = 1000
+"""Images that tell whether photos may be mirrored."""
 _DECODED_IMAGES = 256
 """Images that it is computed from where they are decoded on demand."""
 
@@ -44,10 +60,17 @@ class ImageTask(Task):
         test: Test split, with images of the same shape and type.
         metric: Metric that a trial returns.
         classes: Names of the k classes or labels; empty for numbers.
-        flip: Whether augmentation may mirror images: right for photos, wrong for digits.
+        flip: Whether augmentation may mirror images: right for most photos, wrong for digits. None
+            finds out for photos with classes, see
+            :func:`~surrogate_nas.domains.images.mirroring.may_be_mirrored`, and means no for
+            other images.
         class_weights: "balanced" weighs classes in the loss by the inverse of their share.
         kind: What is to be predicted; None stands for one of the classes.
         fit: How image files get the images' size, for scripts beside an exported network.
+        augment_as: "photos" or "shifts", see :meth:`augment`. None takes images with three bytes a
+            pixel and sides of at least 32 pixels for photos. Only images of bytes can be photos.
+        normalization: "own" statistics of the training split, or those of "imagenet", which
+            pretrained networks know.
 
     Raises:
         TaskError: The splits do not fit each other or the classes.
@@ -65,10 +88,12 @@ class ImageTask(Task):
         *,
         metric: Metric,
         classes: tuple[str, ...],
-        flip: bool = False,
+        flip: bool | None = None,
         class_weights: ClassWeights = None,
         kind: Kind | None = None,
         fit: FitName = "crop",
+        augment_as: AugmentAs | None = None,
+        normalization: NormalizationName = "own",
     ) -> None:
         splits = {"train": train, "validation": validation, "test": test}
         _check_images(splits)
@@ -85,17 +110,33 @@ class ImageTask(Task):
         self.train, self.validation, self.test = train, validation, test
         self.metric = metric
         self.classes = classes
-        self.flip = flip
+        self._given_flip = flip
         self.class_weights: ClassWeights = class_weights
         self.fit: FitName = fit
         self.input_shape = tuple(_first(train).shape[1:])
         self.n_outputs = self.kind.n_outputs
+        self.augment_as = augment_as
+        self.is_photo = is_photo(_first(train), augment_as)
+        self.usual_augmentation = _USUAL if self.is_photo else 0.0
+        self.normalization = checked_normalization(normalization, _first(train))
         self.shape = Shape({"image": self.input_shape, self.kind.size_name: self.n_outputs})
+
+    @cached_property
+    def flip(self) -> bool:
+        """Whether augmentation may mirror images; found out when it is first asked for."""
+        if self._given_flip is not None:
+            return self._given_flip
+        if not self.is_photo or not isinstance(self.kind, Classification):
+            return False
+        rows = evenly(len(self.train), _MIRRORED_IMAGES)
+        images, targets = self.train.take(rows)
+        return may_be_mirrored(images, targets)
 
     @cached_property
     def _statistics(self) -> OnDevice:
         """Mean and scale of each channel, computed when a first image is prepared."""
-        mean, scale = _normalization(self.train)
+        own = self.normalization == "own"
+        mean, scale = _normalization(self.train) if own else imagenet_statistics()
         return OnDevice(mean=mean, scale=scale)
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -114,12 +155,16 @@ class ImageTask(Task):
     def augment(
         self, inputs: torch.Tensor, strength: float, generator: torch.Generator
     ) -> torch.Tensor:
-        """Shift each image, mirror it if the task allows, and erase a square.
+        """Vary images: photos as photos, others by shifts, mirror images and an erased square.
 
-        At strength 1 shifts reach an eighth of the image, with repeated edges, as in the usual
-        crop after padding. The erased square (cutout, DeVries & Taylor 2017, arXiv:1708.04552) has
-        a quarter of the shorter side, and its center is uniform over the image. Shifts and square
-        shrink in proportion to the strength.
+        Photos are cropped at random and resized, mirrored if the task allows, changed by one more
+        operation, and partly erased (:mod:`~surrogate_nas.domains.images.photo_augmentation`). At
+        strength 1 a crop leaves out up to 65 % of the area.
+
+        Of other images shifts reach an eighth of the image at strength 1, with repeated edges, as
+        in the usual crop after padding. The erased square (cutout, DeVries & Taylor 2017,
+        arXiv:1708.04552) has a quarter of the shorter side, and its center is uniform over the
+        image. Shifts and square shrink in proportion to the strength.
 
         Args:
             inputs: Prepared images, (n, channels, height, width); not modified.
@@ -137,11 +182,23 @@ class ImageTask(Task):
             )
         if strength == 0:
             return inputs
+        if self.is_photo:
+            return self._vary_photos(inputs, strength, generator)
         # NOTE: all random numbers come in one transfer: rows for two shifts, a flip, two centers.
         random = torch.rand(5, len(inputs), generator=generator, device=generator.device)
         random = random.to(inputs.device)
-        shifted = _shift_and_flip(inputs, strength, random[:2], random[2] < 0.5 * self.flip)
-        return _erase(shifted, strength, random[3:])
+        moved = shifted(inputs, strength, random[:2], random[2] < 0.5 * self.flip)
+        return erased(moved, strength, random[3:])
+
+    def _vary_photos(
+        self, inputs: torch.Tensor, strength: float, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Return varied photos; their pixels are from 0 to 1 meanwhile."""
+        uniform = torch.rand(N_DRAWS, len(inputs), generator=generator, device=generator.device)
+        draws = drawn(uniform.to(inputs.device), strength, may_mirror=self.flip)
+        mean = self._statistics.get("mean", inputs.device) / _LARGEST_BYTE
+        scale = self._statistics.get("scale", inputs.device) * _LARGEST_BYTE
+        return (varied(inputs / scale + mean, draws, strength) - mean).mul_(scale)
 
     def rescale(
         self, inputs: torch.Tensor, targets: torch.Tensor, share: float
@@ -193,6 +250,8 @@ class ImageTask(Task):
             class_weights=self.class_weights,
             kind=self.kind,
             fit=self.fit,
+            augment_as=self.augment_as,
+            normalization=self.normalization,
         )
         # NOTE: the exported network prepares images as this task does.
         made.__dict__["_statistics"] = self._statistics
@@ -292,49 +351,3 @@ def _smaller(side: int, share: float) -> int:
     if side <= 32:
         return max(1, round(side * share))
     return min(side, max(8, 8 * round(side * share / 8)))
-
-
-def _shift_and_flip(
-    images: torch.Tensor, strength: float, shifts: torch.Tensor, flipped: torch.Tensor
-) -> torch.Tensor:
-    """Return images moved by whole pixels, with repeated edges, and some of them mirrored.
-
-    Args:
-        images: Prepared images, (n, channels, height, width).
-        strength: Strength of the augmentation, see :meth:`ImageTask.augment`.
-        shifts: Uniform numbers in [0, 1), (2, n).
-        flipped: Whether each image is mirrored, (n,).
-    """
-    # NOTE: positions are computed first, so one gather moves and mirrors the whole batch.
-    n, channels, height, width = images.shape
-    rows = _shifted_positions(height, strength, shifts[0])
-    columns = _shifted_positions(width, strength, shifts[1])
-    columns = torch.where(flipped[:, None], width - 1 - columns, columns)
-    source = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, height * width)
-    flat = images.reshape(n, channels, height * width)
-    return flat.gather(2, source.expand(-1, channels, -1)).view(images.shape)
-
-
-def _shifted_positions(size: int, strength: float, uniform: torch.Tensor) -> torch.Tensor:
-    """Return the source of each position along one axis, for each image, (n, size)."""
-    reach = round(strength * size / 8)
-    shift = (uniform * (2 * reach + 1)).long() - reach
-    return (torch.arange(size, device=uniform.device) + shift[:, None]).clamp_(0, size - 1)
-
-
-def _erase(images: torch.Tensor, strength: float, centers: torch.Tensor) -> torch.Tensor:
-    """Return images with a square set to 0, the mean of prepared pixels; centers are (2, n)."""
-    height, width = images.shape[2:]
-    side = round(strength * min(height, width) / 4)
-    if side == 0:
-        return images
-    rows = _within(height, side, centers[0])
-    columns = _within(width, side, centers[1])
-    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
-
-
-def _within(size: int, side: int, uniform: torch.Tensor) -> torch.Tensor:
-    """Return whether the square covers each position along one axis, for each image, (n, size)."""
-    start = (uniform * size).long() - side // 2
-    offset = torch.arange(size, device=uniform.device) - start[:, None]
-    return (offset >= 0) & (offset < side)

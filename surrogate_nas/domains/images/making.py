@@ -13,6 +13,7 @@ import torch
 from surrogate_nas.arrays import Array, IntArray
 from surrogate_nas.domains.images.image_files import FitName
 from surrogate_nas.domains.images.images import ImageTask
+from surrogate_nas.domains.images.photos import AugmentAs, NormalizationName
 from surrogate_nas.domains.images.stores import ImageStore
 from surrogate_nas.domains.kinds import ClassWeights, KindName, checked_kind, metric_of
 from surrogate_nas.domains.splitting import SplitRule, split_rows
@@ -31,8 +32,10 @@ class Options(TypedDict, total=False):
     metric: str | Metric | None
     validation_share: float
     test_share: float
-    flip: bool
+    flip: bool | None
     class_weights: ClassWeights
+    augment_as: AugmentAs | None
+    normalization: NormalizationName
     seed: int
 
 
@@ -119,10 +122,12 @@ def make_task(parts: Mapping[str, Part], making: Making, options: Options) -> Ta
         splits["test"],
         metric=metric,
         classes=reader.names if reader.kind != "regression" else (),
-        flip=options.get("flip", False),
+        flip=options.get("flip"),
         class_weights=options.get("class_weights"),
         kind=reader.made(splits["train"].targets, options.get("class_weights")),
         fit=making.fit,
+        augment_as=options.get("augment_as"),
+        normalization=options.get("normalization", "own"),
     )
 
 
