@@ -106,6 +106,10 @@ RUNGS: Final = _user("study", "rungs", "list[int]", "running.rungs", "running.ru
 """Numbers of epochs after which a weak training ends; none where all go to their end."""
 PRUNING: Final = _user("study", "pruning", "str", "running.rungs", "people")
 """Rungs in words, or the reason why there are none."""
+EPOCH_LIMIT: Final = _user(
+    "study", "epoch_limit", "dict[str, float]", "running.epoch_limit", "running.epoch_limit"
+)
+"""Time of the search in seconds, and the limit on operations that follows from it."""
 
 # Of a study: its surrogate.
 SURROGATE: Final = _user("study", "surrogate", "str", "running.study", "results.dashboard.note")
@@ -182,7 +186,9 @@ ARCHITECTURE: Final = _user(
     "trial", "architecture", "str", "running.objective", "results, cli.show"
 )
 """Architecture in plain words."""
-EPOCHS: Final = _user("trial", "epochs", "int", "running.objective", "export.retraining")
+EPOCHS: Final = _user(
+    "trial", "epochs", "int", "running.objective", "export.retraining, running.epoch_limit"
+)
 """Number of epochs that were trained."""
 BEST_EPOCH: Final = _user("trial", "best_epoch", "int", "running.objective", "export.retraining")
 """Epoch, from 0, whose weights were kept, where the best are."""
@@ -190,7 +196,9 @@ EXPECTED_SECONDS: Final = _user(
     "trial", "expected_seconds", "float", "running.observers", "running.workers.run"
 )
 """Seconds that the first training of each worker was expected to take."""
-TRAIN_SECONDS: Final = _user("trial", "train_seconds", "float", "running.objective", "people")
+TRAIN_SECONDS: Final = _user(
+    "trial", "train_seconds", "float", "running.objective", "running.epoch_limit"
+)
 """Seconds that the training took."""
 ROWS_PER_SECOND: Final = _user(
     "trial", "rows_per_second", "float", "running.objective", "results.report.content"
@@ -223,7 +231,11 @@ ATTEMPT: Final = _user("trial", "attempt", "int", "storage.recovery", "storage.r
 PARAMETERS: Final = _user("trial", "parameters", "float", "running.objective", "results")
 """Number of the network's parameters, where the space counts them."""
 MULTIPLY_ACCUMULATES: Final = _user(
-    "trial", "multiply_accumulates", "float", "running.objective", "results"
+    "trial",
+    "multiply_accumulates",
+    "float",
+    "running.objective",
+    "results, running.epoch_limit",
 )
 """Number of multiplications with an addition for one input, where the space counts them."""
 DEPTH: Final = _user("trial", "depth", "float", "running.objective", "results")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
 import surrogate_nas as sn
 from surrogate_nas.attributes import counts
 from surrogate_nas.cli import arguments as shared
+from surrogate_nas.cli.deadline import Deadline as Deadline
+from surrogate_nas.cli.deadline import limit_epochs
 from surrogate_nas.cli.show import print_dashboard, print_summary
 from surrogate_nas.cli.stored import changes, remember
 from surrogate_nas.domains import Domain
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import optuna
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial
 
     from surrogate_nas.results.training_progress import Style
     from surrogate_nas.running.loop import Callback
@@ -241,6 +241,7 @@ def _search(arguments: argparse.Namespace) -> None:
     for change in changes(study, arguments):
         shared.say(change, file=sys.stderr)
     trainer = shared.trainer(arguments)
+    limit = limit_epochs(study, task, space, trainer, arguments.timeout)
     device = trainer.device or ("cuda" if torch.cuda.is_available() else "cpu")
     where = device if placement is None else f"the Ray cluster at {arguments.ray}"
     shared.say(repr(task))
@@ -267,7 +268,7 @@ def _search(arguments: argparse.Namespace) -> None:
     )
     progress.open()
     try:
-        _run(arguments, study, objective, progress, placement)
+        _run(arguments, study, objective, [progress, *limit], placement)
     finally:
         progress.close()
     final = None
@@ -299,26 +300,6 @@ def pruner(name: str) -> BasePruner | None:
     return made
 
 
-@final
-class Deadline:
-    """Stops a study after a time, when the next of its trials has finished.
-
-    Args:
-        seconds: The time, from now; None for none.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self._end = math.inf if seconds is None else time.monotonic() + seconds
-        self.is_over = False
-
-    def __call__(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Stop the study if the time is up."""
-        del trial
-        if time.monotonic() >= self._end:
-            self.is_over = True
-            study.stop()
-
-
 def _placement(arguments: argparse.Namespace) -> sn.RayCluster | None:
     """Return a connection to the Ray cluster; None means this machine."""
     if arguments.ray is None and not arguments.gpus_per_worker:
@@ -336,14 +317,14 @@ def _run(
     arguments: argparse.Namespace,
     study: optuna.Study,
     objective: sn.Objective,
-    progress: sn.ProgressBar,
+    callbacks: Sequence[Callback],
     placement: sn.RayCluster | None,
 ) -> None:
     """Run the study with workers, or in this process, up to its number of trials."""
     from surrogate_nas.running.optimize import continue_study
 
     deadline = Deadline(arguments.timeout)
-    callbacks: list[Callback] = [progress, deadline]
+    callbacks = [*callbacks, deadline]
     if arguments.workers is not None or placement is not None:
         sn.run_workers(
             study,

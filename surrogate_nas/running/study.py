@@ -69,10 +69,7 @@ def create_study(
             screening off.
         limits: Largest allowed values of what the space describes, as {"parameters": 1e6}. Trials
             that wait in the queue and exceed one fail without being trained.
-        pruner: Any Optuna pruner. By default a :class:`~surrogate_nas.running.rungs.RungPruner`,
-            which ends weak trainings early if they are long: of at least 20 epochs. The attribute
-            ``pruning`` says what it does, or why nothing. ``optuna.pruners.NopPruner()`` lets
-            every training run to its end.
+        pruner: Any Optuna pruner; by default a RungPruner, which ends long trainings alone.
         seed: Seed that fixes which architectures are tried.
 
     Returns:

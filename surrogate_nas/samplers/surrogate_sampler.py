@@ -187,6 +187,30 @@ class SurrogateSampler(BaseSampler):
         return None if self._screener is None else self._screener.space
 
     @property
+    def screens(self) -> bool:
+        """Whether candidates are screened, so that limits can be kept to."""
+        return self._rules.size > 1
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Largest allowed values of what the space describes."""
+        return dict(self._limits)
+
+    def set_limit(self, name: str, most: float) -> None:
+        """Keep to another largest allowed value from the next suggestion on.
+
+        Args:
+            name: What the space describes.
+            most: The largest allowed value.
+
+        Raises:
+            SpaceError: The limit is unusable.
+        """
+        self._limits[name] = most
+        if self._screener is not None:
+            self._screener.set_limits(self._limits)
+
+    @property
     def has_limits(self) -> bool:
         """Whether it keeps to limits."""
         return bool(self._limits)

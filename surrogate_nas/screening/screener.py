@@ -74,6 +74,15 @@ class Screener:
         """Return what a study's trials mean in this space."""
         return self._reader(trials)
 
+    def set_limits(self, limits: Mapping[str, float]) -> None:
+        """Keep to other limits from the next choice on.
+
+        Raises:
+            SpaceError: A limit is unusable.
+        """
+        self.limits = Limits(self.space, limits)
+        self._whole, self._is_listed = None, False
+
     @property
     def whole(self) -> WholeSpace | None:
         """All architectures, if they are no more than the wanted number of candidates."""
