@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from surrogate_nas import attributes
 
-_REDUCTION = 4
+_REDUCTION = 6
 """One in this number of trainings that come to a rung goes on. It is also the factor between two
 rungs."""
 _FIRST_SHARE = 16
@@ -67,7 +67,7 @@ class RungPruner(optuna.pruners.BasePruner):
     """Ends a training at a rung of its study unless its metric is among the best there.
 
     Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934): of all trainings that have
-    come to the rung so far, the best quarter goes on, at least one. A study without rungs loses
+    come to the rung so far, the best sixth goes on, at least one. A study without rungs loses
     no training.
     """
 

@@ -19,10 +19,10 @@ from tests.helpers.toys import ToySpace, ToyTask
 @pytest.mark.parametrize(
     ("epochs", "n_rows", "rungs"),
     [
-        (200, 25_000, (12, 48)),
-        (50, 6_400, (3, 12)),
+        (200, 25_000, (12, 72)),
+        (50, 6_400, (3, 18)),
         (50, 640, (10,)),
-        (20, 6_400, (1, 4)),
+        (20, 6_400, (1, 6)),
         (19, 6_400, ()),
         (40, 64, ()),
     ],
@@ -37,7 +37,7 @@ def test_rungs_follow_the_epochs_and_the_data(
 
 def test_the_words_say_what_is_done_or_why_not() -> None:
     assert chosen_rungs(200, 25_000, 64).words == (
-        "after 12 and 48 of 200 epochs; one in 4 goes on"
+        "after 12 and 72 of 200 epochs; one in 6 goes on"
     )
     assert chosen_rungs(15, 25_000, 64).words == "none: 15 epochs are fewer than 20"
     assert chosen_rungs(40, 100, 64).words == (
@@ -69,9 +69,9 @@ def studied(values: list[float], direction: Any = "maximize", rungs: Any = (3,))
     return [trial.state.name[0] for trial in study.trials]
 
 
-def test_the_best_quarter_goes_on() -> None:
-    values = [0.5, 0.4, 0.6, 0.3, 0.2, 0.1, 0.55, 0.7, 0.65, 0.64]
-    assert "".join(studied(values)) == "CPCPPPPCCP"
+def test_the_best_sixth_goes_on() -> None:
+    values = [0.5, 0.4, 0.6, 0.3, 0.2, 0.1, 0.55, 0.7, 0.65, 0.64, 0.69, 0.695]
+    assert "".join(studied(values)) == "CPCPPPPCPPPC"
     mirrored = [-value for value in values]
     assert studied(mirrored, "minimize") == studied(values)
     assert studied([0.5, 0.5, 0.5]) == ["C", "C", "C"]
