@@ -63,6 +63,11 @@ class BatchDataset(abc.ABC):
         """
         return self.take(rows)
 
+    def joined_with(self, other: BatchDataset) -> BatchDataset | None:
+        """Return a dataset of these items and of others behind them; None if there is none."""
+        del other
+        return None
+
     def __getitem__(self, index: int, /) -> Any:
         """Return an item: its inputs and its target."""
         inputs, targets = self.take(torch.tensor([index]))

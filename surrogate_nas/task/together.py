@@ -23,7 +23,18 @@ def together(parts: Sequence[SplitLike]) -> SplitLike:
     targets = None
     if all(part.knows_targets for part in on_demand):
         targets = tensors.cat([part.targets for part in parts])
-    return DatasetSplit(_Together(parts), on_demand[0].n_workers, targets)
+    return DatasetSplit(_joined(parts) or _Together(parts), on_demand[0].n_workers, targets)
+
+
+def _joined(parts: Sequence[SplitLike]) -> BatchDataset | None:
+    """Return one dataset for all parts, if they are of one source; None otherwise."""
+    found: BatchDataset | None = None
+    for number, part in enumerate(parts):
+        own = part.dataset if isinstance(part, DatasetSplit) else None
+        if not isinstance(own, BatchDataset):
+            return None
+        found = own if number == 0 else found and found.joined_with(own)
+    return found
 
 
 @final

@@ -69,6 +69,25 @@ def test_a_whole_is_at_hand_where_its_parts_are() -> None:
         both.targets  # noqa: B018
 
 
+def test_parts_of_one_source_are_one_dataset() -> None:
+    class Joining(Kept):
+        def joined_with(self, other: BatchDataset) -> BatchDataset | None:
+            return Kept(len(self) + len(other)) if len(other) < 4 else None
+
+    def kinds(*lengths: int) -> type:
+        both = together([DatasetSplit(Joining(n)) for n in lengths])
+        assert isinstance(both, DatasetSplit)
+        assert len(both) == sum(lengths)
+        return type(both.dataset)
+
+    assert kinds(2, 3) is Kept
+    assert kinds(2, 4) is not Kept
+    assert kinds(2, 3, 1) is not Kept  # what is joined joins nothing more
+    memory = Split(torch.zeros(2, 1), torch.zeros(2))
+    mixed = together([memory, DatasetSplit(Joining(2))])
+    assert mixed.take(torch.tensor([3, 0]))[0][:, 0].tolist() == [1, 0]
+
+
 def test_ordinary_datasets_are_joined_as_well() -> None:
     items = Items(4)
     both = together([DatasetSplit(items), Split(items.inputs, items.targets)])

@@ -91,6 +91,13 @@ class _StoredImages(BatchDataset):
         """Return images and targets of some rows."""
         return self._store.read(self._rows[rows.numpy()]), self._targets[rows]
 
+    def joined_with(self, other: BatchDataset) -> BatchDataset | None:
+        """Return these and other images, if they are of the same store."""
+        if not isinstance(other, _StoredImages) or other._store is not self._store:
+            return None
+        rows = np.concatenate([self._rows, other._rows])
+        return _StoredImages(self._store, rows, torch.cat([self._targets, other._targets]))
+
     def decode(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return the same, or None where the store has kept the images for everybody."""
         images = self._store.decode(self._rows[rows.numpy()])

@@ -163,14 +163,14 @@ class WorkingCopy:
             False if the file is damaged.
         """
         flat = memoryview(images.reshape(-1).view(np.uint8).data)
-        size, before = self._row_bytes, 0
-        # Images that follow each other are read at once.
-        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
-            part = flat[before : before + len(run) * size]
-            if not _read_into(self._pixels, part, self._start + int(run[0]) * size):
-                return False
-            before += len(part)
-        return True
+        size, numbers = self._row_bytes, rows.tolist()
+        if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+            # Images that follow each other, as in an evaluation, are read at once.
+            return _read_into(self._pixels, flat, self._start + numbers[0] * size)
+        return all(
+            _read_into(self._pixels, flat[at * size : (at + 1) * size], self._start + row * size)
+            for at, row in enumerate(numbers)
+        )
 
     def write(self, row: int, image: Array) -> bool:
         """Add an image; return False where that is impossible, which the log says once."""
