@@ -192,6 +192,10 @@ IMAGES_PER_SECOND: Final = _user(
     "trial", "images_per_second", "float", "earlier versions", "results.report.content"
 )
 """Training inputs per second, in studies of earlier versions."""
+FEATURES: Final = _user(
+    "trial", "features", "dict[str, float]", "running.objective", "past.readers"
+)
+"""Features of the architecture, where its space describes a user's own choices by numbers."""
 STOP_REASON: Final = _user(
     "trial", "stop_reason", "str", "running", "attributes, running, surrogate.curves"
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from surrogate_nas import domains
 
 if TYPE_CHECKING:
+    from surrogate_nas.domains.finetuning.space import FineTuneSpace as FineTuneSpace
     from surrogate_nas.domains.images.cell import CellSpace as CellSpace
     from surrogate_nas.domains.images.convnet import ConvNetSpace as ConvNetSpace
 

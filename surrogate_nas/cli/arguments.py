@@ -6,12 +6,13 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 import surrogate_nas as sn
 from surrogate_nas import domains
-from surrogate_nas.errors import visible
+from surrogate_nas.errors import SpaceError, visible
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -94,15 +95,22 @@ def add_data(
         + f"default: {_AS_IN_STUDY if of_study else domain.metric}",
     )
     for option in domain.options:
-        how: dict[str, Any] = {"metavar": option.metavar, "type": _KINDS[option.kind]}
-        if option.choices:
-            how["choices"] = option.choices
-        if option.may_be_bare:
-            how |= {"nargs": "?", "const": option.value}
-        if option.metavar is None:
-            # A flag that is not given is None, which leaves the loader its own default.
-            how = {"action": "store_const", "const": option.value}
-        data.add_argument(option.flag, dest=option.argument, help=option.help, **how)
+        _add_option(data, option)
+
+
+def _add_option(group: Group, option: domains.Option) -> None:
+    """Add an argument that a domain declares."""
+    how: dict[str, Any] = {"metavar": option.metavar, "type": _KINDS[option.kind]}
+    if option.choices:
+        how["choices"] = option.choices
+    if option.may_be_bare:
+        how |= {"nargs": "?", "const": option.value}
+    if option.repeatable:
+        how["action"] = "append"
+    if option.metavar is None:
+        # A flag that is not given is None, which leaves the loader its own default.
+        how = {"action": "store_const", "const": option.value}
+    group.add_argument(option.flag, dest=option.argument, help=option.help, **how)
 
 
 def add_space(group: Group, domain: domains.Domain, *, of_study: bool = False) -> None:
@@ -119,6 +127,10 @@ def add_space(group: Group, domain: domains.Domain, *, of_study: bool = False) -
         action="store_true",
         help="search learning rate, weight decay and augmentation, too",
     )
+    for name, options in domain.space_options.items():
+        for option in options:
+            said = f"of --space {name}: {option.help}"
+            _add_option(group, replace(option, help=said))
 
 
 _TRAINING: Mapping[str, tuple[str, dict[str, Any], str]] = {
@@ -194,8 +206,18 @@ def space(arguments: argparse.Namespace) -> sn.SearchSpace:
     """Return the space that --space names."""
     domain = domains.named(arguments.domain)
     # Given only if it was asked for, so that a space's own default stays.
-    searched = {"search_training": True} if arguments.search_training else {}
-    made: sn.SearchSpace = domain.get(domain.spaces[arguments.space])(**searched)
+    given: dict[str, Any] = {"search_training": True} if arguments.search_training else {}
+    for name, options in domain.space_options.items():
+        for option in options:
+            value = vars(arguments)[option.argument]
+            if value is not None and name != arguments.space:
+                raise SpaceError(
+                    expected=f"{option.flag} with --space {name}",
+                    got=f"{option.flag} with --space {arguments.space}",
+                    fix=f"add --space {name}, or leave {option.flag} out",
+                )
+            given |= {} if value is None else {option.argument: value}
+    made: sn.SearchSpace = domain.get(domain.spaces[arguments.space])(**given)
     return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,11 @@ def _space(
         _require_same(study, "--space", names.get(found, found), arguments.space, found, wanted)
     recorded = recorded_space(study)
     if recorded is None:
+        name = arguments.space or names.get(found)
+        options = domain.space_options.get(str(name), ())
+        if found and options:
+            # NOTE: never taken from the study, as these arguments may name code that is run.
+            return shared.space(_with_options(study, arguments, str(name), options))
         if found or arguments.space is None:
             raise StudyError(
                 expected=f"a study of a ready space ({', '.join(domain.spaces)})",
@@ -72,6 +77,25 @@ def _space(
     if arguments.search_training and not searched:
         _require_same(study, "--search-training", None, True)
     return recorded
+
+
+def _with_options(
+    study: optuna.Study,
+    arguments: argparse.Namespace,
+    name: str,
+    options: Sequence[domains.Option],
+) -> argparse.Namespace:
+    """Return the arguments with the study's space; refuse them without what that space needs."""
+    missing = [one.flag for one in options if vars(arguments)[one.argument] is None]
+    if missing:
+        raise StudyError(
+            expected=f"{missing[0]} again, as the search of study {study.study_name!r} had it",
+            got=f"no {missing[0]}",
+            fix="repeat it: a storage cannot be trusted to name code that is run",
+        )
+    merged = argparse.Namespace(**vars(arguments))
+    merged.domain, merged.space = merged.domain or domains.DEFAULT, name
+    return merged
 
 
 def _trainer(study: optuna.Study, arguments: argparse.Namespace) -> sn.Trainer:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 from surrogate_nas.errors import MissingExtraError, TaskError
 
 PACKAGE = "surrogate_nas.domains"
+SHARED = ("finetuning",)
+"""Folders that several domains share, and that are none themselves."""
 DEFAULT = "images"
 """Name of the domain that data belong to where nothing else is said."""
 
@@ -34,6 +36,7 @@ class Option:
         value: What the loader is given where it is written without a value.
         choices: Values that it may have; none for any.
         may_be_bare: Whether it may be written without its value.
+        repeatable: Whether it may be written several times. Its value is a list then.
     """
 
     flag: str
@@ -44,6 +47,7 @@ class Option:
     value: Any = True
     choices: tuple[str, ...] = ()
     may_be_bare: bool = False
+    repeatable: bool = False
 
 
 @final
@@ -68,6 +72,7 @@ class Domain:
         load: Place of a function that makes a task from the path of a file or folder. It takes
             ``metric``, ``name`` and the arguments of `options` as keywords.
         options: Arguments of the command line for the loader.
+        space_options: Name of a ready space on the command line -> arguments for its class.
         extra: Extra of this package that it needs; None if it needs none.
     """
 
@@ -80,6 +85,7 @@ class Domain:
     metric: str
     load: str
     options: tuple[Option, ...] = ()
+    space_options: Mapping[str, tuple[Option, ...]] = field(default_factory=dict)
     extra: str | None = None
     metric_names: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
@@ -106,10 +112,11 @@ class Domain:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all domains: the folders below this package."""
+    """Return the names of all domains: the folders below this package that are not shared."""
     # NOTE: listed without an import, so a domain whose packages are missing has a name as well.
     folders = pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
-    return tuple(sorted(folder.name for folder in folders if folder.ispkg))
+    found = {folder.name for folder in folders if folder.ispkg}
+    return tuple(sorted(found.difference(SHARED)))
 
 
 def named(name: str) -> Domain:

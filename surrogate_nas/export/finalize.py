@@ -17,13 +17,15 @@ from torch import nn
 
 from surrogate_nas import attributes
 from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError, visible
-from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
+from surrogate_nas.export.folder import Contents, write_folder
 from surrogate_nas.export.record import json_value, write_network
+from surrogate_nas.export.writing import free_path, plain, safe_name
 from surrogate_nas.results.dashboard.callback import DashboardCallback
 from surrogate_nas.results.summary import n_test_uses, require_study
 from surrogate_nas.results.training_progress import Style, TrainingProgress, training_words
 from surrogate_nas.space import Architecture, SearchSpace, build_network
 from surrogate_nas.task import Task
+from surrogate_nas.training.device import find_device
 from surrogate_nas.training.estimate import expected_seconds
 from surrogate_nas.training.trainer import Outcome, StopReason, Trainer, seeded
 
@@ -56,6 +58,7 @@ class FinalNetwork:
             folder that could not be written.
         test_uses: Number of times that the study's networks were evaluated on the test split, this
             time included.
+        weights_from: Weights that the network started from, in words; empty for random ones.
     """
 
     trial_number: int
@@ -68,6 +71,7 @@ class FinalNetwork:
     outcome: Outcome
     folder: Path
     test_uses: int = 1
+    weights_from: str = ""
 
     def __repr__(self) -> str:
         times = "" if self.test_uses == 1 else f" (split used {self.test_uses} times)"
@@ -120,23 +124,20 @@ def finalize(
             ``result`` of the error is the FinalNetwork.
     """
     best = _best_trial(study)
-    if study.user_attrs.get(attributes.TASK_FINGERPRINT, task.fingerprint) != task.fingerprint:
-        raise StudyError(
-            expected=f"the task that study {study.study_name!r} was made for",
-            got=f"another task, {task!r}",
-            fix="pass the task with the data, split and metric of the study",
-        )
+    _require_task(study, task)
     space = space.for_task(task)
     architecture = _architecture(best, space, study.user_attrs.get(attributes.SPACE))
     n_uses = _test_uses(study) + 1
     # NOTE: all that can fail without training (the path, the record, the build) comes before it.
     place = _place(folder, study)
     record = write_network(space, best.params, architecture, task)
-    network = _built(best, space, architecture, task, trainer.seed)
+    merged = task.merged()
+    network = _built(best, space, architecture, merged, trainer.seed)
     own = trainer.override(**space.training(architecture))
-    described, merged = space.describe(architecture), task.merged()
-    shown = _shown(network, merged, own, described, progress, progress_file)
-    outcome = _retrained(network, merged, own, space, on_epoch, shown)
+    described = space.describe(architecture)
+    style = progress, progress_file
+    outcome = _retrained(network, merged, own, space, on_epoch, described, style)
+    network = space.finished(network)
     # Counted before the value is known: whatever fails afterwards, the split has been looked at.
     study.set_user_attr(attributes.TEST_USES, n_uses)
     test_value = _tested(network, task, own, outcome)
@@ -153,11 +154,22 @@ def finalize(
         outcome=outcome,
         folder=place,
         test_uses=n_uses,
+        weights_from=space.weights_from(architecture),
     )
     final = _exported(final, study.study_name, task, own, record)
     study.set_user_attr(attributes.FINAL_FOLDER, final.folder.name)
     DashboardCallback(space).flush(study, anew=True)
     return final
+
+
+def _require_task(study: optuna.Study, task: Task) -> None:
+    """Refuse a task that is not the study's."""
+    if study.user_attrs.get(attributes.TASK_FINGERPRINT, task.fingerprint) != task.fingerprint:
+        raise StudyError(
+            expected=f"the task that study {study.study_name!r} was made for",
+            got=f"another task, {task!r}",
+            fix="pass the task with the data, split and metric of the study",
+        )
 
 
 def _test_uses(study: optuna.Study) -> int:
@@ -194,20 +206,22 @@ def _retrained(
     trainer: Trainer,
     space: SearchSpace,
     on_epoch: OnEpoch | None,
-    shown: TrainingProgress,
+    described: dict[str, float],
+    style: tuple[Style, TextIO | None],
 ) -> Outcome:
     """Train a network in place, and show how far that is.
 
     Raises:
         TrainingError: The network is of no use. It is not tested then.
     """
-    with shown:
+    part, view = space.training_view(network, task, find_device(trainer.device))
+    with _shown(part, view, trainer, described, *style) as shown:
         outcome = trainer.train(
-            network,
-            task,
+            part,
+            view,
             on_epoch=on_epoch,
             on_loss=shown.epoch,
-            groups=space.parameter_groups(network),
+            groups=space.parameter_groups(part),
         )
     if outcome.stop_reason in _FAILURES or outcome.epochs == 0:
         raise _failed(outcome)
@@ -317,7 +331,7 @@ def _exported(
         notes=f"Study `{name}`, trial {final.trial_number}: `{plain(final.summary, 1000)}`.\n"
         f"`{plain(metric)}`: {final.validation_value:.4f} on validation data in the search, "
         f"{final.test_value:.4f} on test data after it was trained again on training and "
-        f"validation data.{_uses_words(final.test_uses)}",
+        f"validation data.{_uses_words(final.test_uses)}{_origin_words(final.weights_from)}",
     )
     try:
         return replace(final, folder=write_folder(final.folder, contents))
@@ -340,6 +354,11 @@ def _uses_words(n_uses: int) -> str:
     return f" Networks of this study were evaluated on the test data {n_uses} times in all."
 
 
+def _origin_words(weights_from: str) -> str:
+    """Return a sentence on the weights that training started from; empty for random ones."""
+    return f" It started from these weights: `{plain(weights_from, 300)}`." if weights_from else ""
+
+
 def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer) -> dict[str, Any]:
     """Return the contents of ``metrics.json``, except what write_folder adds on the files."""
     return {
@@ -351,6 +370,7 @@ def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer)
         "test_uses": final.test_uses,
         "study": study_name,
         "trial": final.trial_number,
+        "weights_from": final.weights_from,
         "epochs": final.outcome.epochs,
         "train_seconds": final.outcome.train_seconds,
         "trainer": {name: json_value(value) for name, value in asdict(trainer).items()},

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import itertools
-import json
-import os
-import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
@@ -36,7 +32,8 @@ from surrogate_nas.export.programs import (
     write_torchscript,
 )
 from surrogate_nas.export.record import ARCHITECTURE_FILE, DIGEST, WEIGHTS_FILE
-from surrogate_nas.export.standalone import network_source
+from surrogate_nas.export.standalone import network_source, program_source
+from surrogate_nas.export.writing import free_path, plain, safe_name, write_json, write_new
 from surrogate_nas.task import Task
 from surrogate_nas.tensors import AnyTensors
 
@@ -44,13 +41,14 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 SOURCE_FILE = "network.py"
+PROGRAM_FILE = "network.pt2"
 
 _ALWAYS = (WEIGHTS_FILE, ARCHITECTURE_FILE, "metrics.json")
 _USES = {
     SOURCE_FILE: "the network as plain PyTorch, for reading and changing. "
     "`from network import load`; `load()` returns it with its weights.",
     WEIGHTS_FILE: "its weights.",
-    "network.pt2": "`torch.export.load('network.pt2').module()` returns it; no other file needed.",
+    PROGRAM_FILE: "`torch.export.load('network.pt2').module()` returns it; no other file needed.",
     "network.torchscript.pt": "`torch.jit.load('network.torchscript.pt')` returns it; no other "
     "file needed.",
     "network.onnx": "for ONNX runtimes: input `input`, output `output`, any number of rows.",
@@ -191,24 +189,6 @@ def write_folder(wanted: Path, contents: Contents) -> Path:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def free_path(wanted: Path) -> Path:
-    """Return the path, or the first of ``<path>-2``, ``<path>-3``, ... where nothing is."""
-    numbered = (wanted.with_name(f"{wanted.name}-{number}") for number in itertools.count(2))
-    return next(p for p in itertools.chain([wanted], numbered) if not os.path.lexists(p))
-
-
-def safe_name(name: str) -> str:
-    """Turn any text into a name of a folder: letters, digits, dots, dashes and underscores."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:80] or "study"
-
-
-def plain(text: str, most: int = 200) -> str:
-    """Put any text on one line, of printable characters and limited length."""
-    line = " ".join(text.split())
-    shown = "".join(c if c.isprintable() else "?" for c in line).replace("`", "'")
-    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
-
-
 def _take_place(beside: Path, wanted: Path) -> Path:
     """Rename the folder to the first free name, and return that path."""
     while True:
@@ -235,14 +215,15 @@ def _fill(path: Path, contents: Contents) -> None:
     # NOTE: safetensors refuses tensors that share memory, so each gets its own copy.
     weights = {name: value.clone().contiguous() for name, value in network.state_dict().items()}
     data = safetensors.torch.save(weights)
-    _write(path / WEIGHTS_FILE, data)
+    write_new(path / WEIGHTS_FILE, data)
     digest = hashlib.sha256(data).hexdigest()
-    _write_json(path / ARCHITECTURE_FILE, {**contents.architecture, DIGEST: digest})
+    write_json(path / ARCHITECTURE_FILE, {**contents.architecture, DIGEST: digest})
     _try_source(folder)
     _try_programs(folder)
+    _try_program_source(folder)
     exported = {"largest_difference": folder.differences, "left_out": folder.left_out}
-    _write_json(path / "metrics.json", {**contents.metrics, "exported": exported})
-    _write(path / "README.md", _readme(folder, contents).encode())
+    write_json(path / "metrics.json", {**contents.metrics, "exported": exported})
+    write_new(path / "README.md", _readme(folder, contents).encode())
 
 
 def on_cpu(network: nn.Module) -> nn.Module:
@@ -270,28 +251,59 @@ def _try_source(folder: _Folder) -> None:
 
     def write(path: Path, preparation: nn.Module | None) -> Callable[[AnyTensors], AnyTensors]:
         source = network_source(folder.network, folder.inputs, folder.outputs, preparation, rows)
-        _write(path, source.encode())
-        names: dict[str, Any] = {"__name__": "network", "__file__": str(path)}
-        # NOTE: this source was generated a line ago, and texts of users are quoted in it.
-        exec(compile(source, str(path), "exec"), names)
-        if preparation is not None and not _prepares(names["prepare"], rows, task):
-            raise ExportError(
-                expected="prepare in network.py to do what the task's prepare does",
-                got="a prepare that gives other numbers",
-                fix="let the task's preparation() do the same steps as its prepare()",
-            )
-        return partial(tensors.call, names["load"]())
+        return _write_source(folder, path, source, None if preparation is None else rows)
 
-    reason = "the task has no preparation()"
     if preparation is not None:
         if folder.try_form(SOURCE_FILE, lambda path: write(path, preparation)):
-            for name, script in folder.task.scripts().items():
-                _write(folder.path / safe_name(name), script.encode())
-                folder.scripts.append(safe_name(name))
+            _write_scripts(folder)
             return
         reason = folder.left_out.pop(SOURCE_FILE)
+    else:
+        reason = "the task has no preparation()"
     if folder.try_form(SOURCE_FILE, lambda path: write(path, None)):
         folder.left_out[f"prepare in {SOURCE_FILE}"] = reason
+
+
+def _write_source(
+    folder: _Folder, path: Path, source: str, rows: AnyTensors | None
+) -> Callable[[AnyTensors], AnyTensors]:
+    """Write ``network.py``, run it, and return its network; `rows` try its ``prepare``."""
+    write_new(path, source.encode())
+    names: dict[str, Any] = {"__name__": "network", "__file__": str(path)}
+    # NOTE: this source was generated a line ago, and texts of users are quoted in it.
+    exec(compile(source, str(path), "exec"), names)
+    if rows is not None and not _prepares(names["prepare"], rows, folder.task):
+        raise ExportError(
+            expected="prepare in network.py to do what the task's prepare does",
+            got="a prepare that gives other numbers",
+            fix="let the task's preparation() do the same steps as its prepare()",
+        )
+    return partial(tensors.call, names["load"]())
+
+
+def _write_scripts(folder: _Folder) -> None:
+    """Write the task's scripts, which import ``network.py``."""
+    for name, script in folder.task.scripts().items():
+        write_new(folder.path / safe_name(name), script.encode())
+        folder.scripts.append(safe_name(name))
+
+
+def _try_program_source(folder: _Folder) -> None:
+    """Write a ``network.py`` that loads ``network.pt2``, where the layers cannot be written."""
+    preparation, reason = folder.task.preparation(), folder.left_out.get(SOURCE_FILE)
+    if preparation is None or reason is None or PROGRAM_FILE not in folder.differences:
+        return
+    raw, _ = folder.task.train.take(torch.arange(min(_EXAMPLES, len(folder.task.train))))
+    rows = tensors.on_cpu(raw)
+
+    def write(path: Path) -> Callable[[AnyTensors], AnyTensors]:
+        source = program_source(folder.inputs, folder.outputs, preparation, rows)
+        return _write_source(folder, path, source, rows)
+
+    if folder.try_form(SOURCE_FILE, write):
+        # What it is has changed, and so has what is missing.
+        folder.left_out[f"layers in {SOURCE_FILE}"] = folder.left_out.pop(SOURCE_FILE)
+        _write_scripts(folder)
 
 
 def _prepares(prepare: Callable[..., AnyTensors], rows: AnyTensors, task: Task) -> bool:
@@ -327,31 +339,12 @@ def _try_programs(folder: _Folder) -> None:
 
         return run
 
-    if not folder.try_form("network.pt2", program):
+    if not folder.try_form(PROGRAM_FILE, program):
         folder.try_form("network.torchscript.pt", script)
     if traced:
         folder.try_form("network.onnx", onnx)
     else:
         folder.left_out["network.onnx"] = "it is made from network.pt2, which is missing"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a new file, and wait until the disk has it."""
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a new JSON file, readable where the text allows it."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:
-        # NOTE: file names that are not UTF-8 arrive as lone surrogates, which have no encoding.
-        data = json.dumps(value, indent=2, allow_nan=False).encode()
-    _write(path, data + b"\n")
 
 
 def _uses_of_names(folder: _Folder) -> dict[str, str]:
@@ -370,6 +363,8 @@ def _readme(folder: _Folder, contents: Contents) -> str:
     """Return the folder's README: each file, how to use it, and what was left out."""
     written = [*folder.differences, *folder.scripts]
     uses = {**_USES, **_uses_of_names(folder)}
+    if f"layers in {SOURCE_FILE}" in folder.left_out:
+        uses[SOURCE_FILE] = f"`from network import load`; `load()` loads `{PROGRAM_FILE}`."
     files = [f"- `{name}`: {uses[name]}" for name in uses if name in (*_ALWAYS, *written)]
     files += [f"- `{name}`: see its first lines." for name in folder.scripts]
     missing = [f"- `{name}`: `{reason}`" for name, reason in folder.left_out.items()]

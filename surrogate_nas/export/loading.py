@@ -90,11 +90,11 @@ def _built(
         # NOTE: a user's network may compute constants as it is built, which the meta device
         # would lose, so it is built for real.
         with seeded(0), torch.device("cpu"):
-            network = build_network(space, architecture, record.shape).cpu()
+            network = space.finished(build_network(space, architecture, record.shape)).cpu()
     else:
         _require_plausible_size(space.describe(architecture)["parameters"], file)
         with torch.device("meta"):
-            network = build_network(space, architecture, record.shape)
+            network = space.finished(build_network(space, architecture, record.shape))
     wanted = network.state_dict()
     most = sum(value.nbytes for value in wanted.values()) + _HEADER_BYTES
     weights = _read_weights(file, most, record.digest)

@@ -73,6 +73,24 @@ def network_source(
     return f"{head}import torch\n{functional}from torch import nn\n\n\n{body}\n"
 
 
+def program_source(inputs: Tensors, outputs: Tensors, preparation: nn.Module, raw: Tensors) -> str:
+    """Return the source of a ``network.py`` that loads ``network.pt2``, and prepares raw inputs.
+
+    Args:
+        inputs: Prepared inputs, as the network is called with them.
+        outputs: What it returns for them.
+        preparation: Module from raw to prepared inputs, with its constants in buffers.
+        raw: Raw inputs.
+
+    Raises:
+        ExportError: The preparation cannot be written as straight-line PyTorch.
+    """
+    usage = _usage(inputs, outputs, preparation, raw)
+    body = f"{_prepare_source(preparation, raw)}\n\n\n{_LOAD_PROGRAM}"
+    functional = "import torch.nn.functional as F\n" if " F." in body or "(F." in body else ""
+    return f"{_PROGRAM_HEAD.format(usage=usage)}import torch\n{functional}\n\n{body}\n"
+
+
 def _usage(
     inputs: Tensors, outputs: Tensors, preparation: nn.Module | None, raw: Tensors | None
 ) -> str:
@@ -273,6 +291,21 @@ _PREPARE = '''
 def prepare({arguments}):
     """Turn raw inputs into what the network takes."""
 {lines}'''
+
+_PROGRAM_HEAD = '''\
+"""A network as a program: this file and network.pt2 are all it takes, beside torch.
+
+{usage}
+"""
+
+from pathlib import Path
+
+'''
+
+_LOAD_PROGRAM = '''\
+def load(path=Path(__file__).with_name("network.pt2")):
+    """Return the network with its weights, on the CPU."""
+    return torch.export.load(path).module()'''
 
 _LOAD = '''\
 def load(path=Path(__file__).with_name("weights.safetensors")):

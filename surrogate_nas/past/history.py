@@ -133,6 +133,7 @@ class _Selection:
         known = distributions(space)
         self._mark = fingerprint(known)
         self._name = type(space).__name__
+        self._has_described = bool(space.described_params)
         self._mapping = SpaceMapping(space, known=known)
 
     def task(self, study: StoredStudy, reader: StudyReader) -> PastTask:
@@ -146,7 +147,7 @@ class _Selection:
         if reason:
             raise _left_out(reason)
         try:
-            results = reader.results(study)
+            results = reader.results(study, with_features=self._has_described)
         except StudyError as error:
             raise _left_out(f"damaged, {error.got}") from error
         # Equal results rank nothing.
@@ -160,6 +161,7 @@ class _Selection:
             "maximize" if study.directions == ("maximize",) else "minimize",
             _meta_features(study.user_attrs.get(attributes.META_FEATURES)),
             (f"Left out {n} completed trial{'s' * (n > 1)} without a value.",) if n else (),
+            results.features,
         )
         return self._mapping.apply(task)
 

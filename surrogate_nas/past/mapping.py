@@ -93,11 +93,14 @@ class SpaceMapping:
             return task
         filled = checked_fill(self._found, fill or {})
         mapped = [self._map(params, filled) for params in task.params]
-        kept = [(p, float(v)) for p, v in zip(mapped, task.values, strict=True) if p]
-        self._check_common(task, [params for params, _ in kept])
-        merged = _averaged(kept)
+        kept = [i for i, params in enumerate(mapped) if params]
+        self._check_common(task, [mapped[i] for i in kept])
+        merged = _merged(kept, mapped, task.features)
         result = replace(
-            task, params=[params for params, _ in merged], values=[value for _, value in merged]
+            task,
+            params=[mapped[rows[0]] for rows in merged],
+            values=[float(np.mean([float(task.values[i]) for i in rows])) for rows in merged],
+            features=task.features and [task.features[rows[0]] for rows in merged],
         )
         if not result.informative():
             raise PastTaskError(
@@ -173,15 +176,21 @@ class SpaceMapping:
 
         def choose(name: str, _distribution: BaseDistribution) -> Any:
             """Return the known value of a parameter."""
-            if name not in params:
-                raise SpaceError(expected=f"a value of {name!r}", got="none", fix="give one")
-            return params[name]
+            if name in params:
+                return params[name]
+            if name in self._space.described_params:
+                # Whatever it was, the other choices have the same conditions.
+                return self._found[name].choices[0]  # type: ignore[attr-defined]
+            raise SpaceError(expected=f"a value of {name!r}", got="none", fix="give one")
 
         try:
             draw, architecture = attempt(self._space.suggest, choose)
         except SpaceError:
             return None
-        return None if architecture is None else draw.params
+        if architecture is None:
+            return None
+        unknown = set(self._space.described_params).difference(params)
+        return {name: value for name, value in draw.params.items() if name not in unknown}
 
     def _value(self, name: str, value: Any) -> Any:
         """Return a value in the parameter's own type, or NO_VALUE where the space lacks it."""
@@ -192,7 +201,7 @@ class SpaceMapping:
 
     def _check_common(self, task: PastTask, mapped: Sequence[Params]) -> None:
         """Refuse a task where less than half of an architecture is known, on average."""
-        needed = self._always or frozenset(self._found)
+        needed = (self._always or frozenset(self._found)).difference(self._space.described_params)
         known = [len(needed & params.keys()) / len(needed) for params in mapped]
         if known and float(np.mean(known)) >= _LEAST_KNOWN:
             return
@@ -223,9 +232,11 @@ class SpaceMapping:
         filled: Counter[str] = Counter()
         for params, own in zip(before, after, strict=True):
             for name, value in params.items():
-                if name in self._found and self._value(name, value) is NO_VALUE:
+                # Of choices that features describe, none is strange.
+                is_own = name in self._found and name not in self._space.described_params
+                if is_own and self._value(name, value) is NO_VALUE:
                     strange[f"{name} = {value!r:.40}"] += 1
-            missing.update(self._always.difference(params, own))
+            missing.update(self._always.difference(params, own, self._space.described_params))
             filled.update(own.keys() - params.keys())
         seen = {name for params in before for name in params} | fill.keys()
         conditional = sorted(self._found.keys() - self._always - seen)
@@ -256,14 +267,21 @@ def _always_active(space: SearchSpace) -> frozenset[str]:
     return always or frozenset()
 
 
-def _averaged(pairs: Sequence[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
-    """Return one pair for each distinct architecture, in order, with the mean of its values."""
-    groups: dict[Hashable, list[tuple[dict[str, Any], float]]] = {}
-    for params, value in pairs:
-        groups.setdefault(params_key(params), []).append((params, value))
-    return [
-        (group[0][0], float(np.mean([value for _, value in group]))) for group in groups.values()
-    ]
+def _merged(
+    rows: Iterable[int], params: Sequence[Params], features: Sequence[Params] | None
+) -> list[list[int]]:
+    """Return the rows of each distinct architecture, in order.
+
+    Args:
+        rows: Numbers of the rows that count.
+        params: Parameters of each row.
+        features: Recorded features of each row, which tell architectures apart as well.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for i in rows:
+        said = None if features is None else params_key(features[i])
+        groups.setdefault((params_key(params[i]), said), []).append(i)
+    return list(groups.values())
 
 
 def _converted(before: Params, after: Params) -> bool:

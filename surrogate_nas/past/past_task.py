@@ -47,6 +47,8 @@ class PastTask:
         meta_features: Numbers that describe the task, or None if unknown.
         notes: Changes that fit it to a search space, in plain words: values that were mapped,
             filled in or dropped.
+        features: Features of each architecture as its space gave them, n dicts. They are needed
+            where the space of today cannot compute them, as it has not the same backbones.
 
     Raises:
         PastTaskError: Counts differ, there are no pairs, or a value is not a finite number.
@@ -58,6 +60,7 @@ class PastTask:
     direction: Direction = "maximize"
     meta_features: Mapping[str, float] | None = None
     notes: tuple[str, ...] = ()
+    features: Sequence[Mapping[str, float]] | None = None
 
     def __post_init__(self) -> None:
         fix = f"check the results of past task {self.name!r}"
@@ -78,6 +81,9 @@ class PastTask:
                 got=f"{len(self.params)} parameter sets and {len(self.values)} values",
                 fix=fix,
             )
+        if self.features is not None and len(self.features) != len(self.params):
+            got = f"{len(self.features)} sets of features for {len(self.params)} architectures"
+            raise PastTaskError(expected="features of each architecture", got=got, fix=fix)
         odd = next((one for one in self.params if not isinstance(one, Mapping)), None)
         if odd is not None or not isinstance(self.meta_features, Mapping | None):
             raise PastTaskError(

@@ -1,8 +1,10 @@
 """Surrogates that ship, and the history of real trainings that they were fitted to.
 
 Each domain has a folder here. In it a ready space has ``NAME.surrogate`` and ``NAME.csv``, with
-one row a training. ``tasks.json`` has the meta-features of each task. The study
-``studies/history`` makes these files.
+one row a training. ``NAME.json``, or ``tasks.json`` where there is none, has the meta-features of
+each task. Where a space describes choices by features, the table has columns ``feature:…`` with
+the features of each row. The studies ``studies/history`` and ``studies/fine_tuning`` make these
+files.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from surrogate_nas.surrogate.meta_surrogate import MetaSurrogate
 
 SurrogateLike: TypeAlias = "MetaSurrogate | str | os.PathLike[str]"
 """A fitted surrogate, the path of its file, or "pretrained" for the one that ships."""
+_FEATURE = "feature:"
+"""Beginning of the columns with features of a row."""
 PRETRAINED = "pretrained"
 """Name of the surrogate that ships."""
 
@@ -43,22 +47,40 @@ def history(space: SearchSpace) -> list[PastTask]:
     """Return the past tasks that ship for a kind of space, as they were recorded.
 
     Args:
-        space: A CellSpace or a ConvNetSpace with any arguments.
+        space: A ready space with any arguments.
 
     Raises:
         SurrogateFileError: Nothing ships for this kind of space.
     """
     domain, name = _found(space)
-    about = _file(domain, "tasks.json").read_text(encoding="utf-8")
+    own = _file(domain, f"{name}.json")
+    about = (own if own.is_file() else _file(domain, "tasks.json")).read_text(encoding="utf-8")
     tasks: dict[str, Any] = json.loads(about)["tasks"]
+    # NOTE: choices that features describe are those of the past, and no space of today has them.
+    known = None if space.described_params else type(space)()
     with as_file(_file(domain, f"{name}.csv")) as path:
-        past = read_table(
-            path, task="task", value="value", direction="maximize", space=type(space)()
-        )
-    return [
-        PastTask(one.name, one.params, one.values, one.direction, tasks[one.name]["meta_features"])
-        for one in past
+        past = read_table(path, task="task", value="value", direction="maximize", space=known)
+    return [_with_features(one, tasks[one.name]["meta_features"]) for one in past]
+
+
+def _with_features(task: PastTask, meta_features: dict[str, float]) -> PastTask:
+    """Return a past task with its meta-features, and with features apart from parameters."""
+    params = [
+        {name: value for name, value in one.items() if not name.startswith(_FEATURE)}
+        for one in task.params
     ]
+    features = [
+        {
+            name.removeprefix(_FEATURE): float(value)
+            for name, value in one.items()
+            if name.startswith(_FEATURE)
+        }
+        for one in task.params
+    ]
+    recorded = features if any(features) else None
+    return PastTask(
+        task.name, params, task.values, task.direction, meta_features, features=recorded
+    )
 
 
 def surrogate(space: SearchSpace) -> MetaSurrogate:
@@ -68,7 +90,7 @@ def surrogate(space: SearchSpace) -> MetaSurrogate:
     with ``search_training``) a surrogate is fitted now, to the part of the history that applies.
 
     Args:
-        space: A CellSpace or a ConvNetSpace.
+        space: A ready space.
 
     Raises:
         SurrogateFileError: Nothing ships for this kind of space.

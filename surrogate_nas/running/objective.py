@@ -245,16 +245,21 @@ class Objective(Runnable):
         trial.set_user_attr(attributes.ARCHITECTURE, space.summary(architecture))
         for name, number in description.items():
             trial.set_user_attr(name, number)
+        if space.described_params:
+            trial.set_user_attr(attributes.FEATURES, space.features(architecture))
         for observer in observers:
             observer.built(evaluation)
+        # NOTE: what was frozen is run once, here. The rest is trained on its outputs.
+        device = find_device(trainer.device)
+        part, view = space.training_view(network, self.task, device)
         outcome = evaluation.outcome = trainer.train(
-            network,
-            self.task,
+            part,
+            view,
             on_epoch=on_epoch,
             on_loss=on_loss,
             seed=seed,
             checkpoint=evaluation.checkpoint,
-            groups=space.parameter_groups(network),
+            groups=space.parameter_groups(part),
         )
         trial.set_user_attr(attributes.TRAIN_SECONDS, outcome.train_seconds)
         trial.set_user_attr(attributes.EPOCHS, outcome.epochs)

@@ -91,7 +91,7 @@ def create_study(
         base_sampler=base_sampler,
         n_candidates=n_candidates,
         limits=limits,
-        meta_features=task.meta_features,
+        meta_features={**task.meta_features, **space.meta_features()},
         value_range=(task.metric.low, task.metric.high),
         seed=seed,
     )
@@ -105,9 +105,8 @@ def create_study(
             pruner=pruner or optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
-        # Only whoever begins a study writes the seed, which later calls may not know.
-        if _mark(study, task, space) and seed is not None:
-            study.set_user_attr(attributes.SEED, seed)
+        if _mark(study, task, space):
+            _begin(study, space, seed)
         given: dict[str, Any] = {"surrogate": surrogate, "base_sampler": base_sampler}
         given |= {"n_candidates": n_candidates, "limits": limits and dict(limits)}
         _note_beginning(study, task, given | {"pruner": pruner, "seed": seed})
@@ -116,6 +115,15 @@ def create_study(
         recover(storage_of(study), id_of(study))
         set_aside_waiting(study)
     return study
+
+
+def _begin(study: optuna.Study, space: SearchSpace, seed: int | None) -> None:
+    """Write the seed of a new study, and enqueue what its space begins with."""
+    # Only whoever begins a study writes the seed, which later calls may not know.
+    if seed is not None:
+        study.set_user_attr(attributes.SEED, seed)
+    for params in space.first():
+        study.enqueue_trial(dict(params))
 
 
 def _note_beginning(study: optuna.Study, task: Task, given: Mapping[str, Any]) -> None:
@@ -218,7 +226,7 @@ def _mark(study: optuna.Study, task: Task, space: SearchSpace) -> bool:
             for bound in (task.metric.low, task.metric.high)
         ],
         attributes.SPACE_RECORD: write_space(space),
-        attributes.META_FEATURES: task.meta_features,
+        attributes.META_FEATURES: {**task.meta_features, **space.meta_features()},
         attributes.VERSION: version("surrogate-nas"),
         attributes.FORMAT: FORMAT,
     }

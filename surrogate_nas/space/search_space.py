@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeAlias, final, runtime_checkable
 
 import numpy as np
 import optuna
+import torch
 from optuna.distributions import BaseDistribution
 from torch import nn
 
@@ -104,6 +105,12 @@ class SearchSpace(abc.ABC):
 
     reference: TaskShape = ReferenceShape()
     """The shape that :meth:`describe` counts for; see :meth:`for_task`."""
+    described_params: tuple[str, ...] = ()
+    """Names of parameters whose choices are a user's own, such as backbones by name.
+
+    A surrogate knows these choices by the numbers of :meth:`features` alone. So it fits a space
+    with other choices as well.
+    """
     _example: Tensors | None = None
     """One prepared input of the task that the space is bound to."""
 
@@ -217,6 +224,44 @@ class SearchSpace(abc.ABC):
         """
         return (ParameterGroup(tuple(network.parameters())),)
 
+    def training_view(
+        self, network: nn.Module, task: Any, device: torch.device
+    ) -> tuple[nn.Module, Any]:
+        """Return the part of a network that is trained, and the task that this part sees.
+
+        By default they are the network and the task themselves. A network that begins with a
+        frozen part may run that part once. Its other part is then trained on the outputs.
+
+        Args:
+            network: What :meth:`build` returned, with the weights that training starts from.
+            task: The task that the network is for.
+            device: Device that the network is going to be trained on.
+
+        Returns:
+            A part of the network, which shares its weights, and a task with the same metric.
+        """
+        return network, task
+
+    def finished(self, network: nn.Module) -> nn.Module:
+        """Return a network in the form in which it is exported; by default the network itself.
+
+        Args:
+            network: What :meth:`build` returned, with any weights. It may be changed.
+        """
+        return network
+
+    def first(self) -> Sequence[Mapping[str, Any]]:
+        """Return parameters that a new study of the bound task begins with; by default none."""
+        return ()
+
+    def meta_features(self) -> dict[str, float]:
+        """Return numbers that describe the bound task, beside the task's own; by default none."""
+        return {}
+
+    def weights_from(self, architecture: Architecture) -> str:
+        """Say which weights a network starts from; empty where it starts from random ones."""
+        return ""
+
     def training(self, architecture: Architecture) -> dict[str, Any]:
         """Return the settings of the Trainer that the architecture decides, by name.
 
@@ -264,7 +309,12 @@ class SearchSpace(abc.ABC):
         # Descriptions are counted on the CPU or on the meta device, never on a GPU.
         shown = task.example(1) if isinstance(task, Exemplary) else None
         bound._example = None if shown is None else tensors.on_cpu(shown)
+        bound.bound_to(task)
         return bound
+
+    def bound_to(self, task: TaskShape) -> None:
+        """Hear which task :meth:`for_task` has bound this copy to; by default do nothing."""
+        return
 
 
 def _setting(name: str, value: Any) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from surrogate_nas.space.draw import (
 from surrogate_nas.space.values import value_key
 
 Params = Mapping[str, Any]
+FeatureSets: TypeAlias = Sequence[Mapping[str, float]]
 
 _ABSENT = object()
 _TRAIT_DRAWS = 400
@@ -52,8 +53,14 @@ class Encoding:
     def __init__(self, space: SearchSpace, *, known: Distributions | None = None) -> None:
         self.space = space
         self.distributions: Distributions = distributions(space) if known is None else dict(known)
-        self.fingerprint = fingerprint(self.distributions)
-        self._groups = _alike(self.distributions)
+        self.fitted: Distributions = {
+            name: one
+            for name, one in self.distributions.items()
+            if name not in space.described_params
+        }
+        """Parameters with columns. The others are described by features, whatever they may be."""
+        self.fingerprint = fingerprint(self.fitted)
+        self._groups = _alike(self.fitted)
         self._features = _feature_names(space)
         self._slots = {name: index for index, name in enumerate(self.distributions)}
         self.is_category = np.array(
@@ -90,6 +97,7 @@ class Encoding:
         points: FloatArray | None = None,
         *,
         partly_known: bool = False,
+        features: FeatureSets | None = None,
     ) -> FloatArray:
         """Return one row an architecture, (n, d), in the order of :attr:`columns`.
 
@@ -97,14 +105,15 @@ class Encoding:
             params: Parameters of n architectures.
             points: Their kernel coordinates from :meth:`points`, if they are known already.
             partly_known: See :meth:`feature_rows`.
+            features: See :meth:`feature_rows`.
 
         Raises:
             SpaceError: See :meth:`feature_rows`.
         """
         points = self.points(params) if points is None else points
         blocks: list[FloatArray] = []
-        for slot, distribution in enumerate(self.distributions.values()):
-            column = points[:, slot : slot + 1]
+        for name, distribution in self.fitted.items():
+            column = points[:, self._slots[name], None]
             if isinstance(distribution, CategoricalDistribution):
                 hot = (column == np.arange(len(distribution.choices))).astype(float)
                 blocks.append(np.where(np.isnan(column), np.nan, hot))
@@ -117,7 +126,7 @@ class Encoding:
             counts = [(chosen == k).sum(axis=1, keepdims=True) for k in range(len(choices))]
             blocks.extend(c.astype(float) for c in counts)
         if self._features:
-            blocks.append(self.feature_rows(params, partly_known=partly_known))
+            blocks.append(self.feature_rows(params, partly_known=partly_known, features=features))
         return np.hstack(blocks)
 
     def traits(self, rows: FloatArray) -> FloatArray:
@@ -180,17 +189,28 @@ class Encoding:
         scale = np.where(constant, np.inf, apart) * max(int((~constant).sum()), 1)
         return values.mean(axis=0), scale
 
-    def feature_rows(self, params: Sequence[Params], *, partly_known: bool = False) -> FloatArray:
+    def feature_rows(
+        self,
+        params: Sequence[Params],
+        *,
+        partly_known: bool = False,
+        features: FeatureSets | None = None,
+    ) -> FloatArray:
         """Return the space's own features, (n, number of them).
 
         Args:
             params: Parameters of n architectures.
             partly_known: Whether architectures may lack parameters that the space has gained
                 since they were trained. Their features are NaN.
+            features: Features of each architecture, where they were recorded: n dicts, with NaN
+                in the place of a missing name. The space is not asked then.
 
         Raises:
             SpaceError: Parameters are no architecture of the space, and not `partly_known`.
         """
+        if features is not None:
+            listed = [[one.get(name, np.nan) for name in self._features] for one in features]
+            return np.array(listed, dtype=float).reshape(len(params), len(self._features))
         rows = np.full((len(params), len(self._features)), np.nan)
         for row, one in zip(rows, params, strict=True):
             try:
@@ -208,7 +228,7 @@ class Encoding:
         values = np.asarray(row, dtype=float)
         params: dict[str, Any] = {}
         column = 0
-        for name, distribution in self.distributions.items():
+        for name, distribution in self.fitted.items():
             width = _width(distribution)
             cell = values[column : column + width]
             column += width
@@ -223,7 +243,7 @@ class Encoding:
     def _column_names(self) -> list[str]:
         """Return the name of each column, d of them, as files keep them."""
         names: list[str] = []
-        for name, distribution in self.distributions.items():
+        for name, distribution in self.fitted.items():
             if isinstance(distribution, CategoricalDistribution):
                 names.extend(f"{name}={choice}" for choice in distribution.choices)
             else:

@@ -231,7 +231,9 @@ def _checked_encoding(space: SearchSpace, fitted: Encoding | SavedSurrogate) -> 
     encoding = Encoding(space)
     if encoding.fingerprint == fitted.fingerprint:
         # NOTE: a dict may list the same parameters in another order than the fitted columns have.
-        encoding = Encoding(space, known=fitted.distributions)
+        # Choices that are described by features are the space's own.
+        own = {n: d for n, d in encoding.distributions.items() if n in space.described_params}
+        encoding = Encoding(space, known={**fitted.distributions, **own})
         if encoding.columns == fitted.columns:
             return encoding
     raise _mismatch(fitted, encoding)
@@ -239,10 +241,9 @@ def _checked_encoding(space: SearchSpace, fitted: Encoding | SavedSurrogate) -> 
 
 def _mismatch(fitted: Encoding | SavedSurrogate, wanted: Encoding) -> SurrogateMismatchError:
     """Return the error that names the differences between two spaces."""
-    here, there = fitted.distributions, wanted.distributions
-    changed = sorted(
-        name for name in here.keys() | there.keys() if here.get(name) != there.get(name)
-    )
+    here, there = fitted.distributions, wanted.fitted
+    names_of_both = (here.keys() | there.keys()).difference(wanted.space.described_params)
+    changed = sorted(name for name in names_of_both if here.get(name) != there.get(name))
     features = sorted(set(fitted.columns) ^ set(wanted.columns))
     names = ", ".join((changed or features)[:5])
     return SurrogateMismatchError(

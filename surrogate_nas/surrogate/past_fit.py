@@ -14,7 +14,7 @@ from surrogate_nas.past.mapping import SpaceMapping
 from surrogate_nas.past.past_task import PastTask, as_past
 from surrogate_nas.space import SpaceLike, as_space
 from surrogate_nas.space.draw import random_params
-from surrogate_nas.surrogate.encoding import Encoding
+from surrogate_nas.surrogate.encoding import Encoding, FeatureSets
 from surrogate_nas.surrogate.file.task_summary import task_summary
 from surrogate_nas.surrogate.model.basis import PastBasis, assemble, empty_basis
 from surrogate_nas.surrogate.model.chance import share_at_chance, threshold_at_chance
@@ -78,7 +78,10 @@ class PastFit:
             _check(task)
         mapping = SpaceMapping(encoding.space, known=encoding.distributions)
         past = [mapping.apply(task) for task in past]
-        points = [_points(encoding, task.params, partly_known=True) for task in past]
+        points = [
+            _points(encoding, task.params, partly_known=True, features=task.features)
+            for task in past
+        ]
         # NOTE: random architectures stand for the space: models are compared on them, and past
         # tasks with few results are taught there.
         rng = np.random.default_rng(seed)
@@ -167,9 +170,13 @@ def _hypotheses(past: Sequence[PastTask]) -> Hypotheses:
 
 
 def _points(
-    encoding: Encoding, params: Sequence[Mapping[str, Any]], *, partly_known: bool = False
+    encoding: Encoding,
+    params: Sequence[Mapping[str, Any]],
+    *,
+    partly_known: bool = False,
+    features: FeatureSets | None = None,
 ) -> Points:
     """Return architectures in the form that the models of past tasks take."""
     points = encoding.points(params)
-    rows = encoding.encode(params, points, partly_known=partly_known)
+    rows = encoding.encode(params, points, partly_known=partly_known, features=features)
     return Points(rows, np.hstack([points, encoding.traits(rows)]))

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import surrogate_nas as sn
 from surrogate_nas import domains
 from surrogate_nas.cli import main
 from surrogate_nas.domains import classification
-from surrogate_nas.domains.registry import PACKAGE
+from surrogate_nas.domains.registry import PACKAGE, SHARED
 from surrogate_nas.errors import MissingExtraError, TaskError
 from surrogate_nas.spaces import CellSpace
 from tests.helpers.toys import ToySpace
@@ -48,7 +49,8 @@ def declare(folder: Path, line: str = "", makers: str = "", name: str = "sounds"
 def test_the_domains_are_the_folders() -> None:
     here = Path(domains.__file__).parent
     folders = sorted(path.parent.name for path in here.glob("*/__init__.py"))
-    assert list(domains.names()) == folders
+    assert list(domains.names()) == sorted(set(folders) - set(SHARED))
+    assert set(SHARED) < set(folders)
     assert "images" in folders
 
 
@@ -82,7 +84,9 @@ def test_a_new_domain_is_offered_everywhere(folder: Path) -> None:
     assert sn.tasks.from_sounds() == "task"
     assert {"from_sounds", "from_arrays", "load"} <= set(dir(sn.tasks))
     assert (
-        set(dir(sn.spaces)) == set(sn.spaces.__all__) == {"CellSpace", "ConvNetSpace", "Hearing"}
+        set(dir(sn.spaces))
+        == set(sn.spaces.__all__)
+        == {"CellSpace", "ConvNetSpace", "FineTuneSpace", "Hearing"}
     )
     loaded: object = sn.tasks.load("a.wav", domain="sounds")
     assert loaded == "a.wav"
@@ -162,10 +166,12 @@ def test_type_checkers_see_what_images_offer() -> None:
         seen = {
             (node.module, alias.name)
             for node in ast.walk(ast.parse(source))
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE}.im")
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE}.")
+            if (node.module, node.names[0].name) != (f"{PACKAGE}.loading", "load")
             for alias in node.names
         }
         images = domains.named("images")
         places = images.tasks if face == "tasks" else images.spaces.values()
-        wanted = {tuple(f"{PACKAGE}.images{place}".split(":")) for place in places}
-        assert seen == wanted
+        at = f"{PACKAGE}.images"
+        split = [place.split(":") for place in places]
+        assert seen == {(resolve_name(module, at), name) for module, name in split}

@@ -19,8 +19,9 @@ from torch import nn
 
 from surrogate_nas.errors import MissingExtraError
 from surrogate_nas.export import programs
-from surrogate_nas.export.folder import Contents, free_path, plain, safe_name, write_folder
+from surrogate_nas.export.folder import Contents, write_folder
 from surrogate_nas.export.programs import quiet, require_onnx
+from surrogate_nas.export.writing import free_path, plain, safe_name
 from tests.helpers.toys import ARCHITECTURE, ToySpace, ToyTask
 
 pytestmark = pytest.mark.slow

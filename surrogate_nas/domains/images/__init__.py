@@ -15,13 +15,32 @@ DOMAIN = Domain(
         ".meta_features:IMAGE_META_FEATURES",
         ".meta_features:image_meta_features",
     ),
-    spaces={"cell": ".cell:CellSpace", "convnet": ".convnet:ConvNetSpace"},
+    spaces={
+        "cell": ".cell:CellSpace",
+        "convnet": ".convnet:ConvNetSpace",
+        "finetune": "..finetuning.space:FineTuneSpace",
+    },
+    space_options={
+        "finetune": (
+            Option(
+                flag="--backbone",
+                argument="backbones",
+                metavar="SOURCE",
+                repeatable=True,
+                help="pretrained network, NAME=FILE.py:CALLABLE[:ARGUMENT] of your own code, "
+                "torchvision:NAME[=FILE], timm:NAME[=FILE] or NAME=FILE of weights; repeatable",
+            ),
+        ),
+    },
     metrics="..classification:METRICS",
     metric="accuracy",
     metric_names=(
         *("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"),
     ),
-    limits=("cell_convolutions", "depth", "multiply_accumulates", "parameters"),
+    limits=(
+        *("cell_convolutions", "depth", "multiply_accumulates", "parameters"),
+        *("trained_parameters", "training_multiply_accumulates"),
+    ),
     load=".files:load",
     options=(
         Option(

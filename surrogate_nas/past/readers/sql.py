@@ -10,7 +10,7 @@ import json
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, final
 
 import sqlalchemy as sa
@@ -18,12 +18,14 @@ from optuna.distributions import json_to_distribution
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
+from surrogate_nas.attributes import FEATURES
 from surrogate_nas.errors import visible
 from surrogate_nas.past.readers.studies import (
     DAMAGE,
     Results,
     StoredStudy,
     StudyReader,
+    all_features,
     counted,
     readable,
 )
@@ -47,6 +49,7 @@ _COLUMNS = {
     },
     "trial_params": {"param_id", "trial_id", "param_name", "param_value", "distribution_json"},
     "trial_system_attributes": {"trial_id", "key", "value_json"},
+    "trial_user_attributes": {"trial_id", "key", "value_json"},
     "trial_values": {"trial_value_id", "trial_id", "objective", "value", "value_type"},
 }
 
@@ -66,6 +69,11 @@ select p.trial_id, p.param_name, p.param_value, p.distribution_json
 from trials t join trial_params p on p.trial_id = t.trial_id
 where t.study_id = :study and t.state = 'COMPLETE'
 order by p.param_id"""
+
+_FEATURES = """
+select a.trial_id, a.value_json
+from trials t join trial_user_attributes a on a.trial_id = t.trial_id
+where t.study_id = :study and t.state = 'COMPLETE' and a.key = :key"""
 
 
 @final
@@ -110,7 +118,7 @@ class SqlReader(StudyReader):
             attrs = _grouped(connection.execute(wanted).all())
         return [_study(i, name, directions[i], attrs[i]) for i, name in names]
 
-    def results(self, study: StoredStudy) -> Results:
+    def results(self, study: StoredStudy, *, with_features: bool = False) -> Results:
         """Return the completed trials of a study with one objective.
 
         Raises:
@@ -124,7 +132,13 @@ class SqlReader(StudyReader):
             values = connection.execute(sa.text(_VALUES), at).all()
             constraints = connection.execute(sa.text(_CONSTRAINTS), at).all()
             rows = connection.execute(sa.text(_PARAMS), at).all()
-            return self._results(values, rows, _violating(constraints), study)
+            found = (
+                connection.execute(sa.text(_FEATURES), {**at, "key": FEATURES}).all()
+                if with_features
+                else []
+            )
+            recorded = {trial: json.loads(text) for trial, text in found}
+            return self._results(values, rows, _violating(constraints), study, recorded)
 
     def _results(
         self,
@@ -132,8 +146,9 @@ class SqlReader(StudyReader):
         rows: Sequence[Any],
         violating: Collection[int],
         study: StoredStudy,
+        recorded: Mapping[int, Any],
     ) -> Results:
-        """Return results from the rows of values and of parameters."""
+        """Return results from the rows of values and of parameters, and recorded features."""
         found: dict[int, list[float]] = {}
         for trial, objective, value, kind in values:
             one = found.setdefault(trial, [])
@@ -150,7 +165,8 @@ class SqlReader(StudyReader):
         kept = [i for i, one in found.items() if len(one) == 1 and math.isfinite(one[0])]
         n_without_value = sum(not one for one in found.values())
         own = counted([found[i][0] for i in kept], [i in violating for i in kept], study)
-        return Results([params[i] for i in kept], own, n_without_value)
+        features = all_features([recorded.get(i) for i in kept]) if recorded else None
+        return Results([params[i] for i in kept], own, n_without_value, features)
 
     def _decode(self, distribution: str, value: float) -> Any:
         """Return a parameter's value from the number that stands for it in the database."""

@@ -18,8 +18,9 @@ from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from surrogate_nas.attributes import violation
+from surrogate_nas.attributes import FEATURES, violation
 from surrogate_nas.errors import StorageError, StudyError
+from surrogate_nas.files.checked_json import finite
 from surrogate_nas.storage.optuna_private import id_of
 
 DAMAGE = (
@@ -65,11 +66,13 @@ class Results:
         values: Value of each, n finite numbers. Trials with others are left out. A trial that
             violates a constraint counts at most as the worst of the others.
         n_without_value: Number of completed trials without any value.
+        features: Features that each trial has recorded, n dicts; None where one has none.
     """
 
     params: list[dict[str, Any]]
     values: list[float]
     n_without_value: int = 0
+    features: list[dict[str, float]] | None = None
 
 
 class StudyReader(abc.ABC):
@@ -80,8 +83,12 @@ class StudyReader(abc.ABC):
         """Return all studies, without their trials."""
 
     @abc.abstractmethod
-    def results(self, study: StoredStudy) -> Results:
+    def results(self, study: StoredStudy, *, with_features: bool = False) -> Results:
         """Return the completed trials of a study with one objective.
+
+        Args:
+            study: The study.
+            with_features: Whether the features that trials have recorded are read as well.
 
         Raises:
             StudyError: Its rows are damaged.
@@ -114,7 +121,7 @@ class OptunaReader(StudyReader):
                 fix="repair or delete the damaged study; its attributes are no JSON",
             ) from error
 
-    def results(self, study: StoredStudy) -> Results:
+    def results(self, study: StoredStudy, *, with_features: bool = False) -> Results:
         """Return the completed trials of a study with one objective.
 
         Raises:
@@ -126,7 +133,7 @@ class OptunaReader(StudyReader):
                 study.study_id, deepcopy=False, states=(TrialState.COMPLETE,)
             )
             # Storages do not promise an order.
-            return _results(sorted(trials, key=lambda trial: trial.number), study)
+            return _results(sorted(trials, key=lambda t: t.number), study, with_features)
 
 
 def _stored(study: Any) -> StoredStudy:
@@ -177,8 +184,9 @@ def counted(values: list[float], violates: Sequence[bool], study: StoredStudy) -
     ]
 
 
-def _results(trials: Sequence[FrozenTrial], study: StoredStudy) -> Results:
+def _results(trials: Sequence[FrozenTrial], study: StoredStudy, with_features: bool) -> Results:
     """Return the results of completed trials."""
+    recorded: list[Any] = []
     params: list[dict[str, Any]] = []
     values: list[float] = []
     violates: list[bool] = []
@@ -188,9 +196,22 @@ def _results(trials: Sequence[FrozenTrial], study: StoredStudy) -> Results:
             n_without_value += 1
         elif len(trial.values) == 1 and math.isfinite(trial.values[0]):
             params.append(_checked(trial))
+            recorded.append(trial.user_attrs.get(FEATURES))
             values.append(float(trial.values[0]))
             violates.append(violation(trial) > 0)
-    return Results(params, counted(values, violates, study), n_without_value)
+    features = all_features(recorded) if with_features else None
+    return Results(params, counted(values, violates, study), n_without_value, features)
+
+
+def all_features(recorded: Sequence[Any]) -> list[dict[str, float]] | None:
+    """Return the features of each trial as its attribute has them; None where one has none."""
+    found: list[dict[str, float]] = []
+    for one in recorded:
+        numbers = {n: finite(v) for n, v in one.items()} if isinstance(one, Mapping) else {}
+        if not numbers:
+            return None
+        found.append({n: math.nan if v is None else v for n, v in numbers.items()})
+    return found
 
 
 def _checked(trial: FrozenTrial) -> dict[str, Any]:

@@ -148,11 +148,12 @@ def probe(training: Training, order: Probe) -> Probed:
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     with seeded(0):
         network = build_network(space, chosen, task)
-    outcome = trainer.train(network, task, seed=0, groups=space.parameter_groups(network))
+    part, view = space.training_view(network, task, device)
+    outcome = trainer.train(part, view, seed=0, groups=space.parameter_groups(part))
     # Memory that PyTorch keeps is lost to other processes, even if no tensor lies in it.
     reserved = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
     # The worker lives on and trains, or is probed again beside others.
-    del network
+    del network, part, view
     if device.type == "cuda":
         torch.cuda.empty_cache()
     return Probed(outcome.n_steps / outcome.train_seconds, reserved, free)

@@ -155,7 +155,7 @@ def _body(
         "format": FORMAT,
         "schema": SCHEMA,
         "versions": {package: _version(package) for package in _PACKAGES},
-        "parameters": write_distributions(encoding.distributions),
+        "parameters": write_distributions(encoding.fitted),
         "fingerprint": encoding.fingerprint,
         "columns": list(encoding.columns),
         "space": write_space(encoding.space),

@@ -1,0 +1,1 @@
+"""Fine-tuning of pretrained backbones, a folder that domains share."""
