@@ -22,6 +22,7 @@ from surrogate_nas.running.processes.remote_trial import Begun, Epoch, RemoteTri
 from surrogate_nas.running.resuming import begin, checkpoint_path
 from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
+from surrogate_nas.training.device import find_device
 from surrogate_nas.training.estimate import expected_seconds
 from surrogate_nas.training.outcome import Outcome, StopReason
 from surrogate_nas.training.trainer import Trainer
@@ -236,7 +237,11 @@ def _seconds(evaluation: Evaluation) -> float:
     """Return the seconds that a training is expected to take; NaN where that cannot be told."""
     if evaluation.network is None:
         return math.nan
-    return expected_seconds(evaluation.network, evaluation.task, evaluation.trainer)
+    trainer = evaluation.trainer
+    seen = evaluation.space.training_view(
+        evaluation.network, evaluation.task, find_device(trainer.device)
+    )
+    return expected_seconds(*seen, trainer)
 
 
 def _place(evaluation: Evaluation) -> Place:

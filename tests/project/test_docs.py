@@ -23,7 +23,7 @@ pytestmark = [
 TOP = Path(__file__).parents[2]
 DOCS = TOP / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-RUN = ("data", "results", "reuse", "several", "training")
+RUN = ("data", "finetuning", "results", "reuse", "several", "training")
 SMALL = {
     "epochs=15": "epochs=1",
     "n_trials=20": "n_trials=3",

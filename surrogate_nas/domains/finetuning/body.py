@@ -34,12 +34,14 @@ class Form:
             (n, width).
         is_last: Whether it is the last of several.
         field: Attribute of the output that holds the features; empty for the output itself.
+        is_named: Whether inputs are named tensors.
     """
 
     way: Way
     kind: Kind
     is_last: bool = False
     field: str = ""
+    is_named: bool = False
 
 
 @final
@@ -58,24 +60,25 @@ class Body(nn.Module):
         self.module = module
         self.form = form
 
-    def forward(self, inputs: Tensors) -> torch.Tensor:
+    def forward(self, inputs: AnyTensors) -> torch.Tensor:
         """Return features (n, width) of n inputs as the backbone takes them."""
         return self._pooled(self.raw(inputs), inputs)
 
-    def raw(self, inputs: Tensors) -> Any:
+    def raw(self, inputs: AnyTensors) -> Any:
         """Return maps, steps or vectors, before they are averaged."""
         form = self.form
         called = self.module if form.way == "output" else getattr(self.module, form.way)
-        found = called(inputs) if isinstance(inputs, torch.Tensor) else called(**inputs)
+        # NOTE: the form decides, as a tracer's inputs are no tensors.
+        found = called(**inputs) if form.is_named else called(inputs)
         found = getattr(found, form.field) if form.field else found
         return found[-1] if form.is_last else found
 
-    def _pooled(self, found: torch.Tensor, inputs: Tensors) -> torch.Tensor:
+    def _pooled(self, found: torch.Tensor, inputs: AnyTensors) -> torch.Tensor:
         if self.form.kind == "vector":
             return found
         if self.form.kind == "map":
             return found.mean((2, 3))
-        mask = None if isinstance(inputs, torch.Tensor) else _mask(inputs, found.shape[1])
+        mask = _mask(inputs, found.shape[1]) if self.form.is_named else None
         if mask is None:
             return found.mean(1)
         weights = mask.to(found.dtype)[:, :, None]
@@ -181,7 +184,8 @@ def _form(module: nn.Module, way: Way, inputs: Tensors) -> Form | str:
     if not is_fit or len(found) != n:
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
         return f"an output {shape} for {n} inputs"
-    return Form(way, _KINDS[found.ndim], is_last, field)
+    is_named = not isinstance(inputs, torch.Tensor)
+    return Form(way, _KINDS[found.ndim], is_last, field, is_named)
 
 
 def _without_last_linear(module: nn.Module, inputs: Tensors) -> nn.Module | None:

@@ -329,13 +329,18 @@ def _function(path: Path, name: str) -> Callable[..., Any]:
         ) from module
     found = getattr(module, name, None)
     if not callable(found):
-        known = [n for n, one in vars(module).items() if callable(one) and not n.startswith("_")]
+        known = [n for n, one in vars(module).items() if _is_own(one, module) and n[:1] != "_"]
         raise SpaceError(
             expected=f"a function or class {name!r} in {str(path)!r}",
             got=f"{', '.join(known[:10]) or 'none'}",
             fix="correct the name in FILE.py:CALLABLE",
         )
     return found  # type: ignore[no-any-return]
+
+
+def _is_own(value: Any, module: Any) -> bool:
+    """Whether a module defines a function or class itself."""
+    return callable(value) and getattr(value, "__module__", "") == module.__name__
 
 
 def _module(path: Path) -> Any:
