@@ -16,18 +16,19 @@ import torch
 from torch import nn
 
 from surrogate_nas import attributes
-from surrogate_nas.errors import ExportError, SpaceError, StudyError, TrainingError, visible
+from surrogate_nas.errors import ExportError, TrainingError, visible
+from surrogate_nas.export.best_trial import architecture_of, best_trial, built, require_task
 from surrogate_nas.export.folder import Contents, write_folder
 from surrogate_nas.export.record import json_value, write_network
 from surrogate_nas.export.writing import free_path, plain, safe_name
 from surrogate_nas.results.dashboard.callback import DashboardCallback
-from surrogate_nas.results.summary import n_test_uses, require_study
+from surrogate_nas.results.summary import n_test_uses
 from surrogate_nas.results.training_progress import Style, TrainingProgress, training_words
-from surrogate_nas.space import Architecture, SearchSpace, build_network
+from surrogate_nas.space import Architecture, SearchSpace
 from surrogate_nas.task import Task
 from surrogate_nas.training.device import find_device
 from surrogate_nas.training.estimate import expected_seconds
-from surrogate_nas.training.trainer import Outcome, StopReason, Trainer, seeded
+from surrogate_nas.training.trainer import Outcome, StopReason, Trainer
 
 OnEpoch = Callable[[int, float], bool]
 
@@ -123,16 +124,16 @@ def finalize(
         ExportError: The folder exists already or cannot be written. After the training,
             ``result`` of the error is the FinalNetwork.
     """
-    best = _best_trial(study)
-    _require_task(study, task)
+    best = best_trial(study)
+    require_task(study, task)
     space = space.for_task(task)
-    architecture = _architecture(best, space, study.user_attrs.get(attributes.SPACE))
+    architecture = architecture_of(best, space, study.user_attrs.get(attributes.SPACE))
     n_uses = _test_uses(study) + 1
     # NOTE: all that can fail without training (the path, the record, the build) comes before it.
     place = _place(folder, study)
     record = write_network(space, best.params, architecture, task)
     merged = task.merged()
-    network = _built(best, space, architecture, merged, trainer.seed)
+    network = built(best, space, architecture, merged, trainer.seed)
     own = trainer.override(**space.training(architecture))
     described = space.describe(architecture)
     style = progress, progress_file
@@ -160,16 +161,6 @@ def finalize(
     study.set_user_attr(attributes.FINAL_FOLDER, final.folder.name)
     DashboardCallback(space).flush(study, anew=True)
     return final
-
-
-def _require_task(study: optuna.Study, task: Task) -> None:
-    """Refuse a task that is not the study's."""
-    if study.user_attrs.get(attributes.TASK_FINGERPRINT, task.fingerprint) != task.fingerprint:
-        raise StudyError(
-            expected=f"the task that study {study.study_name!r} was made for",
-            got=f"another task, {task!r}",
-            fix="pass the task with the data, split and metric of the study",
-        )
 
 
 def _test_uses(study: optuna.Study) -> int:
@@ -249,22 +240,6 @@ def _failed(outcome: Outcome) -> TrainingError:
     )
 
 
-def _architecture(
-    best: optuna.trial.FrozenTrial, space: SearchSpace, recorded: str | None
-) -> Architecture:
-    """Return the best trial's architecture, or say that the space does not fit the study."""
-    try:
-        return space.from_params(best.params)
-    except SpaceError as error:
-        name = type(space).__name__
-        of = "" if recorded in (None, name) else f"an architecture of {recorded}: "
-        raise StudyError(
-            expected=f"trial {best.number} to be an architecture of {name}",
-            got=f"{of}{error.got}",
-            fix="pass the search space that the study was made with",
-        ) from error
-
-
 def _as_exported(network: nn.Module) -> nn.Module:
     """Return the network in eval mode, in the memory format that the exported forms have."""
     # NOTE: channels_last changes the order of sums and so their rounding. Without this the
@@ -272,25 +247,6 @@ def _as_exported(network: nn.Module) -> nn.Module:
     if all(parameter.device.type == "cpu" for parameter in network.parameters()):
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return network.eval()
-
-
-def _built(
-    best: optuna.trial.FrozenTrial,
-    space: SearchSpace,
-    architecture: Architecture,
-    task: Task,
-    seed: int,
-) -> nn.Module:
-    """Return the best trial's network, untrained, with weights that the seed fixes."""
-    try:
-        with seeded(seed):
-            return build_network(space, architecture, task)
-    except Exception as error:  # build may be a user's, and must have changed since the trial
-        raise StudyError(
-            expected=f"{type(space).__name__} to build the architecture of trial {best.number}",
-            got=f"{type(error).__name__}: {error}",
-            fix="pass the search space and the task that the study was made with",
-        ) from error
 
 
 def _place(folder: str | os.PathLike[str] | None, study: optuna.Study) -> Path:
@@ -376,23 +332,3 @@ def _metrics(final: FinalNetwork, study_name: str, task: Task, trainer: Trainer)
         "trainer": {name: json_value(value) for name, value in asdict(trainer).items()},
         "versions": {package: version(package) for package in _PACKAGES},
     }
-
-
-def _best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
-    """Return the best completed trial, or say why the study has none."""
-    require_study(study)
-    if len(study.directions) != 1:
-        raise StudyError(
-            expected="a study with one objective",
-            got=f"{len(study.directions)} objectives",
-            fix="choose one of study.best_trials and train it with the Trainer",
-        )
-    try:
-        return study.best_trial
-    except ValueError:
-        raise StudyError(
-            expected=f"study {study.study_name!r} to have a completed trial that keeps its "
-            "constraints",
-            got=f"none among {len(study.get_trials(deepcopy=False))} trials",
-            fix="run study.optimize first, and look at the trials' stop_reason",
-        ) from None
