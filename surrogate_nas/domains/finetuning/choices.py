@@ -70,7 +70,7 @@ class Choices:
     backbone: str
     adaptation: Adaptation
     resolution: int | None = None
-    head: HeadName = "cosine"
+    head: HeadName = "linear"
     last_stages: int = 0
     lora_rank: int = 0
     lora_places: Places = "all"

@@ -93,7 +93,14 @@ def n_head_parameters(name: HeadName, width: int, n_outputs: int) -> int:
     return (width + 1) * hidden + (hidden + 1) * n_outputs
 
 
-def start(head: Head, features: torch.Tensor, targets: torch.Tensor, loss: Loss) -> None:
+def start(
+    head: Head,
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    loss: Loss,
+    *,
+    from_means: bool = False,
+) -> None:
     """Let a head start from what frozen features and targets tell, without any training.
 
     Features are standardized by their mean and deviation. A cosine head begins with the means of
@@ -105,6 +112,7 @@ def start(head: Head, features: torch.Tensor, targets: torch.Tensor, loss: Loss)
         features: Features of training rows, (n, width).
         targets: Class indices (n,), or numbers or labels (n,) or (n, n_outputs).
         loss: Loss of outputs (n, n_outputs), which tells the scale that outputs have.
+        from_means: Whether a linear head begins with the means of the classes, too.
     """
     center, spread = features.mean(0), features.std(0, correction=0)
     # Features that hardly vary would be blown up to noise.
@@ -116,6 +124,12 @@ def start(head: Head, features: torch.Tensor, targets: torch.Tensor, loss: Loss)
     with torch.no_grad():
         if isinstance(layers, Cosine) and is_class:
             layers.weight.copy_(class_means(scaled, targets, len(layers.weight)))
+        elif isinstance(layers, nn.Linear) and is_class and from_means:
+            # The length of the features changes no order of the cosines.
+            means = class_means(scaled, targets, layers.out_features)
+            length = scaled.norm(dim=1).mean().clamp(min=1e-12)
+            layers.weight.copy_(_SCALE / length * functional.normalize(means, dim=1))
+            layers.bias.zero_()
         elif isinstance(layers, nn.Linear):
             k = layers.out_features
             numbers = functional.one_hot(targets, k) if is_class else targets

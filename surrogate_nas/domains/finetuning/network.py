@@ -45,6 +45,10 @@ class FineTuned(nn.Module, abc.ABC):
         super().__init__()
         self.inputs, self.body, self.head = inputs, body, head
         self.rates = rates
+        self.digest = ""
+        """SHA-256 of the body's weights before any training."""
+        self.is_started = False
+        """Whether the head has got its start from frozen features."""
         for name, parameter in body.named_parameters():
             parameter.requires_grad_(name in rates.body)
 

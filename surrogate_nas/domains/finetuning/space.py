@@ -165,7 +165,7 @@ class FineTuneSpace(SearchSpace):
     def build(self, architecture: Architecture, task: TaskShape) -> nn.Module:
         """Build the network: the backbone with its weights, and a head that fits the task.
 
-        With a task, the head starts from the frozen features of its training split.
+        The head is random until :meth:`training_view` gives it a start.
 
         Raises:
             SpaceError: The architecture is not of this space, or the task has no images.
@@ -173,12 +173,10 @@ class FineTuneSpace(SearchSpace):
         device = torch.empty(0).device
         # NOTE: what a backbone and a task have are numbers, and no stand-ins on the meta device.
         with torch.device("cpu"):
-            network = self._built(architecture, task, is_started=device.type != "meta")
+            network = self._built(architecture, task)
         return network.to(device)
 
-    def _built(
-        self, architecture: Architecture, task: TaskShape, *, is_started: bool
-    ) -> FineTuned:
+    def _built(self, architecture: Architecture, task: TaskShape) -> FineTuned:
         """Return the network of an architecture on the CPU."""
         choices, backbone = self._read(architecture)
         parts = self._parts(backbone, task)
@@ -190,30 +188,25 @@ class FineTuneSpace(SearchSpace):
         rates = _rates(body, parts, choices)
         kind = OfOneTensor if _is_one_tensor(task) else OfNamedTensors
         network: FineTuned = kind(inputs, body, head, rates)
-        if is_started and isinstance(task, Task):
-            self._start(network, parts, task, choices)
+        network.digest = parts.digest
         return network
-
-    def _start(self, network: FineTuned, parts: Parts, task: Task, choices: Choices) -> None:
-        """Let the head start from the frozen features of the training split."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        rows, n = None, len(task.train)
-        if not choices.is_frozen and n > _START_ROWS:
-            rows = torch.linspace(0, n - 1, _START_ROWS, dtype=torch.float64).long()
-        extractor = self._sight.extractor(network.inputs, parts, device)
-        features = extractor.features(task, task.train, rows)
-        split = task.train
-        targets = all_targets(split) if rows is None else split.take(rows)[1].cpu()
-        start(network.head, features, targets, lambda outputs: task.loss(outputs, targets, 0.0))
 
     def training_view(
         self, network: nn.Module, task: Any, device: torch.device
     ) -> tuple[nn.Module, Any]:
-        """Return the head and the task of frozen features, where nothing else is trained."""
-        if not isinstance(network, FineTuned) or not network.is_frozen:
+        """Return the head and the task of frozen features, where nothing else is trained.
+
+        The head gets its start from the frozen features of the training split.
+        """
+        if not isinstance(network, FineTuned):
             return network, task
         front = Front(network.inputs, network.body)
-        extractor = Extractor(front, front_key(front), self._sight.store, device)
+        key = front_key(front, network.digest)
+        extractor = Extractor(front, key, self._sight.store, device)
+        if not network.is_started:
+            _start(network, extractor, task)
+        if not network.is_frozen:
+            return network, task
         return network.head, FrozenTask(task, extractor)
 
     def parameter_groups(self, network: nn.Module) -> Sequence[ParameterGroup]:
@@ -368,6 +361,21 @@ class FineTuneSpace(SearchSpace):
         task = self._task if task is None else task
         example: Tensors | None = task.example(2) if isinstance(task, Task) else None
         return backbone.parts(example)
+
+
+def _start(network: FineTuned, extractor: Extractor, task: Task) -> None:
+    """Let the head of a network start from the frozen features of the training split."""
+    rows, n = None, len(task.train)
+    if not network.is_frozen and n > _START_ROWS:
+        rows = torch.linspace(0, n - 1, _START_ROWS, dtype=torch.float64).long()
+    features = extractor.features(task, task.train, rows)
+    targets = all_targets(task.train) if rows is None else task.train.take(rows)[1].cpu()
+
+    def loss(outputs: torch.Tensor) -> torch.Tensor:
+        return task.loss(outputs, targets, 0.0)
+
+    start(network.head, features, targets, loss, from_means=network.head.rate == 0)
+    network.is_started = True
 
 
 def _rates(body: nn.Module, parts: Parts, choices: Choices) -> Rates:

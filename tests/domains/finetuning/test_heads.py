@@ -47,6 +47,13 @@ def test_a_cosine_head_begins_with_class_means() -> None:
     torch.testing.assert_close(head(FEATURES) / 10, wanted)
 
 
+def test_a_linear_head_may_begin_with_class_means_too() -> None:
+    linear, cosine = Head("linear", WIDTH, 3), Head("cosine", WIDTH, 3)
+    start(linear, FEATURES, TARGETS, cross_entropy, from_means=True)
+    start(cosine, FEATURES, TARGETS, cross_entropy)
+    assert torch.equal(linear(FEATURES).argmax(1), cosine(FEATURES).argmax(1))
+
+
 @pytest.mark.parametrize("unit", ["own", "deviations"])
 def test_numbers_begin_with_regression_in_the_unit_of_the_loss(unit: str) -> None:
     numbers = FEATURES[:, :1] * 40 + 1000

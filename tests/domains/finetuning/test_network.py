@@ -62,6 +62,7 @@ def test_adapters_leave_the_weights_alone(places: str, modules: tuple[str, ...])
 
 def test_nothing_is_trained_of_class_means() -> None:
     network = built("means")
+    SPACE.training_view(network, TASK, torch.device("cpu"))
     before = copy.deepcopy(network.head.state_dict())
     changed(network, architecture("means"))
     assert all(torch.equal(t, before[name]) for name, t in network.head.state_dict().items())
